@@ -1,8 +1,12 @@
 import { createHash } from 'node:crypto'
 import type { ArtifactSource } from '../../artifacts/artifacts.ts'
+import { decodeTree, EMPTY_TREE, shownPath } from '../../lib/git-objects.ts'
+import { readPack } from '../../lib/git-pack.ts'
 import { codeOf, messageOf } from '../../lib/message-of.ts'
 import { type LoadedRun, streamOf } from '../../log/run-log.ts'
 import type { RecordedEvent } from '../../store/event-store.ts'
+import type { PayloadOf } from './read-record.ts'
+import type { RedactionCheck } from './redaction-check.ts'
 import { type Finding, finding } from './report.ts'
 
 /** What a read model holds of one run. */
@@ -85,18 +89,84 @@ export class ProjectedCheck {
 /** The first record that names an artifact. `where` is its run, for people. */
 export type NamedArtifact = { readonly where: string; readonly seq: number }
 
+/** Recomputes the trees of all snapshots of a log from the objects in its packs. */
+export class TreesCheck {
+  readonly #snapshots: {
+    readonly runId: string
+    readonly seq: number
+    readonly snapshot: PayloadOf<'snapshot'>
+  }[] = []
+  /** The runs that have reached their limit, so that not all of their objects are kept. */
+  readonly #limited = new Set<string>()
+  /** The artifacts that are packs, and those of them that were read. */
+  readonly packs = new Set<string>()
+  readonly #read = new Set<string>()
+  readonly #trees = new Map<string, Buffer>()
+  readonly #contents = new Set<string>()
+
+  /** Notes a snapshot that holds. */
+  see(runId: string, seq: number, snapshot: PayloadOf<'snapshot'>): void {
+    if (snapshot.unkept !== undefined) this.#limited.add(runId)
+    for (const { sha256 } of snapshot.packs) this.packs.add(sha256)
+    if (!this.#limited.has(runId)) this.#snapshots.push({ runId, seq, snapshot })
+  }
+
+  /** Notes the objects of a pack, whose ids are computed. @returns what is wrong with it; null if nothing is */
+  take(name: string, pack: Buffer): string | null {
+    const read = readPack(pack)
+    if (read.isErr()) return read.error
+    this.#read.add(name)
+    for (const { id, type, content } of read.value) {
+      if (type === 'blob') this.#contents.add(id)
+      // What was inflated is a part of a larger buffer.
+      else if (!this.#trees.has(id)) this.#trees.set(id, Buffer.from(content))
+    }
+    return null
+  }
+
+  /** The objects that no pack has, each at the first place that names it. A lost pack is a finding of its own. */
+  findings(redactions: RedactionCheck): Finding[] {
+    const { removed, absent } = redactions.packs
+    const found: Finding[] = []
+    const known = new Set([EMPTY_TREE])
+    for (const { runId, seq, snapshot } of this.#snapshots) {
+      const isThere = ({ sha256 }: { readonly sha256: string }): boolean =>
+        this.#read.has(sha256) || redactions.hasDeleted(sha256)
+      if (absent.has(runId) || !snapshot.packs.every(isThere)) continue
+      const open = [{ id: snapshot.tree, path: '', isFolder: true }]
+      for (let next = open.pop(); next !== undefined; next = open.pop()) {
+        const { id, path, isFolder } = next
+        if (known.has(id) || removed.has(id)) continue
+        known.add(id)
+        const tree = isFolder ? this.#trees.get(id) : undefined
+        for (const entry of (tree && decodeTree(tree)) ?? []) {
+          const at = path === '' ? entry.name : `${path}/${entry.name}`
+          open.push({ id: entry.id, path: at, isFolder: entry.mode === '40000' })
+        }
+        if (tree !== undefined || (!isFolder && this.#contents.has(id))) continue
+        const of = path === '' ? 'the project' : JSON.stringify(shownPath(path))
+        const message = `${of} in this snapshot, ${id}, is in no pack`
+        found.push({ ...finding('missing', `run ${runId}`, message), seq })
+      }
+    }
+    return found
+  }
+}
+
 /** How many artifacts may be out of reach before the others are not looked for. */
 const MAX_UNREACHABLE = 10
 
 /**
  * Reads the artifacts that records name, and compares their contents with their names.
  * @param isDeleted whether a redaction deleted an artifact
+ * @param trees gets the packs among them
  * @returns how many hold, and what is wrong with the others
  */
 export async function verifyArtifacts(
   source: ArtifactSource,
   named: ReadonlyMap<string, NamedArtifact>,
   isDeleted: (name: string) => boolean,
+  trees: TreesCheck,
 ): Promise<{ readonly held: number; readonly findings: readonly Finding[] }> {
   const findings: Finding[] = []
   let held = 0
@@ -105,7 +175,7 @@ export async function verifyArtifacts(
     // After so many failures, nothing waits for the place any more.
     const problem: Problem | null =
       unreachable < MAX_UNREACHABLE
-        ? await artifactProblem(source, name)
+        ? await artifactProblem(source, name, trees)
         : { problem: 'unreachable', message: `its artifact ${name} was not looked for` }
     if (problem?.problem === 'unreachable') unreachable += 1
     if (problem?.problem === 'missing' && isDeleted(name)) continue
@@ -117,14 +187,28 @@ export async function verifyArtifacts(
 
 type Problem = Pick<Finding, 'problem' | 'message'>
 
-async function artifactProblem(artifacts: ArtifactSource, name: string): Promise<Problem | null> {
+async function artifactProblem(
+  artifacts: ArtifactSource,
+  name: string,
+  trees: TreesCheck,
+): Promise<Problem | null> {
   try {
     const found = await artifacts.read(name)
     if (found === null) return { problem: 'missing', message: `its artifact ${name} is missing` }
     const hash = createHash('sha256')
-    for await (const chunk of found.stream) hash.update(chunk)
-    if (hash.digest('hex') === name) return null
-    return { problem: 'changed', message: `its artifact ${name} has other contents` }
+    const isPack = trees.packs.has(name)
+    const kept: Uint8Array[] = []
+    for await (const chunk of found.stream) {
+      hash.update(chunk)
+      if (isPack) kept.push(chunk)
+    }
+    if (hash.digest('hex') !== name) {
+      return { problem: 'changed', message: `its artifact ${name} has other contents` }
+    }
+    const why = isPack ? trees.take(name, Buffer.concat(kept)) : null
+    return why === null
+      ? null
+      : { problem: 'changed', message: `its artifact ${name} is not a pack of git: ${why}` }
   } catch (cause) {
     if (codeOf(cause) === 'ELOOP') {
       return { problem: 'changed', message: `its artifact ${name} is a link to another file` }

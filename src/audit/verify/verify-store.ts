@@ -14,6 +14,7 @@ import {
   type NamedArtifact,
   type Projected,
   ProjectedCheck,
+  TreesCheck,
   verifyArtifacts,
 } from './beside-log.ts'
 import { LiveCheck, type LiveReport } from './live-report.ts'
@@ -92,6 +93,7 @@ class LogCheck {
   readonly #runs = new Map<string, RunCheck | null>()
   /** Artifacts that records name, each with the first record that names it. */
   readonly #named = new Map<string, NamedArtifact>()
+  readonly #trees = new TreesCheck()
 
   constructor(all: LiveCheck, projected: ProjectedCheck | null) {
     this.#all = all
@@ -124,6 +126,8 @@ class LogCheck {
     this.#projected?.see(folded)
     this.#all.see(record)
     this.#all.family.see(record, event.created)
+    const { kind, payload } = record.record
+    if (kind === 'snapshot') this.#trees.see(runId, seq, payload)
     for (const artifact of allArtifactsOf(record.record)) {
       if (!this.#named.has(artifact)) this.#named.set(artifact, { where: `run ${runId}`, seq })
     }
@@ -139,18 +143,19 @@ class LogCheck {
     // What a redaction leaves of a pack must be there, too, if a run names that pack.
     for (const { seq, record } of redactions.entries) {
       const { artifact = '', replaced_by: rest = artifact } = record.payload
+      if (rest !== artifact) this.#trees.packs.add(rest)
       if (!this.#named.has(artifact) || this.#named.has(rest)) continue
       this.#named.set(rest, { where: 'ledger redactions', seq })
     }
-    const artifacts = await verifyArtifacts(source, this.#named, (name) =>
-      redactions.hasDeleted(name),
-    )
+    const isDeleted = (name: string) => redactions.hasDeleted(name)
+    const artifacts = await verifyArtifacts(source, this.#named, isDeleted, this.#trees)
     const ofRedactions = redactions.findings(lengthOf).map(({ runId, ...each }) => {
       return { ...each, where: `run ${runId}` }
     })
     const isBad = (runId: string): boolean => this.#runs.get(runId) === null
     const ofReadModel = this.#projected?.findings(isBad) ?? []
-    findings.push(...artifacts.findings, ...ofRedactions, ...ofReadModel)
+    const ofTrees = this.#trees.findings(redactions)
+    findings.push(...artifacts.findings, ...ofTrees, ...ofRedactions, ...ofReadModel)
     return artifacts.held
   }
 }
