@@ -89,7 +89,7 @@ export const cleanCopies =
         runCommand({ ...present({ folder: known }), ...command, project: cwd, copy }),
       put: (wanted) => put(maker, made, wanted),
       tree: async () => {
-        const asked = { maxFileBytes: MAX_FILE_BYTES, maxBytes: 0, salt: '' }
+        const asked = { maxFileBytes: MAX_FILE_BYTES, maxBytes: 0, salt: '', copyOf: cwd }
         const made = await files.ask('snapshot', asked, { signal, withinMs: WITHIN_MS })
         return made.map(({ tree }) => tree)
       },

@@ -100,6 +100,8 @@ export type Questions = {
     readonly maxFiles?: number
     /** The packs hold no contents of files, whatever `maxBytes` is. */
     readonly onlyTrees?: true
+    /** The folder that a copy is of: the rules above that one count, and not those above the copy. */
+    readonly copyOf?: string
   }
   /** A hash over all that is at each path, with all links as they are. */
   readonly hashes: {

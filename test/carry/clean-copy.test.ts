@@ -142,6 +142,18 @@ test.for(LEVELS.filter(([name]) => !name.startsWith('landlock')))(
   },
 )
 
+test.for(LEVELS)(
+  'at %s, a copy of a folder in a larger repository is as that, by the rules of the repository',
+  async ([, level, owner, needs], { skip }) => {
+    skip(needs !== null && isMissing(needs), `${needs} is missing`)
+    const at = await place(level, owner, undefined, 'app')
+    await at.fill('git init -q ..; echo /app/out >../.gitignore; echo 1 >out; echo 2 >kept')
+    const { tree, left_out } = (await at.files.ask('snapshot', SNAPSHOT))._unsafeUnwrap()
+    expect(left_out).toEqual([{ path: 'out', why: 'ignored' }])
+    expect((await (await at.copy()).tree())._unsafeUnwrap()).toBe(tree)
+  },
+)
+
 test('what must be skipped is not copied, and what cannot be read is named', async () => {
   const at = await place('none')
   await at.fill(

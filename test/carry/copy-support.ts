@@ -14,16 +14,18 @@ export const run = promisify(execFile)
 export const isRoot = process.getuid?.() === 0
 const { signal } = new AbortController()
 
-/** A server with a project, and copies of that. */
+/** A server with a project, and copies of that. @param within the path of the project in the folder that its owner has */
 export async function place(
   level: Level,
   owner: number | null = null,
   prepare: (dataDir: string) => Promise<void> = async () => {},
+  within = '.',
 ) {
   const base = await temporaryFolder()
   await prepare(join(base, 'data'))
-  const cwd = join(base, 'project')
-  await mkdir(cwd)
+  const owned = join(base, 'project')
+  const cwd = join(owned, within)
+  await mkdir(cwd, { recursive: true })
   await run('chmod', ['755', base])
   const server = await isolated(level, { base })
   expect(server.isolation.level).toBe(level)
@@ -44,7 +46,7 @@ export async function place(
     /** Fills the project with bash, as its owner has it. */
     fill: async (script: string) => {
       await run('bash', ['-c', script], { cwd })
-      if (owner !== null) await run('chown', ['-hR', `${owner}:${owner}`, cwd])
+      if (owner !== null) await run('chown', ['-hR', `${owner}:${owner}`, owned])
     },
     copy: async (skip: readonly string[] = []) => {
       const copy = (await copied(skip))._unsafeUnwrap()

@@ -33,7 +33,7 @@ export function snapshot(asked: Questions['snapshot']): {
   pathIn('.')
   packs.begin(asked.maxBytes, asked.onlyTrees)
   const walk = new SnapshotWalk(asked, packs)
-  known = walk.project(rulesAbove(ROOT), known)
+  known = walk.project(rulesAbove(asked.copyOf ?? ROOT), known)
   const { files, bytes, leftOut, leftOutCount } = walk
   last = { folder: known, leftOut, asked }
   leftOut.sort((a, b) => (a.bytes < b.bytes ? -1 : 1))
