@@ -59,7 +59,8 @@ export const RedactedRecord = z
     objects: z
       .int()
       .describe(
-        'How many objects of snapshots, and checks that no agent sees, hold the text. They were removed from all runs that have them',
+        'How many objects and lists of snapshots, and checks that no agent sees, hold the text. They were removed from all ' +
+          'runs that have them, so what has not ended cannot be checked by such a check any more',
       ),
     erased: z
       .boolean()

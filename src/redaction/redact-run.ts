@@ -42,7 +42,7 @@ export type Redacted = {
   readonly artifact: string | null
   /** Seqs of the summaries that may hold a part of the texts, and were redacted with them. */
   readonly summaries: readonly number[]
-  /** How many objects of snapshots hold the text, and are removed from all runs that have them. */
+  /** How many objects of snapshots, hidden checks and lists hold the text, and are removed from all runs that have them. */
   readonly objects: number
   /** Where one of the texts still is. */
   readonly elsewhere: readonly PlaceInRun[]
@@ -196,7 +196,11 @@ function withAlong(done: Redacted, along: Along, { runId }: RedactRequest): Reda
   const own = along.summaries.filter(({ payload }) => payload.run_id === runId)
   const summaries = [...done.summaries, ...own.map(({ payload }) => payload.seq)]
   const elsewhere = done.elsewhere.filter(({ seq }) => !summaries.includes(seq))
-  const objects = done.objects + new Set(along.packs.flatMap((pack) => pack.objects)).size
+  // What is no pack is removed as a whole.
+  const removed = along.packs.flatMap(({ sha256, objects }) =>
+    objects.length === 0 ? [sha256] : objects,
+  )
+  const objects = done.objects + new Set(removed).size
   return { ...done, summaries, elsewhere, objects }
 }
 

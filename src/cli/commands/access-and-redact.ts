@@ -165,8 +165,10 @@ function previewLines(runId: string, would: Redacted, everywhere: boolean): stri
     pointers.map((pointer) => `  record ${seq}: ${oneLine(pointer)}`),
     artifact !== null && `  the artifact ${artifact}, of every run that names it`,
     summaries.map((summary) => `  record ${summary}: all texts of the summary`),
-    objects > 0 &&
-      `  ${counted(objects, 'object')} of snapshots, of every run that has them. Their ids stay, from which a short text can be guessed.`,
+    objects > 0 && [
+      `  ${counted(objects, 'object')} of every run that has them: files of snapshots, and hidden checks, which cannot be made any more.`,
+      '  The id of a file stays, from which a short text can be guessed. Copies of the disk have it unmasked.',
+    ],
     everywhere
       ? others.map((place) => `  record ${place.seq}: ${oneLine(place.pointer)}`)
       : others.length > 0 &&
@@ -188,7 +190,7 @@ async function printPlace(
     oneLine(`Redacted in record ${seq}: ${pointers.join(', ')}${whole}.`),
     summaries.length > 0 &&
       `Redacted with it: the summaries after it, records ${summaries.join(', ')}.`,
-    objects > 0 && `Removed: ${counted(objects, 'object')} of snapshots.`,
+    objects > 0 && `Removed: ${counted(objects, 'object')} of snapshots or hidden checks.`,
     !erased &&
       'This server does not show it any more, and other servers of the same store follow. The store still contains it.',
     left.length > 0 && 'This run still contains it:',

@@ -189,7 +189,9 @@ describe('a hidden check', () => {
       ...{ status: 409, body: { type: expect.stringContaining('still_needed') } },
     })
     await end(runId)
-    expect((await redact({ preview: true })).body).toMatchObject({ redaction: null })
+    // The check itself, or what else holds the text.
+    const objects = wanted.pointer === '/config/accept' ? 0 : 1
+    expect((await redact({ preview: true })).body).toMatchObject({ redaction: null, objects })
     expect((await askAs('viewer', address)).status).toBe(200)
     const done = await redact()
     expect(done).toMatchObject({ status: 200, body: { erased: true } })
