@@ -1,10 +1,12 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { text as textOf } from 'node:stream/consumers'
 import type { Command } from 'commander'
 import type { RunChanges } from '../../client/index.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
 import { io } from '../terminal/io.ts'
 import { given, JSON_LINES, type JsonOption, seq } from '../terminal/option-values.ts'
-import { type Line, print, printJson } from '../terminal/print.ts'
+import { type Line, print, printJson, rendered } from '../terminal/print.ts'
 import type { Steps } from '../terminal/steps.ts'
 
 type Options = JsonOption & {
@@ -15,7 +17,8 @@ type Options = JsonOption & {
 
 const HELP = `
 Without --from and --to, it compares the first snapshot of the project with the last. The output
-is what "git apply --binary" takes, except for secrets, which are masked.`
+is what "git apply --binary" takes, except for secrets, which are masked. At a terminal, it is coloured, and
+shown with $PAGER if that is set, such as to "less -R".`
 
 /** `retrai diff RUN`: what happened to the files of the project. */
 export const diffCommand = (): Command =>
@@ -39,10 +42,21 @@ async function* diff({ client, explain }: Connection, run: string, options: Opti
     return
   }
   const patch = await textOf(yield* client.history.patch(run, between).mapErr(explain))
-  const { stdout } = io()
+  const { stdout, env } = io()
   // For "git apply", not a byte is changed.
-  if (stdout.isTTY !== true) stdout.write(patch)
-  else for (const line of patch.trimEnd().split('\n')) await print(coloured(line))
+  if (stdout.isTTY !== true) return void stdout.write(patch)
+  const shown = patch.trimEnd().split('\n').map(coloured)
+  if (env.PAGER?.trim()) await page(env.PAGER, `${shown.map(rendered).join('\n')}\n`)
+  else for (const line of shown) await print(line)
+}
+
+/** Shows a text with a command of the user, until that ends. */
+async function page(pager: string, text: string): Promise<void> {
+  const child = spawn('sh', ['-c', pager], { stdio: ['pipe', 'inherit', 'inherit'] })
+  // It may end before it has read all.
+  child.stdin.on('error', () => {})
+  child.stdin.end(text)
+  await once(child, 'close')
 }
 
 const WORDS = {
