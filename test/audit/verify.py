@@ -2,7 +2,7 @@
 """Verifies exports of retrAI. Written from docs/verification.md alone, with nothing but Python's standard library, and
 openssl for time stamps.
 
-    verify.py FILE [--fingerprint HEX] [--witness KEY …] [--json]
+    verify.py FILE [--fingerprint HEX] [--witness KEY … [--quorum N]] [--json]
     verify.py --vectors vectors.json
 
 Exit codes: 0 holds, 1 does not hold, 2 signed by another key than the one given, 3 could not be verified.
@@ -374,6 +374,8 @@ def root_of_path(leaf, index, count, path):
 # --- Notes about the log of checkpoints: C2SP signed-note, tlog-checkpoint and tlog-cosignature ---
 
 SIGNED_BY_LOG, COSIGNED = b"\1", b"\4"
+# Whom a reader trusts to have seen a run, and how many of them must have.
+NO_WITNESSES = ((), 0)
 
 
 def key_id(name, kind, public):
@@ -437,8 +439,9 @@ def check_log(log, run_id, head_at, keys, witnesses, place="log.json"):
     need(found is not None and found.hex() == checkpoint["root"], "the run is not in the checkpoint")
     need(leaf["run_id"] == run_id, "it is about another run")
     need(head_at(int(leaf["length"])) == leaf["head"], "the checkpoint has other records of the run")
-    for name, public in witnesses:
-        need(cosigned(text, signatures, name, public), f"{name} has not signed the note")
+    trusted, quorum = witnesses
+    missing = [name for name, public in trusted if not cosigned(text, signatures, name, public)]
+    need(len(trusted) - len(missing) >= quorum, f"{' and '.join(missing)} did not sign the note")
 
 
 def check_stamp(text, token, authority):
@@ -1074,7 +1077,7 @@ class Bundle:
         self.findings.append(Bad(f"{name}: {problem}"))
         return None
 
-    def check(self, witnesses=()):
+    def check(self, witnesses=NO_WITNESSES):
         manifest, proof, published = map(self.json.get, (MANIFEST, "proof.json", "keys.json"))
         for name in STATEMENTS:
             if name not in self.seen and name not in (LOG, STAMPED):
@@ -1106,7 +1109,7 @@ class Bundle:
 
     def check_log(self, proof, witnesses):
         log = self.json.get(LOG)
-        if log is None and witnesses:
+        if log is None and witnesses[0]:
             self.findings.append(Bad("log.json is missing, so no witness has seen the run"))
         if log is None or proof is None or self.records.bad is not None:
             return
@@ -1114,7 +1117,7 @@ class Bundle:
             check_log(log, proof["run_id"], self.records.head_at, self.keys(), witnesses)
             stamped = self.json.get(STAMPED)
             if stamped is not None and len(self.raw) == 2:
-                check_log(stamped, proof["run_id"], self.records.head_at, self.keys(), (), STAMPED)
+                check_log(stamped, proof["run_id"], self.records.head_at, self.keys(), NO_WITNESSES, STAMPED)
                 self.stamped = check_stamp(read_note(stamped["note"])[0].encode(), self.raw[TOKEN], self.raw[AUTHORITY])
         except (Bad, ValueError) as bad:
             self.findings.append(Bad(str(bad)))
@@ -1211,7 +1214,7 @@ def isolation_of(records, proof):
     return f"  isolation: {what}{named}{otherwise}"
 
 
-def verify(path, fingerprints, as_json, witnesses=()):
+def verify(path, fingerprints, as_json, witnesses=NO_WITNESSES):
     bundle = Bundle()
     bundle.read(path)
     bundle.check(witnesses)
@@ -1294,6 +1297,7 @@ def main():
     parser.add_argument("file", nargs="?")
     parser.add_argument("--fingerprint", action="append")
     parser.add_argument("--witness", action="append", default=[])
+    parser.add_argument("--quorum", type=int)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--vectors")
     options = parser.parse_args()
@@ -1302,8 +1306,11 @@ def main():
             return check_vectors(options.vectors)
         if options.file is None:
             parser.error("name a file")
-        witnesses = [witness_key(line) for line in options.witness]
-        return verify(options.file, options.fingerprint, options.json, witnesses)
+        witnesses = {witness_key(line) for line in options.witness}
+        quorum = len(witnesses) if options.quorum is None else options.quorum
+        if quorum > len(witnesses) or options.quorum is not None and quorum < 1:
+            raise ValueError("--quorum is no number of the witnesses that --witness names")
+        return verify(options.file, options.fingerprint, options.json, (witnesses, quorum))
     except (FileNotFoundError, ValueError) as error:
         print(error, file=sys.stderr)
         return 3

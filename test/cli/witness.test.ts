@@ -175,7 +175,12 @@ describe('a server with witnesses', () => {
       promisify(execFile)('python3', [VERIFIER, target, ...args])
     expect((await python(...witnesses())).stdout).toMatch(/^holds/)
     await expect(python('--witness', keys.other)).rejects.toMatchObject({ code: 1 })
-    await expect(python('--witness', 'x')).rejects.toMatchObject({ code: 3 })
+    expect((await python(...one)).stdout).toMatch(/^holds/)
+    for (const wrong of [
+      ['--witness', 'x'],
+      ['--witness', keys.own, '--quorum', '2'],
+    ])
+      await expect(python(...wrong)).rejects.toMatchObject({ code: 3 })
   })
 
   test('is verified against its witnesses: the server, its folder, a backup and a copy', async () => {
