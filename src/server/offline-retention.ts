@@ -13,11 +13,14 @@ import { createRemover } from './join-rooms.ts'
 import { openArtifacts } from './open-artifacts.ts'
 import { date, now, openHistory } from './open-history.ts'
 import type { Settings } from './settings.ts'
+import { readWitnessFile } from './witnessing.ts'
 
 /** The retention of a log that no server uses, with its exports. The error is a text for people. */
 export async function openRetention(settings: Settings, log: Logger, opened: AsyncDisposableStack) {
   const identity = await openIdentity(settings)
   if (identity.isErr()) return err(identity.error)
+  const witnesses = await readWitnessFile(settings.RETRAI_WITNESSES)
+  if (witnesses.isErr()) return err(witnesses.error)
   const { keyring, serverId } = identity.value
   const history = await openHistory(settings, { log, opened, sign: signingWith(keyring) })
   if (history.isErr()) return err(history.error)
@@ -32,7 +35,8 @@ export async function openRetention(settings: Settings, log: Logger, opened: Asy
     removeDisposable(join(settings.RETRAI_DATA_DIR, 'search.sqlite'))
   })
   opened.defer(() => remover.stop())
-  const ownLog = new OwnLog({ store, keyring, serverId })
+  const needed = witnesses.value?.quorum ?? 1
+  const ownLog = new OwnLog({ store, keyring, serverId, needed })
   return ok({
     ...createRetention({ retention, remover, store, readModel, tags, now }),
     /** Begins to remove runs. */

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
 import { copyFile, cp, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { LogProof } from '../../src/api/audit.ts'
 import { LogState } from '../../src/api/log.ts'
 import { readWitnessFile } from '../../src/server/witnessing.ts'
@@ -181,6 +181,28 @@ describe('a server with witnesses', () => {
       ['--witness', keys.own, '--quorum', '2'],
     ])
       await expect(python(...wrong)).rejects.toMatchObject({ code: 3 })
+  })
+
+  test('exports what enough witnesses have seen from its folder, too, though one has seen more', async () => {
+    await provedRun()
+    const { size } = await untilSeen(2)
+    spec.lie = () => ({ status: 500, body: 'away' })
+    onTestFinished(() => {
+      spec.lie = (honest) => honest()
+    })
+    await until(stateOf, ({ witnesses: [, mine] }) => (mine?.size ?? 0) > size)
+    const ofServer = { ...cleanEnv(), RETRAI_WITNESSES: file('witnesses.json') }
+    const exported = async (env: NodeJS.ProcessEnv) => {
+      const args = [runId, file('run.tar.gz'), '--force', '--data-dir', file('data')]
+      expect(await retrai(['export', ...args], env)).toMatchObject({ code: 0 })
+      return retrai(['verify', file('run.tar.gz'), ...witnesses()])
+    }
+    // Without that setting, one is enough.
+    await until(
+      () => exported(cleanEnv()),
+      ({ code }) => code === 1,
+    )
+    expect(await exported(ofServer)).toMatchObject({ code: 0 })
   })
 
   test('is verified against its witnesses: the server, its folder, a backup and a copy', async () => {

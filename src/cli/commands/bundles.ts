@@ -30,6 +30,7 @@ import { retentionIndexOf } from '../../retention/ledger.ts'
 import { readServerId } from '../../server/data-folder.ts'
 import { readSettings } from '../../server/read-settings.ts'
 import { secretsOf } from '../../server/settings.ts'
+import { readWitnessFile } from '../../server/witnessing.ts'
 import {
   type Connection,
   connect,
@@ -154,7 +155,9 @@ const overRest = (connection: Connection): Source => ({
 /** @param open closes the log when the export is over */
 async function* inFolder(given: string, open: AsyncDisposableStack): Steps<Source> {
   const dir = yield* dataDirOf(given)
-  guardSecrets(secretsOf(yield* readSettings({ dataDir: dir }, io().env)))
+  const settings = yield* readSettings({ dataDir: dir }, io().env)
+  guardSecrets(secretsOf(settings))
+  const witnesses = yield* await readWitnessFile(settings.RETRAI_WITNESSES)
   const { reader, pages, artifacts, close } = yield* openForReading(dir)
   open.defer(close)
   const keyring = yield* await keyringOf(dir)
@@ -167,7 +170,8 @@ async function* inFolder(given: string, open: AsyncDisposableStack): Steps<Sourc
   }
   const clock = () => new Date()
   const serverId = await readServerId(dir)
-  const ownLog = serverId === null ? undefined : new OwnLog({ store, keyring, serverId })
+  const needed = witnesses?.quorum ?? 1
+  const ownLog = serverId === null ? undefined : new OwnLog({ store, keyring, serverId, needed })
   const runs = { get: () => null }
   const audit = createAudit({ store, artifacts, keyring, runs, clock, ownLog })
   return {
