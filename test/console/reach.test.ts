@@ -163,7 +163,8 @@ describeInBrowser('what is needed is reached', () => {
 
 describeInBrowser('who may do less', () => {
   const open = useBrowser(/status of 40[13]/)
-  const server = useConsoleServer([], samples, { RETRAI_TOKEN: TOKEN })
+  const settings = { RETRAI_TOKEN: TOKEN, RETRAI_CHECKPOINT_SECONDS: '1' }
+  const server = useConsoleServer([], samples, settings)
 
   test('a viewer reads that runs wait for a person, and signs out', async () => {
     const { tokens } = createClient({ baseUrl: server.url, token: TOKEN })
@@ -189,7 +190,7 @@ describeInBrowser('who may do less', () => {
   })
 
   test('the pages about the server say who saw what, what was removed, and what signs', async () => {
-    const { access, runs } = createClient({ baseUrl: server.url, token: TOKEN })
+    const { access, audit, runs } = createClient({ baseUrl: server.url, token: TOKEN })
     const body = { seq: 0, pointer: '/system_prompt', reason: 'It names a customer' }
     ;(await runs.redact(achieved, body))._unsafeUnwrap()
     const page = await open(`${server.url}/runs/${achieved}`)
@@ -206,6 +207,8 @@ describeInBrowser('who may do less', () => {
     await page.getByRole('heading', { name: 'Who has seen this run' }).waitFor()
     await page.getByRole('cell', { name: 'Read the run' }).first().waitFor()
     expect(await faults(page)).toEqual([])
+    const signed = () => audit.checkpoints({ limit: 1 }).unwrapOr([])
+    await expect.poll(async () => (await signed()).length).toBe(1)
     for (const [name, words] of [
       ['Access log', 'Listed runs'],
       ['Redactions', 'It names a customer'],
@@ -216,6 +219,7 @@ describeInBrowser('who may do less', () => {
       await page.getByRole('menuitem', { name }).click()
       await page.getByRole('heading', { name, exact: true }).waitFor()
       await page.getByText(words).first().waitFor()
+      if (name === 'Checkpoints') await page.getByRole('cell', { name: '0', exact: true }).waitFor()
       expect(await faults(page), name).toEqual([])
     }
   })

@@ -18,7 +18,8 @@ export function CheckpointsPage() {
       const first = await answerOf(audit.checkpoints({ limit: 1 }, { signal }))
       if (first.length === 0) return []
       const { number } = await answerOf(audit.checkpoint('latest', { signal }))
-      return answerOf(audit.checkpoints({ after: number - SHOWN, limit: SHOWN }, { signal }))
+      const after = Math.max(number - SHOWN, -1)
+      return answerOf(audit.checkpoints({ after, limit: SHOWN }, { signal }))
     },
   })
   const { data: log } = useQuery(logQuery(true))
