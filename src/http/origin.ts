@@ -14,7 +14,7 @@ import { canonicalText } from '../log/commitment.ts'
 import { beginningOf } from '../log/lineage.ts'
 import { type LoadedRun, load, readRecords } from '../log/run-log.ts'
 import type { AppDeps } from './deps.ts'
-import { invalidField, type Refusal } from './problems/problem-of.ts'
+import { invalidField, type Refusal, removedProblem } from './problems/problem-of.ts'
 import { openFiles } from './routes/files.ts'
 
 /** A run as of the record from which a new one begins. */
@@ -25,7 +25,7 @@ export type From = LoadedRun & {
   readonly hasShown: boolean
 }
 
-type Deps = Pick<AppDeps, 'store' | 'readModel' | 'artifacts' | 'redactions'>
+type Deps = Pick<AppDeps, 'store' | 'readModel' | 'artifacts' | 'redactions' | 'retention'>
 
 const Wanted = z.looseObject({
   fork: z.object({ run_id: RunId, at: SeqInBody }).optional(),
@@ -69,7 +69,9 @@ export async function findOrigin(
   at: number | undefined,
   deps: Deps,
 ): Promise<Result<From, Refusal>> {
-  const { store, readModel } = deps
+  const { store, readModel, retention } = deps
+  const removal = retention?.removalOf(runId)
+  if (removal !== undefined) return err(removedProblem(removal))
   const loaded = await load(store, runId, at === undefined ? {} : { to: at })
   if (loaded.isErr()) return err(loaded.error)
   const run = loaded.value

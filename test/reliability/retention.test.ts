@@ -198,6 +198,10 @@ describe.for(['a data folder', 'an EventStoreDB'])('in %s', (kind) => {
     expect((await server.get(`/api/runs/${subagent}`)).status).toBe(410)
     expect(await idsOf(server)).toEqual(expect.not.arrayContaining([gone, subagent]))
     expect((await server.post('/api/runs', request, key)).status).toBe(410)
+    for (const from of [{ continues: { run_id: gone } }, { fork: { run_id: gone, at: 0 } }]) {
+      const again = await server.post('/api/runs', { ...from, instructions: 'Again.' })
+      expect(again.body).toMatchObject({ status: 410, removal: { run_id: gone } })
+    }
     expect((await server.get('/api/events?limit=5000')).text).not.toContain(gone)
     expect((await server.get(`/api/runs/${later}`)).status).toBe(200)
     // It begins from the one that is gone.
