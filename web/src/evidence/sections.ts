@@ -136,8 +136,8 @@ const FOREIGN_KEYS =
   '"retrai verify FILE --fingerprint HEX --witness KEY".'
 
 export function proof({ report, parts }: Evidence): Child[] {
+  const { stamp } = report
   const log = LogProof.safeParse(jsonOr(parts.get(LOG_PROOF)?.toString() ?? '', null)).data
-  const stamps = [...parts.keys()].filter((path) => path.startsWith('stamps/'))
   return [
     facts({
       Records: `${report.verified}, of ${report.signed ?? 'unknown'} that were signed`,
@@ -146,7 +146,7 @@ export function proof({ report, parts }: Evidence): Child[] {
       'Fingerprint of the key': report.key,
       'Covered by': report.log && `checkpoint ${report.log.checkpoint} of ${report.log.origin}`,
       'Signatures of its note': list(log ? signersOf(log.note) : []),
-      'Time stamps': list(stamps),
+      'Time stamp': stamp && `${stamp.name}, at ${stamp.at}, over checkpoint ${stamp.checkpoint}`,
     }),
     element('p', FOREIGN_KEYS),
   ]
