@@ -58,8 +58,8 @@ async function* hold(
 
 const HELP = `
 The policy is a file in YAML or JSON: {rules: [{name, match: {status,
-older_than_days, project}, action}]}. The first rule that matches decides, all
-of "match" must hold, and a run that no rule matches is kept. The action is
+older_than_days, project, tag}, action}]}. The first rule that matches decides,
+all of "match" must hold, and a run that no rule matches is kept. The action is
 keep, archive (an export in the folder of --archive, which is verified, then
 removal) or remove. Only runs that have ended match, and none with a copy that
 is not applied. A run goes or stays with its sub-agents, and a hold wins over
