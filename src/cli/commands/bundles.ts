@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { Command } from 'commander'
-import { err, ok, ResultAsync } from 'neverthrow'
+import { err, errAsync, ok, ResultAsync } from 'neverthrow'
 import { createArtifacts } from '../../artifacts/artifacts.ts'
 import { createAudit } from '../../audit/audit.ts'
 import { evidencePages } from '../../audit/bundle/evidence-file.ts'
@@ -19,6 +19,7 @@ import { OwnLog } from '../../checkpoints/witness/own-log.ts'
 import { queryOf } from '../../client/call.ts'
 import type { RunRecord } from '../../domain/records.ts'
 import { titleOf } from '../../domain/texts.ts'
+import { removedProblem } from '../../http/problems/problem-of.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { counted } from '../../lib/text.ts'
 import { syncFolder } from '../../lib/write-durably.ts'
@@ -177,6 +178,8 @@ async function* inFolder(given: string, open: AsyncDisposableStack): Steps<Sourc
   return {
     runs: () => runsIn(withoutRedacted(pages(), index, isGone)),
     export: (runId, { files, format }) => {
+      const removal = retention.removals.get(runId)
+      if (removal !== undefined) return errAsync(removedProblem(removal).detail)
       const exported =
         format === undefined
           ? audit.exportRun(runId, files)
