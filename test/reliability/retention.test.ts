@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { cp, readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -285,6 +286,10 @@ test('a stopped server: a hold on a sub-agent keeps the whole family, until it i
 }) => {
   const holding = await serve(site)
   await holding.ask('PUT', `/api/runs/${ids.subagent}/hold`, { reason: 'A lawsuit' })
+  for (const method of ['PUT', 'DELETE']) {
+    const unknown = await holding.ask(method, `/api/runs/${randomUUID()}/hold`, { reason: 'Why' })
+    expect(unknown.status).toBe(404)
+  }
   await holding.stop()
   const policy = await policyFor(site, left.site.path('gone'), 'archive')
   expect((await offline(site, policy)).stderr).toContain('--archive FOLDER')
@@ -305,6 +310,11 @@ test('a stopped server: a hold on a sub-agent keeps the whole family, until it i
     cleanEnv(),
   )
   expect(back).toMatchObject({ code: 3, stderr: expect.stringContaining('this log removed') })
+  const again = await retrai(
+    ['export', ids.gone, site.path('again'), '--data-dir', site.path('data')],
+    cleanEnv(),
+  )
+  expect(again).toMatchObject({ code: 3, stderr: expect.stringContaining('and removed at') })
   const other = await retrai(
     ['import', exports[0] ?? '', '--data-dir', site.path('other')],
     cleanEnv(),

@@ -44,6 +44,7 @@ export function retention(app: FastifyInstance, { retention, readModel }: Deps):
     body: HoldRun.partial().nullish(),
     handle: (request) => {
       const { runId, body } = request
+      if (readModel.get(runId) === null) return err({ code: 'run_not_found' })
       const released = retention.release(runId, body?.reason ?? null, authorOf(request))
       return released.map(() => held(runId))
     },
