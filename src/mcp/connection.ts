@@ -30,7 +30,7 @@ import { Allowance, type Endpoint, StdioTransport, transportTo } from './transpo
 
 /** How long a start that has failed is waited for. */
 const RETRY_MS = 500
-/** How long a program may take for a question that servers of older versions do not know. */
+/** How long a program may take, at most, for a question that servers of older versions do not know. */
 const PROBE_WITHIN_MS = 5_000
 /** Pages of the list of tools. */
 const MAX_PAGES = 10
@@ -52,12 +52,13 @@ export class Connection {
     this.#server = server
     this.#allowance = new Allowance()
     this.#transport = transportTo(server, endpoint, this.#allowance)
+    const timeoutMs = Math.min(PROBE_WITHIN_MS, server.start_timeout_s * 1000)
     this.#client = new Client(
       { name: 'retrai', version: '1' },
       {
         versionNegotiation: isOld
           ? { mode: 'legacy' }
-          : { mode: 'auto', probe: 'start' in endpoint ? { timeoutMs: PROBE_WITHIN_MS } : {} },
+          : { mode: 'auto', probe: 'start' in endpoint ? { timeoutMs } : {} },
         listMaxPages: MAX_PAGES,
         // The schemas of a server are not trusted enough to compile them; the model reads whatever came.
         jsonSchemaValidator: UNCHECKED,

@@ -25,7 +25,7 @@ test.skipIf(isMissing('bwrap'))(
     await writeFile(join(base, 'mcp.json'), JSON.stringify({ mcpServers: { fix } }))
     const read = await readServersFile(join(base, 'mcp.json'), { THE_TOKEN: 'only-for-it' })
     const configuration = read._unsafeUnwrap()
-    shop.startAgent({ effects: withServers(shop, configuration, start) })
+    shop.startAgent({ effects: withServers(configuration, start) })
     const servers = [...configuration.servers.values()].map(({ recorded }) => recorded)
     const runId = await shop.create({ max_turns_per_iteration: 20, mcp_servers: servers })
     const records = await shop.until(runId, 'run_end')

@@ -2,7 +2,7 @@ import { describe, expect, test, vi } from 'vitest'
 import type { Script } from '../../examples/scripted-model/script.ts'
 import type { McpServer } from '../../src/domain/mcp-servers.ts'
 import { only, payloadsOf, reachGoal, Workshop } from '../agent/support.ts'
-import { fixture, seenBy, withServers } from './support.ts'
+import { fixture, opened, seenBy, withServers } from './support.ts'
 
 /** Programs start slowly on a busy machine. */
 const WITHIN = { timeout: 20_000 }
@@ -14,17 +14,19 @@ const call = (tool: string, args: Record<string, unknown> = {}) => {
 /** A run with these servers, to its end. */
 async function played(script: Script, servers: readonly McpServer[]) {
   const shop = await Workshop.open(script)
-  shop.startAgent({ effects: withServers(shop) })
-  const runId = await shop.create({ ...turns, mcp_servers: servers })
-  const records = await shop.until(runId, 'run_end')
+  const records = await shop.play({ ...turns, mcp_servers: servers }, withServers())
   const results = payloadsOf(records, 'tool_result')
   const listed = payloadsOf(records, 'mcp_tools_listed')
   return { shop, records, results, listed, end: only(records, 'run_end').payload }
 }
 
-test('the tools of a server are listed before the first request, which holds them', async () => {
+test('the tools of a server are listed before the first request, which holds them, and called', async () => {
   const { shop, records, listed, results } = await played(
-    [call('look', { word: 'a tree' }), { calls: [reachGoal] }],
+    [
+      call('look', { word: 'a tree' }),
+      ...[call('fail'), call('all'), call('nothing'), call('big')],
+      { calls: [reachGoal] },
+    ],
     [fixture('good')],
   )
   await using _ = shop
@@ -36,69 +38,52 @@ test('the tools of a server are listed before the first request, which holds the
   expect(listed[0]?.tools.map(({ name }) => name)).toContain('mcp__fix__look')
   expect(listed[0]?.tools.every(({ read_only }) => !read_only)).toBe(true)
   expect(shop.requests[0]?.tools).toEqual(expect.arrayContaining(['mcp__fix__look', 'bash_exec']))
-  expect(results[0]).toMatchObject({ outcome: 'ok', output: 'You see a tree.', exit_code: 0 })
-  await vi.waitFor(
-    async () => expect(await seenBy(shop)).toEqual(['start', 'call look a tree', 'end']),
-    WITHIN,
-  )
+  const [look, fail, all, nothing, big] = results
+  expect(look).toMatchObject({ outcome: 'ok', output: 'You see a tree.', exit_code: 0 })
+  expect(fail).toMatchObject({ outcome: 'error', output: 'It did not work.' })
+  expect(all?.output.split('\n')).toEqual([
+    ...['words', '[image, image/png, 3 bytes: not shown]', '[resource file:///a]', 'inside'],
+    '[resource file:///b, x/y, 3 bytes: not shown]',
+    ...['[link to file:///c, text/plain, 7 bytes] c', '{"found":3}'],
+  ])
+  expect(nothing).toMatchObject({ outcome: 'rejected' })
+  expect(big).toMatchObject({ bytes: 100_000, truncated: true })
+  expect(big?.sha256).toMatch(/^[0-9a-f]{64}$/)
+  await vi.waitFor(async () => {
+    const seen = await seenBy(shop)
+    expect([seen[0], seen[1], seen.at(-1)]).toEqual(['start', 'call look a tree', 'end'])
+  }, WITHIN)
 })
 
 test('if the project is green already, no server is started', async () => {
   await using shop = await Workshop.open([])
   await shop.file('done', '')
-  shop.startAgent({ effects: withServers(shop) })
-  const runId = await shop.create({ ...turns, mcp_servers: [fixture('good')] })
-  await shop.until(runId, 'run_end')
+  await shop.play({ ...turns, mcp_servers: [fixture('good')] }, withServers())
   await expect(seenBy(shop)).rejects.toThrow('ENOENT')
 })
 
 test('each run has a server of its own', async () => {
   await using shop = await Workshop.open([call('look'), { calls: [reachGoal] }])
-  shop.startAgent({ effects: withServers(shop) })
+  shop.startAgent({ effects: withServers() })
   const create = () => shop.create({ ...turns, mcp_servers: [fixture('good')] })
   const ids = await Promise.all([create(), create()])
   await Promise.all(ids.map((id) => shop.until(id, 'run_end')))
   expect((await seenBy(shop)).filter((what) => what === 'start')).toHaveLength(2)
 })
 
-describe('results', () => {
-  test('keep failures, refusals and everything that is not text', async () => {
-    const { shop, results } = await played(
-      [call('fail'), call('all'), call('nothing'), call('big'), { calls: [reachGoal] }],
-      [fixture('good')],
-    )
-    await using _ = shop
-    expect(results[0]).toMatchObject({ outcome: 'error', output: 'It did not work.' })
-    expect(results[1]?.output).toBe(
-      [
-        ...['words', '[image, image/png, 3 bytes: not shown]', '[resource file:///a]', 'inside'],
-        ...[
-          '[resource file:///b, x/y, 3 bytes: not shown]',
-          '[link to file:///c, text/plain, 7 bytes] c',
-          '{"found":3}',
-        ],
-      ].join('\n'),
-    )
-    expect(results[2]).toMatchObject({ outcome: 'rejected' })
-    expect(results[3]).toMatchObject({ bytes: 100_000, truncated: true })
-    expect(results[3]?.sha256).toMatch(/^[0-9a-f]{64}$/)
-  })
-
-  test('report that a call was cancelled at its time limit, and the server learns it', async () => {
-    const { shop, results } = await played(
-      [call('slow'), { calls: [reachGoal] }],
-      [fixture('good', { call_timeout_s: 0.2 })],
-    )
-    await using _ = shop
-    expect(results[0]).toMatchObject({ outcome: 'timed_out' })
-    expect(results[0]?.output).toContain('Whether the call took effect is not known')
-    expect(await seenBy(shop)).toContain('cancelled')
+test('a call ends at its time limit', async () => {
+  await using servers = await opened(fixture('good', { call_timeout_s: 0.2 }))
+  const { signal } = new AbortController()
+  const called = servers.tool('mcp__fix__slow')?.call({}, { signal, imageTypes: async () => [] })
+  expect(await called).toMatchObject({
+    outcome: 'timed_out',
+    output: expect.stringContaining('Whether the call took effect is not known'),
   })
 })
 
 test('an abort cancels the call, and the server ends', async () => {
   await using shop = await Workshop.open([call('slow')])
-  shop.startAgent({ effects: withServers(shop) })
+  shop.startAgent({ effects: withServers() })
   const runId = await shop.create({ ...turns, mcp_servers: [fixture('good')] })
   await vi.waitFor(async () => expect(await seenBy(shop)).toContain('call slow'), WITHIN)
   await shop.command(runId, { type: 'abort', reason: null })
@@ -155,27 +140,25 @@ describe('tools that change', () => {
 describe('a server that misbehaves at its start', () => {
   test.each([
     ['broken', /It ended with exit code 3. It printed last: no such module/],
-    ['silent', /gave no answer in time \(start_timeout_s is 6\)/],
+    ['silent', /gave no answer in time \(start_timeout_s is 0.5\)/],
     ['garbage', /It sends lines that are not messages of MCP/],
     ['flood', /sent more than was asked for/],
     ['long line', /more than 8 MiB/],
     ['endless pages', /pagination did not terminate/],
     ['invalid', /tools/],
-  ])('%s: the run fails with the reason, and costs no token', async (how, reason) => {
-    const { shop, end } = await played(
-      [],
-      [fixture(how, how === 'silent' ? { start_timeout_s: 6 } : {})],
+  ])('%s: the reason is recorded', async (how, reason) => {
+    await using servers = await opened(
+      fixture(how, how === 'silent' ? { start_timeout_s: 0.5 } : {}),
     )
-    await using _ = shop
-    expect(end).toMatchObject({ status: 'failed', total_tokens: 0 })
-    expect(end.reason).toMatch(reason)
-    expect(shop.requests).toHaveLength(0)
+    expect(servers.listing).toMatchObject({ tools: [], problem: expect.stringMatching(reason) })
   })
 
-  test('a program that is not there', async () => {
+  test('the run fails with the reason, and costs no token', async () => {
     const { shop, end } = await played([], [fixture('good', { command: '/no/such/program' })])
     await using _ = shop
+    expect(end).toMatchObject({ status: 'failed', total_tokens: 0 })
     expect(end.reason).toMatch(/needs the MCP server fix, .*\/no\/such\/program/)
+    expect(shop.requests).toHaveLength(0)
   })
 
   test('a server that the run does not need is missing, and the model reads that', async () => {
@@ -192,49 +175,38 @@ describe('a server that misbehaves at its start', () => {
     ['ends at the first question', 'old'],
     ['leaves the first question open', 'taciturn'],
   ])('a server of an old version that %s is asked in the old way', async (_what, how) => {
-    const { shop, end } = await played([{ calls: [reachGoal] }], [fixture(how)])
-    await using _ = shop
-    expect(end.achieved).toBe(true)
+    await using servers = await opened(fixture(how))
+    expect(servers.listing).not.toHaveProperty('problem')
+    expect(servers.listing?.tools).not.toEqual([])
   })
 })
 
 describe('lists', () => {
   test('names that imitate ours, collide or are too long become names that all providers accept', async () => {
-    const { shop, listed } = await played([{ calls: [reachGoal] }], [fixture('rude')])
-    await using _ = shop
-    const names = listed[0]?.tools.map(({ name }) => name) ?? []
+    await using servers = await opened(fixture('rude'))
+    const { tools = [], left_out } = servers.listing ?? {}
+    const names = tools.map(({ name }) => name)
     expect(names).toContain('mcp__fix__bash_exec')
     expect(new Set(names).size).toBe(names.length)
     for (const name of names) expect(name).toMatch(/^[a-zA-Z0-9_-]{1,64}$/)
-    expect(listed[0]?.left_out).toEqual([
+    expect(left_out).toEqual([
       { tool: 'deep', reason: 'its schema is more than 32 levels deep' },
       { tool: 'twice', reason: 'another tool has its name' },
     ])
   })
 
-  test('a huge list is cut, and the record shows it', async () => {
-    const { shop, listed } = await played([{ calls: [reachGoal] }], [fixture('huge')])
-    await using _ = shop
-    expect(listed[0]?.tools).toHaveLength(100)
-    expect(listed[0]?.left_out).toHaveLength(21)
-    expect(listed[0]?.left_out?.at(-1)?.tool).toBe('4880 more')
-  })
-
-  test('a tool with a huge description is left out', async () => {
-    const { shop, listed } = await played([{ calls: [reachGoal] }], [fixture('heavy')])
-    await using _ = shop
-    expect(listed[0]?.tools.map(({ tool }) => tool)).toEqual(['light'])
+  test('a huge list is cut, which the record shows, and a tool with a huge description is left out', async () => {
+    await using huge = await opened(fixture('huge'))
+    expect(huge.listing?.tools).toHaveLength(100)
+    expect(huge.listing?.left_out).toHaveLength(21)
+    expect(huge.listing?.left_out?.at(-1)?.tool).toBe('4880 more')
+    await using heavy = await opened(fixture('heavy'))
+    expect(heavy.listing?.tools.map(({ tool }) => tool)).toEqual(['light'])
   })
 
   test('only the chosen tools are offered, and trusted marks of reading count', async () => {
-    const chosen = { tools: ['look'], trust_hints: true }
-    const { shop, records, listed } = await played(
-      [call('look'), { calls: [reachGoal] }],
-      [fixture('good', chosen)],
-    )
-    await using _ = shop
-    expect(listed[0]?.tools).toMatchObject([{ tool: 'look', read_only: true }])
-    const calls = payloadsOf(records, 'tool_call')
-    expect(calls[0]).toMatchObject({ tool: 'mcp__fix__look', read_only: true })
+    await using servers = await opened(fixture('good', { tools: ['look'], trust_hints: true }))
+    expect(servers.listing?.tools).toMatchObject([{ tool: 'look', read_only: true }])
+    expect(servers.tool('mcp__fix__look')?.readOnly).toBe(true)
   })
 })

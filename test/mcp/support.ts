@@ -1,15 +1,14 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { createToolbox } from '../../src/agent/tools/toolbox.ts'
-import { createArtifacts } from '../../src/artifacts/artifacts.ts'
 import { MCP_DEFAULTS, type McpServer } from '../../src/domain/mcp-servers.ts'
 import type { Notice } from '../../src/domain/records.ts'
 import { RunServers } from '../../src/mcp/run-servers.ts'
 import { type McpConfiguration, NO_SERVERS } from '../../src/mcp/servers.ts'
-import { runCommand, type StartProcess } from '../../src/runner/run-command.ts'
+import type { StartProcess } from '../../src/runner/run-command.ts'
 import type { Workshop } from '../agent/support.ts'
-import { startProcess } from '../runner/support.ts'
+import { create, given } from '../domain/support.ts'
+import { startProcess, temporaryFolder } from '../runner/support.ts'
 
 export const FIXTURE = fileURLToPath(new URL('./fixture-process.ts', import.meta.url))
 
@@ -20,16 +19,25 @@ export const fixture = (how: string, changes: Partial<McpServer> = {}): McpServe
 })
 
 /** The effects of an agent whose runs have MCP servers. */
-export function withServers(
-  shop: Workshop,
+export const withServers = (
   configuration: McpConfiguration = NO_SERVERS,
   start: StartProcess = startProcess,
-) {
-  const artifacts = createArtifacts(join(shop.folder, 'artifacts'))
-  const toolbox = createToolbox({ runCommand, artifacts })
-  const openServers = (onNotice: (notice: Notice) => void) =>
-    new RunServers({ configuration, startProcess: start, onNotice })
-  return { openServers, toolbox }
+) => ({
+  openServers: (onNotice: (notice: Notice) => void) =>
+    new RunServers({ configuration, startProcess: start, onNotice }),
+})
+
+/** The servers of a run without an agent, and what it would record of the only one. They end with what is returned. */
+export async function opened(server: McpServer) {
+  const servers = withServers().openServers(() => {})
+  const { state } = given(create({ cwd: await temporaryFolder(), mcp_servers: [server] }))
+  if (state === null) throw new Error('there is no run')
+  const [listing] = await servers.update(state, new AbortController().signal)
+  return {
+    listing,
+    tool: servers.tool,
+    [Symbol.asyncDispose]: () => servers[Symbol.asyncDispose](),
+  }
 }
 
 /** What the fixture has noted, one thing a line. */

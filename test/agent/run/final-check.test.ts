@@ -26,7 +26,8 @@ async function project(script: readonly Reply[]): Promise<Workshop> {
 
 const play = (shop: Workshop, changes: Partial<RunConfig> = {}) =>
   shop.play({
-    ...{ shell_goal: CHECK, max_turns_per_iteration: 5, max_iterations: 3, ...changes },
+    ...{ shell_goal: CHECK, max_turns_per_iteration: 5, max_iterations: 3, on_tampering: 'report' },
+    ...changes,
   })
 
 const solve = "echo 'echo $(($1 + $2))' > add.sh"

@@ -12,7 +12,7 @@ import { only, payloadsOf, reachGoal, Workshop } from '../support.ts'
 const read = { calls: [{ tool: 'file_read', args: { path: 'a' } }] }
 const install = { calls: [{ tool: 'bash_exec', args: { command: 'echo 2 >node_modules/a.js' } }] }
 const finish = { calls: [reachGoal] }
-const config = { max_turns_per_iteration: 50 }
+const config = { max_turns_per_iteration: 50, on_tampering: 'report' } as const
 const { signal } = new AbortController()
 
 async function shopWith(script: Script, ignored = 0) {

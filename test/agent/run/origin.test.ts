@@ -46,8 +46,8 @@ const script: Script = ({ messages }): Turn => {
   if (messages.some(({ content }) => content.includes('Finish.'))) {
     return messages.at(-1)?.role === 'tool' ? { text: 'It is done.' } : { calls: [reachGoal] }
   }
-  const look = (n: number) => ({ tool: 'bash_exec', args: { command: `echo ${n}` } })
-  return replies % 3 === 2 ? { text: 'I cannot.' } : { calls: [look(replies), look(-replies)] }
+  const look = (n: number) => ({ tool: 'bash_exec', args: { command: `printf '${n}%09d'` } })
+  return replies % 3 === 2 ? { text: 'I cannot.' } : { calls: [look(replies), look(100 + replies)] }
 }
 
 const told = (request: ScriptedRequest | undefined) =>
@@ -77,7 +77,7 @@ test('a run can be begun from at each of its records, with what its model was se
     expect(after).toContain('The goal was checked: not reached yet')
   }
   await Promise.all(records.keys().map(forkAt))
-}, 180_000)
+})
 
 test('a chain of 20 runs has one conversation, which is read from their records', async () => {
   await using shop = await Workshop.open([{ text: 'I cannot.' }])
@@ -99,7 +99,7 @@ test('a chain of 20 runs has one conversation, which is read from their records'
   for (let n = 0; n <= 20; n += 1) expect(words).toContain(`Try ${n}.`)
   const [created] = await shop.records(last)
   expect(JSON.stringify(created)).not.toContain('Try 19.')
-}, 60_000)
+})
 
 test('the agent of a run that continues one reads what others have done to the files, and its record names it', async () => {
   await using shop = await Workshop.open(script)

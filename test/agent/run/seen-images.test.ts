@@ -15,6 +15,7 @@ import { messagesWithout, toMessages } from '../../../src/domain/sent-messages.t
 import type { RunState } from '../../../src/domain/state.ts'
 import { createModels } from '../../../src/models/models.ts'
 import { sentConversation } from '../../../src/queries/run-history.ts'
+import { claim, create, given, reply, result } from '../../domain/support.ts'
 import { fixture, withServers } from '../../mcp/support.ts'
 import { pngOf } from '../images.ts'
 import { only, payloadsOf, reachGoal, Workshop } from '../support.ts'
@@ -41,13 +42,8 @@ async function seeing(script: Script, images: boolean | null = true) {
 
 /** Adds an MCP server to the agent, which sends images. */
 function withPictures({ shop, models, artifacts }: Awaited<ReturnType<typeof seeing>>) {
-  const effects = withServers(shop)
-  shop.startAgent({
-    effects: {
-      ...{ ...effects, models },
-      openOutput: (_, sha256) => artifacts.read(sha256),
-    },
-  })
+  const openOutput: Effects['openOutput'] = (_, sha256) => artifacts.read(sha256)
+  shop.startAgent({ effects: { ...withServers(), models, openOutput } })
   return { ...config, mcp_servers: [fixture('good')] }
 }
 
@@ -62,6 +58,10 @@ const conversationOf = (records: readonly RunRecord[]): Conversation => {
   if (whole === null) throw new Error('a run has records')
   return whole
 }
+
+/** How many images a request with all of it holds. */
+const imagesOf = (conversation: Conversation): number =>
+  messagesWithout(conversation, 0).filter((m) => m.role === 'tool' && m.image !== undefined).length
 
 const resultOf = (records: readonly RunRecord[]) => payloadsOf(records, 'tool_result')[0]
 
@@ -101,9 +101,10 @@ test.each([null, false])(
   },
 )
 
-test('a note replaces an image that was removed or that the model cannot see', async () => {
+test('without its image, a result has a note: if it was removed, if the model cannot see it, and in a summary', async () => {
   const { shop, models, artifacts, start } = await seeing([
     { calls: [look] },
+    { text: 'Hm.' },
     { calls: [reachGoal] },
   ])
   await using _ = shop
@@ -122,45 +123,31 @@ test('a note replaces an image that was removed or that the model cannot see', a
   expect(await textWith({ models: blind, openOutput })).toContain('takes no such images')
   await artifacts.remove(resultOf(records)?.sha256 ?? '')
   expect(await textWith({ models, openOutput })).toContain('it was removed')
-})
 
-test('a redacted result shows no image, and a compaction names the images that it leaves out', async () => {
-  const { shop, start } = await seeing([{ calls: [look] }, { text: 'Hm.' }, { calls: [reachGoal] }])
-  await using _ = shop
-  start()
-  const records = await shop.until(await shop.create(config), 'run_end')
   const redacted = records.map((record) =>
     record.kind === 'tool_result' && record.payload.image !== undefined
       ? { ...record, payload: { ...record.payload, output: '[redacted]' } }
       : record,
   )
-  const shown = (all: readonly RunRecord[]) =>
-    messagesWithout(conversationOf(all), 0).filter(
-      (m) => m.role === 'tool' && m.image !== undefined,
-    )
-  expect([shown(records).length, shown(redacted).length]).toEqual([1, 0])
+  expect([records, redacted].map((all) => imagesOf(conversationOf(all)))).toEqual([1, 0])
   const after = compact(conversationOf(records), { turns: 1, summary: 'It looked.' })
   const text = JSON.stringify(toMessages(after, 96_000).messages)
   expect(text).toContain('# Images that you have seen\\nplot.png\\n')
   expect(text).not.toContain('"image"')
 })
 
-test('if there are too many images, the older half is left out at once, so most requests keep their prefix', async () => {
-  const { shop, start } = await seeing([{ calls: [look] }, { calls: [reachGoal] }])
-  await using _ = shop
-  start()
-  const records = await shop.until(await shop.create(config), 'run_end')
+test('if there are too many images, the older half is left out at once, so most requests keep their prefix', () => {
+  const image = { media_type: 'image/png', width: 20, height: 10 } as const
+  const seen = result('c0', 'file_read', 'plot.png', 'ok', { image, sha256: 'a'.repeat(64) })
+  const { records } = given(create(), claim(), reply(['file_read']), seen)
   const conversation = conversationOf(records)
-  let { turns } = conversation
-  while (turns?.before != null) turns = turns.before
-  if (turns === null) throw new Error('there is a turn')
-  const first = turns.turn
+  const { turn } = conversation.turns ?? {}
+  if (turn === undefined) throw new Error('there is a turn')
   const kept = Array.from({ length: 42 }, (_, n) => {
     let many: Conversation['turns'] = null
     for (let count = 1; count <= n + 1; count += 1)
-      many = { turn: { ...first }, before: many, count }
-    const sent = messagesWithout({ ...conversation, turns: many }, 0)
-    return sent.map((m) => m.role === 'tool' && m.image !== undefined).filter(Boolean).length
+      many = { turn: { ...turn }, before: many, count }
+    return imagesOf({ ...conversation, turns: many })
   })
   expect(kept.slice(0, 20)).toEqual(Array.from({ length: 20 }, (_, n) => n + 1))
   expect(kept.slice(20, 23)).toEqual([10, 11, 12])

@@ -17,7 +17,8 @@ const steps = (...commands: readonly string[]): Script =>
 const CHECK = {
   shell_goal: { check_command: 'sh check.sh', success_condition: { exit_code: 0 } },
   max_turns_per_iteration: 50,
-}
+  on_tampering: 'report',
+} as const
 
 async function opened(script: Script, check = 'test -f done') {
   const shop = await Workshop.open(script)
