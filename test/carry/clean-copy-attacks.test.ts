@@ -69,16 +69,6 @@ test('a project with more bytes than a copy may have is not copied, and nothing 
   expect(await at.folders()).toEqual([])
 })
 
-test('bytes that are not on the disk are not on it in the copy either', async () => {
-  const at = await place('none')
-  await at.fill('truncate -s 1G sparse; printf end >>sparse')
-  const copy = await at.copy()
-  const { stdout } = await bashIn(copy, 'stat -c "%s" sparse; du -k sparse; tail -c 3 sparse')
-  const [size, kib = '', end] = stdout.split('\n')
-  expect([size, end]).toEqual([String(1024 ** 3 + 3), 'end'])
-  expect(Number(kib.split('\t')[0])).toBeLessThan(100)
-})
-
 /** A small disk in memory for the data folder of a server. */
 async function smallDisk(folder: string): Promise<void> {
   await mkdir(folder)

@@ -20,7 +20,7 @@ echo 5 >open; chmod 666 open; ln -s sub/a link; ln -s /etc/passwd outside; ln -s
 ln -s .. up; ln -s "$(printf '\377')" odd-link; ln sub/a hard; echo 6 >closed/in; chmod 555 closed
 cp /bin/true setuid; chmod 4755 setuid
 touch -d '2001-02-03 04:05:06.789' sub/a run.sh sub closed; touch -hd '2002-03-04' link
-git add -A 2>/dev/null; git commit -qm one; echo 7 >later; truncate -s 200M sparse; printf end >>sparse`
+git add -A 2>/dev/null; git commit -qm one; echo 7 >later; truncate -s 20M sparse; printf end >>sparse`
 
 /** What is in a folder, with all that a copy keeps. */
 async function listed(folder: string): Promise<string[]> {

@@ -13,25 +13,17 @@ import { openWorkspace } from '../workspace/support.ts'
 const run = promisify(execFile)
 const { signal } = new AbortController()
 
-/** A project whose agent has changed an installed package and the lock file; its packages are archives in it. */
+/** A copy of a project whose agent has changed an installed package and the lock file; the package is an archive in it. */
 async function place() {
   const cwd = await temporaryFolder()
-  const pack = async (name: string, text: string) => {
-    const folder = join(await temporaryFolder(), name)
-    await mkdir(folder)
-    await writeFile(join(folder, 'package.json'), JSON.stringify({ name, version: '1.0.0' }))
-    await writeFile(join(folder, 'index.js'), `module.exports = '${text}'\n`)
-    await run('npm', ['pack', '--pack-destination', cwd], { cwd: folder })
-  }
-  await pack('good', 'good')
-  await pack('evil', 'evil')
-  const manifest = {
-    name: 'project',
-    version: '1.0.0',
-    dependencies: { good: 'file:good-1.0.0.tgz' },
-  }
   const write = (name: string, text: string) => writeFile(join(cwd, name), text)
-  await write('package.json', JSON.stringify(manifest))
+  const good = join(await temporaryFolder(), 'good')
+  await mkdir(good)
+  await writeFile(join(good, 'package.json'), '{"name":"good","version":"1.0.0"}')
+  await writeFile(join(good, 'index.js'), `module.exports = 'good'\n`)
+  await run('npm', ['pack', '--pack-destination', cwd], { cwd: good })
+  const dependencies = { good: 'file:good-1.0.0.tgz' }
+  await write('package.json', JSON.stringify({ name: 'project', version: '1.0.0', dependencies }))
   await run('npm', ['install', '--offline', '--no-audit'], { cwd })
   const lock = await readFile(join(cwd, 'package-lock.json'))
   await write('node_modules/good/index.js', `module.exports = 'bent'\n`)
@@ -43,31 +35,33 @@ async function place() {
   onTestFinished(() => copy[Symbol.asyncDispose]())
   const original = async (path: string) => (path === 'package-lock.json' ? { content: lock } : null)
   const says = async () => readFile(join(copy.cwd, 'node_modules/good/index.js'), 'utf8')
-  return { cwd, copy, original, says, write, manifest }
+  return { copy, original, says }
 }
 
 const ASKED = { folders: ['node_modules'], network: 'full', signal } as const
 
-test('dependencies are installed from the lock file of the start, and other files stay as they are', async () => {
+/** With what dependencies stay as the run left them. */
+const CHANGED = {
+  'the run has no network': { network: 'none' as const },
+  'there was no lock file at the start': { original: async () => null },
+  'the lock file does not fit': { original: async () => ({ content: Buffer.from('{}') }) },
+}
+
+test('dependencies are installed from the lock file of the start, if that is possible, and other files stay as they are', async () => {
   const { copy, original, says } = await place()
   const before = await readdir(copy.cwd)
-  expect(await says()).toContain('bent')
+  const unchanged = async (why: string) => {
+    expect(await readdir(copy.cwd), why).toEqual(before)
+    const lock = await readFile(join(copy.cwd, 'package-lock.json'), 'utf8')
+    expect(lock, why).toContain('"packages": {}')
+    expect(await readFile(join(copy.cwd, '.npmrc'), 'utf8'), why).toContain('nowhere')
+  }
+  for (const [why, changes] of Object.entries(CHANGED)) {
+    expect(await reinstall(copy, { ...ASKED, original, ...changes }), why).toBe('changed')
+    expect(await says(), why).toContain('bent')
+    await unchanged(why)
+  }
   expect(await reinstall(copy, { ...ASKED, original })).toBe('reinstalled')
   expect(await says()).toContain('good')
-  expect(await readdir(copy.cwd)).toEqual(before)
-  expect(await readFile(join(copy.cwd, 'package-lock.json'), 'utf8')).toContain('"packages": {}')
-  expect(await readFile(join(copy.cwd, '.npmrc'), 'utf8')).toContain('nowhere')
-})
-
-test.each([
-  ['the run has no network', { network: 'none' as const }],
-  ['there was no lock file at the start', { original: async () => null }],
-  ['the lock file does not fit', { original: async () => ({ content: Buffer.from('{}') }) }],
-])('if %s, dependencies stay as the run left them', async (_, changes) => {
-  const { copy, original, says } = await place()
-  const before = await readdir(copy.cwd)
-  expect(await reinstall(copy, { ...ASKED, original, ...changes })).toBe('changed')
-  expect(await says()).toContain('bent')
-  expect(await readdir(copy.cwd)).toEqual(before)
-  expect(await readFile(join(copy.cwd, '.npmrc'), 'utf8')).toContain('nowhere')
+  await unchanged('reinstalled')
 })

@@ -1,4 +1,7 @@
-import { describe, expect, test } from 'vitest'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { chooseGoal, fittingGoals } from '../../src/agent/planning/plan-goal.ts'
 import { goals } from '../../src/checks/catalogue.ts'
 import {
@@ -10,7 +13,8 @@ import {
 } from '../../src/checks/retrai-yml.ts'
 import { type ApprovalRules, judge } from '../../src/domain/approvals/rules.ts'
 import type { GoalRequest } from '../../src/domain/run-config.ts'
-import { openWorkspace, workspaceOf } from '../workspace/support.ts'
+import type { Workspace } from '../../src/workspace/workspace.ts'
+import { openWorkspace } from '../workspace/support.ts'
 import { project } from './support.ts'
 
 const FULL = `goal: shell-goal
@@ -22,8 +26,21 @@ success_condition:
   max_seconds: 10       # and/or run under this time
 `
 
-const read = async (text: string) =>
-  readProjectSettings(workspaceOf(await project({ '.retrai.yml': text })))
+let files: Workspace
+beforeAll(async () => {
+  files = openWorkspace({ cwd: await mkdtemp(join(tmpdir(), 'retrai-yml-')) })
+})
+afterAll(async () => {
+  await files[Symbol.asyncDispose]()
+  await rm(files.cwd, { recursive: true })
+})
+
+/** What a project says whose `.retrai.yml` has this text; null: it has none. */
+async function read(text: string | null) {
+  const file = join(files.cwd, '.retrai.yml')
+  await (text === null ? rm(file) : writeFile(file, text))
+  return readProjectSettings(files)
+}
 
 test('gives the command and all conditions; unknown keys have no effect', async () => {
   expect((await read(FULL))._unsafeUnwrap()).toEqual({
@@ -89,8 +106,7 @@ test.each([
 
 /** The goals of a run in a project with this file. */
 async function planned(text: string | null, request: GoalRequest) {
-  const cwd = await project(text === null ? {} : { '.retrai.yml': text })
-  const settings = (await readProjectSettings(workspaceOf(cwd)))._unsafeUnwrap()
+  const settings = (await read(text))._unsafeUnwrap()
   const known = { goals, noCommand: () => 'no command' }
   return chooseGoal(withSettings(request, settings), known).map(({ config }) => config)
 }

@@ -79,11 +79,13 @@ test('a run can be begun from at each of its records, with what its model was se
   await Promise.all(records.keys().map(forkAt))
 })
 
-test('a chain of 20 runs has one conversation, which is read from their records', async () => {
+const CHAIN = 6
+
+test('a chain of runs has one conversation, which is read from their records', async () => {
   await using shop = await Workshop.open([{ text: 'I cannot.' }])
   shop.startAgent()
   const runs = [await shop.create({ ...TURNS, max_iterations: 1 })]
-  for (let n = 0; n <= 20; n += 1) {
+  for (let n = 0; n <= CHAIN; n += 1) {
     const last = runs.at(-1) ?? ''
     const records = await shop.until(last, 'run_end')
     const at = n % 2 === 0 ? records.length - 2 : undefined
@@ -93,12 +95,12 @@ test('a chain of 20 runs has one conversation, which is read from their records'
   await shop.until(last, 'run_end')
   const { lineage, conversation } = (await beginningOf(shop.store, last))._unsafeUnwrap()
   expect(lineage.map(({ run_id }) => run_id)).toEqual(runs.slice(0, -1))
-  expect(conversation?.turns?.count).toBe(21)
+  expect(conversation?.turns?.count).toBe(CHAIN + 1)
   const { messages = [] } = shop.requests.at(-2) ?? {}
   const words = JSON.stringify(messages)
-  for (let n = 0; n <= 20; n += 1) expect(words).toContain(`Try ${n}.`)
+  for (let n = 0; n <= CHAIN; n += 1) expect(words).toContain(`Try ${n}.`)
   const [created] = await shop.records(last)
-  expect(JSON.stringify(created)).not.toContain('Try 19.')
+  expect(JSON.stringify(created)).not.toContain(`Try ${CHAIN - 1}.`)
 })
 
 test('the agent of a run that continues one reads what others have done to the files, and its record names it', async () => {

@@ -17,15 +17,32 @@ const DONE = { text: 'Done.' }
 
 type Call = { readonly tool: string; readonly args: Record<string, unknown> }
 
-/** The parent starts a sub-agent in its first turn and reaches its goal in its second. The sub-agent has its own script. */
-function family(subagent: Script, first: Call = search): Script {
+/** The parent makes these calls in its first turns, and then reaches its goal. Its sub-agents have a script of their own. */
+function family(subagent: Script, ...turns: readonly (readonly Call[])[]): Script {
+  const own = [...(turns.length === 0 ? [[search]] : turns), [reachGoal]]
   return (request) => {
     const isSubagent = JSON.stringify(request.messages).includes('# Instructions\\nFind the word.')
-    if (!isSubagent) return [{ calls: [first] }, { calls: [reachGoal] }][request.turn] ?? DONE
+    const calls = own[request.turn]
+    if (!isSubagent) return calls === undefined ? DONE : { calls }
     if (typeof subagent === 'function') return subagent(request)
     return subagent[request.turn] ?? DONE
   }
 }
+
+/** The tokens of the replies in these records. */
+const tokensIn = (records: readonly RunRecord[]): number =>
+  payloadsOf(records, 'llm_usage').reduce(
+    (sum, { input_tokens, output_tokens }) => sum + input_tokens + output_tokens,
+    0,
+  )
+/** Those before the first sub-agent. */
+const tokensBefore = (records: readonly RunRecord[]): number =>
+  tokensIn(
+    records.slice(
+      0,
+      records.findIndex(({ kind }) => kind === 'subagent_started'),
+    ),
+  )
 
 function startAgent(shop: Workshop, unfinished: readonly string[] = [], maxRunsAtWork = 16) {
   return shop.startAgent({
@@ -49,7 +66,8 @@ const startOf = (records: readonly RunRecord[]) => only(records, 'subagent_start
 const resultOf = (records: readonly RunRecord[]) => payloadsOf(records, 'tool_result')[0]
 
 test('an agent starts a run, waits for it, and reads its last words, its files and its usage', async () => {
-  await using shop = await Workshop.open(family([{ text: 'The word is elephant.' }]))
+  const usage = { input: 1000, output: 100 }
+  await using shop = await Workshop.open(family([{ text: 'The word is elephant.', usage }]))
   const runId = await begin(shop)
   const records = await shop.until(runId, 'run_end')
   const { run_id: childId, call_id } = startOf(records)
@@ -62,12 +80,18 @@ test('an agent starts a run, waits for it, and reads its last words, its files a
   expect(only(child, 'run_end').payload).toMatchObject({ status: 'achieved', iterations: 1 })
   expect(resultOf(records)).toMatchObject({ outcome: 'ok', subagent: { run_id: childId } })
   expect(resultOf(records)?.output).toContain('The word is elephant.')
+  // What it uses counts as used by its parent.
+  expect(resultOf(records)?.subagent).toMatchObject({ tokens: 1100, cost_usd: null })
+  expect(only(records, 'run_end').payload).toMatchObject({
+    total_tokens: tokensIn(records) + 1100,
+    estimated_cost_usd: null,
+  })
 })
 
 test('a sub-agent of a run that pauses at limits ends at its own', async () => {
   const busy = { calls: [{ tool: 'bash_exec', args: { command: 'date' } }] }
   const limited = { tool: 'run_subagent', args: { ...SEARCH, max_tokens: 1 } }
-  await using shop = await Workshop.open(family([busy, busy], limited))
+  await using shop = await Workshop.open(family([busy, busy], [limited]))
   const records = await played(shop, { on_limit: 'pause' })
   const { config, run_id } = startOf(records)
   expect(config).not.toHaveProperty('on_limit')
@@ -80,10 +104,10 @@ test('a sub-agent whose folder is swapped works in no other folder', async () =>
   const swap = 'cd ..; mv x y; mkdir outside; echo CANARY >outside/secret; ln -s outside x'
   const read = { calls: [{ tool: 'file_read', args: { path: 'secret' } }] }
   await using shop = await Workshop.open(
-    family([{ calls: [{ tool: 'bash_exec', args: { command: swap } }] }, read], {
-      ...search,
-      args: { ...SEARCH, folder: 'x' },
-    }),
+    family(
+      [{ calls: [{ tool: 'bash_exec', args: { command: swap } }] }, read],
+      [{ ...search, args: { ...SEARCH, folder: 'x' } }],
+    ),
   )
   await mkdir(join(shop.project, 'x'))
   const records = await played(shop)
@@ -95,21 +119,6 @@ test('a sub-agent whose folder is swapped works in no other folder', async () =>
   expect(refused?.output).toMatch(/x is not the folder of this run any more: it leads to .*outside/)
 })
 
-test('what a sub-agent uses counts as used by its parent', async () => {
-  const usage = { input: 1000, output: 100 }
-  await using shop = await Workshop.open(family([{ text: 'It is red.', usage }]))
-  const records = await played(shop)
-  const own = records.flatMap((r) =>
-    r.kind === 'llm_usage' ? [r.payload.input_tokens + r.payload.output_tokens] : [],
-  )
-  const total = own.reduce((sum, tokens) => sum + tokens, 1100)
-  expect(resultOf(records)?.subagent).toMatchObject({ tokens: 1100, cost_usd: null })
-  expect(only(records, 'run_end').payload).toMatchObject({
-    total_tokens: total,
-    estimated_cost_usd: null,
-  })
-})
-
 test('a sub-agent gets at most what is left of the budget, and its parent ends when that is used up', async () => {
   const usage = { input: 900, output: 100 }
   const wasteful = { calls: [{ tool: 'file_list', args: {} }], usage }
@@ -118,14 +127,7 @@ test('a sub-agent gets at most what is left of the budget, and its parent ends w
   const limits = { max_tokens: 5_000, max_seconds: 600, max_turns_per_iteration: 50 }
   const records = await shop.until(await shop.create(limits), 'run_end')
   const { run_id, config } = startOf(records)
-  const before = records.findIndex(({ kind }) => kind === 'subagent_started')
-  const used = records
-    .slice(0, before)
-    .reduce(
-      (sum, r) =>
-        r.kind === 'llm_usage' ? sum + r.payload.input_tokens + r.payload.output_tokens : sum,
-      0,
-    )
+  const used = tokensBefore(records)
   expect(config.max_tokens).toBe(5_000 - used)
   expect(config.max_seconds).toBeLessThan(600)
   const end = only(await shop.records(run_id), 'run_end').payload
@@ -150,28 +152,6 @@ test('a run that waits for a sub-agent leaves its turn to it', async () => {
 /** A command that runs until its run ends. */
 const endless = { tool: 'bash_exec', args: { command: 'sleep 1000' } }
 
-test('an aborted parent aborts its sub-agent, and counts what the sub-agent used so far', async () => {
-  const usage = { input: 1000, output: 100 }
-  await using shop = await Workshop.open(family([{ calls: [endless], usage }]))
-  const runId = await begin(shop)
-  const { run_id: childId } = startOf(await shop.until(runId, 'subagent_started'))
-  await shop.until(childId, 'tool_call')
-  await shop.command(runId, { type: 'abort', reason: 'Enough' })
-  const child = await shop.until(childId, 'run_end')
-  expect(only(child, 'run_end').payload).toMatchObject({
-    status: 'aborted',
-    reason: expect.stringContaining(runId),
-  })
-  const records = await shop.records(runId)
-  expect(resultOf(records)).toMatchObject({
-    outcome: 'aborted',
-    subagent: { run_id: childId, status: 'running', tokens: 1100 },
-  })
-  const { total_tokens, subagents } = only(records, 'run_end').payload
-  expect(total_tokens).toBeGreaterThan(1100)
-  expect(subagents).toEqual([childId])
-})
-
 test('an aborted sub-agent is a result for its parent, which continues', async () => {
   await using shop = await Workshop.open(family([{ calls: [endless] }]))
   const runId = await begin(shop)
@@ -184,22 +164,18 @@ test('an aborted sub-agent is a result for its parent, which continues', async (
   expect(only(records, 'run_end').payload.status).toBe('achieved')
 })
 
-/** Three sub-agents in one reply, each with its own word. The sub-agents have the same script. */
-function triplets(
+/** Several sub-agents in one reply, each with its own word. They have the same script. */
+const triplets = (
   subagent: Script,
   extra: readonly Record<string, unknown>[] = [{}, {}, {}],
-): Script {
-  const calls = extra.map((args, n) => ({
-    tool: 'run_subagent',
-    args: { instructions: `Find the word. It is number ${n}.`, ...args },
-  }))
-  return (request) => {
-    const isSubagent = JSON.stringify(request.messages).includes('# Instructions\\nFind the word.')
-    if (!isSubagent) return [{ calls }, { calls: [reachGoal] }][request.turn] ?? DONE
-    if (typeof subagent === 'function') return subagent(request)
-    return subagent[request.turn] ?? DONE
-  }
-}
+): Script =>
+  family(
+    subagent,
+    extra.map((args, n) => ({
+      tool: 'run_subagent',
+      args: { instructions: `Find the word. It is number ${n}.`, ...args },
+    })),
+  )
 
 const startsOf = (records: readonly RunRecord[]) => payloadsOf(records, 'subagent_started')
 const resultsOf = (records: readonly RunRecord[]) =>
@@ -260,17 +236,7 @@ test('together they get no more than what is left of the budget, and one that ge
     'run_end',
   )
   const limits = startsOf(shared).map(({ config }) => config.max_tokens ?? 0)
-  const used = shared
-    .slice(
-      0,
-      shared.findIndex(({ kind }) => kind === 'subagent_started'),
-    )
-    .reduce(
-      (sum, r) =>
-        sum + (r.kind === 'llm_usage' ? r.payload.input_tokens + r.payload.output_tokens : 0),
-      0,
-    )
-  const left = 40_000 - used
+  const left = 40_000 - tokensBefore(shared)
   expect(limits[0]).toBe(1_000)
   expect(limits[1]).toBe(Math.floor((left - 1_000) / 2))
   expect(limits.reduce((sum, one) => sum + one)).toBeLessThanOrEqual(left)
@@ -333,7 +299,9 @@ test('an aborted parent aborts all its sub-agents, has a result for each, and co
   expect(subagents).toEqual(ids)
   for (const id of ids) {
     const ended = await shop.until(id, 'run_end')
-    expect(only(ended, 'run_end').payload.status).toBe('aborted')
+    expect(only(ended, 'run_end').payload).toMatchObject({
+      ...{ status: 'aborted', reason: expect.stringContaining(runId) },
+    })
   }
 })
 
@@ -347,13 +315,8 @@ test('a sub-agent has a check of its own, and its own copies of the MCP servers 
     tool: 'run_subagent',
     args: { ...SEARCH, check: { command: 'test -f found' }, mcp_servers },
   })
-  const script = family([{ text: 'It is red.' }])
-  await using shop = await Workshop.open((request) =>
-    request.turn < 2 && !JSON.stringify(request.messages).includes('Instructions\\nFind')
-      ? { calls: [call(request.turn === 0 ? ['docs', 'other'] : ['docs'])] }
-      : typeof script === 'function'
-        ? script(request)
-        : { text: '' },
+  await using shop = await Workshop.open(
+    family([{ text: 'It is red.' }], [call(['docs', 'other'])], [call(['docs'])]),
   )
   const planRun: SubagentRules['planRun'] = (request) => {
     asked.push(request)
@@ -371,23 +334,6 @@ test('a sub-agent has a check of its own, and its own copies of the MCP servers 
   ])
   expect(asked[0]).not.toHaveProperty('goal')
   await shop.command(runId, { type: 'abort', reason: null })
-})
-
-test('an agent that continues after a stop finds its sub-agent', async () => {
-  const slow = {
-    calls: [{ tool: 'bash_exec', args: { command: 'until test -e go; do sleep 0.02; done' } }],
-  }
-  await using shop = await Workshop.open(family([slow]))
-  const first = startAgent(shop)
-  const runId = await shop.create({ max_turns_per_iteration: 50 })
-  const { run_id: childId } = startOf(await shop.until(runId, 'subagent_started'))
-  await shop.until(childId, 'tool_call')
-  await first.stop()
-  await shop.file('go', '')
-  startAgent(shop, [runId, childId])
-  const records = await shop.until(runId, 'run_end')
-  expect(startOf(records).run_id).toBe(childId)
-  expect(resultOf(records)).toMatchObject({ outcome: 'ok', subagent: { run_id: childId } })
 })
 
 test('a sub-agent whose parent was aborted while no server ran is aborted at the start', async () => {
@@ -412,10 +358,10 @@ test('a sub-agent whose parent was aborted while no server ran is aborted at the
 
 test('a sub-agent asks people if its parent does, and its parent waits', async () => {
   await using shop = await Workshop.open(
-    family(() => ({ calls: [{ tool: 'file_list', args: {} }] }), {
-      tool: 'run_subagent',
-      args: { ...SEARCH, max_iterations: 2 },
-    }),
+    family(
+      () => ({ calls: [{ tool: 'file_list', args: {} }] }),
+      [{ ...search, args: { ...SEARCH, max_iterations: 2 } }],
+    ),
   )
   startAgent(shop, [], 1)
   const runId = await shop.create({ max_turns_per_iteration: 1, hitl_enabled: true })
@@ -440,7 +386,7 @@ test('rules about paths hold in the folders of sub-agents as in the project of t
     return turn === 0 ? { calls } : { text: 'Done.' }
   }
   const args = { ...SEARCH, folder: '.github' }
-  await using shop = await Workshop.open(family(script, { tool: 'run_subagent', args }))
+  await using shop = await Workshop.open(family(script, [{ tool: 'run_subagent', args }]))
   await shop.file('.github/workflows/c.yml', '')
   startAgent(shop)
   const rule = { tool: 'file_*', path: '.github/**', action: 'deny' } as const
@@ -454,7 +400,7 @@ test('rules about paths hold in the folders of sub-agents as in the project of t
 
 test('no sub-agent is started whose check a rule forbids', async () => {
   const args = { ...SEARCH, check: { command: 'touch checked' } }
-  await using shop = await Workshop.open(family([], { tool: 'run_subagent', args }))
+  await using shop = await Workshop.open(family([], [{ tool: 'run_subagent', args }]))
   startAgent(shop)
   const rule = { command: 'touch checked', action: 'deny' } as const
   const runId = await shop.create({ max_turns_per_iteration: 50, approvals: [rule] })
@@ -468,7 +414,7 @@ test.each([
   ['no instructions', { instructions: '' }, 'not valid'],
 ])('a call with %s starts nothing, and its result says why', async (_, args, why) => {
   const call = { tool: 'run_subagent', args: { ...SEARCH, ...args } }
-  await using shop = await Workshop.open(family([], call))
+  await using shop = await Workshop.open(family([], [call]))
   const records = await played(shop)
   expect(records.some(({ kind }) => kind === 'subagent_started')).toBe(false)
   expect(resultOf(records)?.output).toContain(why)
@@ -489,7 +435,7 @@ test('agents start no more sub-agents, and no deeper ones, than the server allow
 
 test('only the first check of a run makes the home of its checks, and sub-agents use the same home', async () => {
   const check = { tool: 'run_subagent', args: { ...SEARCH, goal: 'make-test' } }
-  await using shop = await Workshop.open(family([{ text: 'Done.' }], check))
+  await using shop = await Workshop.open(family([{ text: 'Done.' }], [check]))
   const checks: Pick<Command, 'file' | 'checkHome' | 'run' | 'env'>[] = []
   shop.startAgent({
     effects: {

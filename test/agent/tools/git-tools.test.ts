@@ -1,8 +1,9 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import {
-  appendFile,
+  cp,
   mkdir,
+  mkdtemp,
   readdir,
   readFile,
   rename,
@@ -11,8 +12,9 @@ import {
   utimes,
   writeFile,
 } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { isMissing } from '../../support/missing.ts'
 import { type Project, projectWith } from './support.ts'
 
@@ -40,11 +42,19 @@ type Repository = Project & {
 }
 
 async function commit(cwd: string): Promise<void> {
-  git(cwd, 'init', '--quiet', '--initial-branch=main')
+  git(cwd, 'init', '--quiet', '--initial-branch=main', '--template=')
   await writeFile(join(cwd, 'a.txt'), 'a\n')
   git(cwd, 'add', '.')
   git(cwd, 'commit', '--quiet', '--message=The first one')
 }
+
+/** A repository with one commit, of which each test has a copy. */
+let committed: string
+beforeAll(async () => {
+  committed = await mkdtemp(join(tmpdir(), 'retrai-git-'))
+  if (!isMissing('git')) await commit(committed)
+})
+afterAll(() => rm(committed, { recursive: true }))
 
 /** A repository with one commit and a change whose content git must read. */
 async function repository(): Promise<Repository> {
@@ -53,7 +63,7 @@ async function repository(): Promise<Repository> {
   const ran = join(outside, 'ran')
   const program = join(outside, 'program')
   await writeFile(program, `#!/bin/sh\n: >'${ran}'\nexit 1\n`, { mode: 0o755 })
-  await commit(cwd)
+  await cp(committed, cwd, { recursive: true })
   await writeFile(join(cwd, 'a.txt'), 'changed\n')
   return {
     ...project,
@@ -434,6 +444,7 @@ describe.skipIf(isMissing('git'))('no program of a repository is run', () => {
     }
     // A trick without effect on an unprotected git would prove nothing about the protected one.
     for (const args of [['status'], ['diff', 'HEAD'], ['log', '--stat', '--patch']]) {
+      if (made.hasRun()) break
       try {
         git(made.cwd, ...args)
       } catch {}
@@ -578,7 +589,7 @@ describe.skipIf(isMissing('git'))('an ordinary repository is read', () => {
     const made = await repository()
     git(made.cwd, 'tag', 'one')
     git(made.cwd, 'gc', '--quiet')
-    await appendFile(join(made.cwd, '.git/info/exclude'), 'excluded\n')
+    await made.file('.git/info/exclude', 'excluded\n')
     await made.file('.gitignore', 'ignored\n')
     for (const name of ['ignored', 'excluded']) await made.file(name, '')
     expect((await made.run('git_status')).output).toBe('## main\n M a.txt\n?? .gitignore\n')
