@@ -118,13 +118,8 @@ export const RunAndStatus = z.object({ run_id: z.uuid(), status: RunStatus }).me
 })
 export type RunAndStatus = z.infer<typeof RunAndStatus>
 
-/** The run that a request has started, now or when it was sent before. */
-export const CreatedRun = z.object(RunAndStatus.shape)
-
-export type CreatedRun = z.infer<typeof CreatedRun>
-
 /** The answer to POST /api/runs if it started a run. */
-export const StartedRun = CreatedRun.extend({ status: z.literal('running') }).meta({
+export const StartedRun = RunAndStatus.extend({ status: z.literal('running') }).meta({
   id: 'StartedRun',
 })
 

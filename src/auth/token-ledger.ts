@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import { readFile, rename, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import type { TokenView } from '../api/auth.ts'
 import { RESERVED_NAMES, ROLES, type Role, TokenName } from '../api/auth.ts'
 import { OWN_STREAM_PREFIX, Sha256 } from '../domain/fields.ts'
 import { sha256 } from '../lib/sha256.ts'
+import { writeDurably } from '../lib/write-durably.ts'
 import type { Logged } from '../log/codec.ts'
 import type { StreamDefinition } from '../log/decider.ts'
 
@@ -200,11 +201,7 @@ export class KeptTokens {
   /** Writes follow one another. The error is a text for people. */
   write(tokens: Tokens): ResultAsync<void, string> {
     const kept: z.infer<typeof Kept> = { tokens: [...tokens.values()] }
-    const partial = `${this.#file}.new`
-    const written = this.#writing.then(async () => {
-      await writeFile(partial, JSON.stringify(kept), { mode: 0o600 })
-      await rename(partial, this.#file)
-    })
+    const written = this.#writing.then(() => writeDurably(this.#file, JSON.stringify(kept)))
     this.#writing = written.catch(() => {})
     return ResultAsync.fromPromise(written, String)
   }

@@ -3,6 +3,13 @@ import { Goal, IsolationOffer, McpOffer, Model } from '../api/about-server.ts'
 import { Me, NewTokenView, type Role, TicketView, TokenView } from '../api/auth.ts'
 import type { Kind } from '../api/records.ts'
 import { SearchResults } from '../api/search.ts'
+import {
+  type CreateWebhook,
+  DeliveryView,
+  NewWebhookView,
+  TestedWebhook,
+  WebhookView,
+} from '../api/webhooks.ts'
 import { type Accesses, type Audit, createAccesses, createAudit } from './audit.ts'
 import {
   type Answered,
@@ -18,7 +25,6 @@ import { createHistory, type History } from './history.ts'
 import { createRuns, type Runs } from './runs.ts'
 import { type WatchOptions, watch } from './watch.ts'
 import { type FeedOptions, watchAll } from './watch-all.ts'
-import { createWebhooks, type Webhooks } from './webhooks.ts'
 
 export type ClientOptions = {
   /** The address of the server, such as `http://127.0.0.1:8000`, or `location.origin` in its own pages. */
@@ -161,4 +167,30 @@ const createTokens = ({ get, send }: Rest) => ({
     const path = `/api/tokens/${encodeURIComponent(id)}${queryOf({ reason })}`
     return send('DELETE', path, undefined, TokenView, options)
   },
+})
+
+const webhookPath = (id: string, what = ''): string =>
+  `/api/webhooks/${encodeURIComponent(id)}${what}`
+
+/** The calls of /api/webhooks, for admins. */
+export interface Webhooks extends ReturnType<typeof createWebhooks> {}
+
+const createWebhooks = ({ get, send }: Rest) => ({
+  /** Oldest first. */
+  list: (options?: Signal): Answered<readonly WebhookView[]> =>
+    get('/api/webhooks', z.array(WebhookView), options),
+  get: (id: string, options?: Signal): Answered<WebhookView> =>
+    get(webhookPath(id), WebhookView, options),
+  /** The secret is only in this answer. */
+  create: (wanted: CreateWebhook, options?: Signal): Answered<NewWebhookView> =>
+    send('POST', '/api/webhooks', wanted, NewWebhookView, options),
+  delete: (id: string, options?: Signal): Answered<WebhookView> =>
+    send('DELETE', webhookPath(id), undefined, WebhookView, options),
+  resume: (id: string, options?: Signal): Answered<WebhookView> =>
+    send('POST', webhookPath(id, '/resume'), undefined, WebhookView, options),
+  test: (id: string, options?: Signal): Answered<TestedWebhook> =>
+    send('POST', webhookPath(id, '/test'), undefined, TestedWebhook, options),
+  /** The last tries, newest first. */
+  deliveries: (id: string, options?: Signal): Answered<readonly DeliveryView[]> =>
+    get(webhookPath(id, '/deliveries'), z.array(DeliveryView), options),
 })

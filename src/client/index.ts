@@ -33,6 +33,7 @@ export {
   createClient,
   readBaseUrl,
   type Tokens,
+  type Webhooks,
 } from './client.ts'
 export {
   type AgentEvent,
@@ -48,4 +49,3 @@ export { type History, HistoryError, type HistoryOptions } from './history.ts'
 export type { RunPage, RunQuery, RunRequest, Runs, Why } from './runs.ts'
 export { WatchError, type WatchErrorType, type WatchOptions } from './watch.ts'
 export { FeedError, type FeedEvent, type FeedOptions } from './watch-all.ts'
-export type { Webhooks } from './webhooks.ts'

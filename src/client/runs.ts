@@ -17,7 +17,6 @@ import type {
 import {
   AnsweredApproval,
   Continuation,
-  CreatedRun,
   RecordedMessage,
   RunAndStatus,
   RunDetails,
@@ -58,8 +57,8 @@ export interface Runs extends ReturnType<typeof createRuns> {}
 
 export const createRuns = ({ call, get, send }: Rest) => ({
   /** With an idempotency key, the same request can be repeated safely: it starts only one run. */
-  create: (request: RunRequest, options?: Repeatable): Answered<CreatedRun> =>
-    send('POST', '/api/runs', request, CreatedRun, options),
+  create: (request: RunRequest, options?: Repeatable): Answered<RunAndStatus> =>
+    send('POST', '/api/runs', request, RunAndStatus, options),
   list: (query: RunQuery = {}, { signal }: Signal = {}): Answered<RunPage> =>
     call({
       method: 'GET',

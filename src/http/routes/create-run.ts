@@ -4,7 +4,7 @@ import { err, errAsync, ok, okAsync, type Result, type ResultAsync } from 'never
 import type * as z from 'zod'
 import { CreateRun } from '../../api/create-run.ts'
 import type { FieldProblem } from '../../api/problems.ts'
-import { type CreatedRun, RunAndStatus, StartedRun } from '../../api/runs.ts'
+import { RunAndStatus, StartedRun } from '../../api/runs.ts'
 import type { PlannedRun } from '../../domain/commands.ts'
 import { existing } from '../../domain/decide.ts'
 import { present } from '../../domain/present.ts'
@@ -31,7 +31,7 @@ const DESCRIPTION =
   'body give the same run, and the same key with another body is refused.'
 
 type Body = z.output<typeof CreateRun>
-export type Answer = { readonly status: 200 | 201; readonly run: CreatedRun }
+export type Answer = { readonly status: 200 | 201; readonly run: RunAndStatus }
 
 /** A run that is wanted. */
 export type Wanted = {
@@ -71,7 +71,7 @@ export function createRun(app: FastifyInstance, deps: AppDeps): void {
     handle: (request, reply) => {
       const name = nameOf(request)
       const runId = name === undefined ? randomUUID() : idOf(name)
-      const removal = deps.retention?.removalOf(runId)
+      const removal = deps.retention.removalOf(runId)
       if (removal !== undefined) return err(removedProblem(removal))
       const wanted = { runId, name, body: request.body, from: fromOf(request) }
       return startOnce(request, wanted, deps).map(({ status, run }) => {

@@ -1,20 +1,24 @@
 import type { FastifyInstance } from 'fastify'
-import { err } from 'neverthrow'
+import { err, ok, type Result, type ResultAsync } from 'neverthrow'
 import * as z from 'zod'
-import { SearchQuery, SearchResults } from '../../api/search.ts'
+import { SearchQuery, type SearchResult, SearchResults } from '../../api/search.ts'
+import { type SearchQuery as Query, snippetOf } from '../../domain/search-query.ts'
+import { titleOf } from '../../domain/texts.ts'
 import { jsonOr } from '../../lib/json.ts'
 import { sha256 } from '../../lib/sha256.ts'
-import type { SearchIndex } from '../../projections/search/search-index.ts'
-import { searchResults } from '../../queries/search.ts'
+import { decode, type LoggedRecord } from '../../log/codec.ts'
+import { streamOf } from '../../log/run-log.ts'
+import { eventAt, type StreamReader } from '../../log/stream-pages.ts'
+import type { SearchHit } from '../../projections/search/search-file.ts'
+import { searchedText } from '../../projections/search/searched-text.ts'
+import type { StoreFailure } from '../../store/event-store.ts'
 import type { AppDeps } from '../deps.ts'
 import { described, operation } from '../operation.ts'
 import { READ_PROBLEMS } from '../problems/problem.ts'
 import { invalidField } from '../problems/problem-of.ts'
 
-type Deps = Pick<AppDeps, 'store'> & { readonly index: Pick<SearchIndex, 'find' | 'behind'> }
-
 /** Finds records by their words. */
-export function search(app: FastifyInstance, { store, index }: Deps): void {
+export function search(app: FastifyInstance, { store, search: index }: AppDeps): void {
   operation(app, 'GET /api/search', {
     needs: 'runs:read',
     id: 'search',
@@ -58,4 +62,39 @@ const cursorOf = (of: string, at: bigint): string =>
 function placeIn(cursor: string, of: string): bigint | undefined {
   const { data } = Cursor.safeParse(jsonOr(Buffer.from(cursor, 'base64url').toString(), null))
   return data?.[0] === of ? BigInt.asIntN(64, BigInt(data[1])) : undefined
+}
+
+/**
+ * What was found, as the log shows it now. A record that does not hold the words any more, because they were redacted a
+ * moment ago, is left out, and so is one that cannot be read.
+ */
+async function searchResults(
+  hits: readonly SearchHit[],
+  query: Query,
+  store: StreamReader,
+): Promise<Result<SearchResult[], StoreFailure>> {
+  const read = (runId: string, seq: number): ResultAsync<LoggedRecord | null, StoreFailure> =>
+    eventAt(store, streamOf(runId), seq).map((event) => event && decode(event).unwrapOr(null))
+  const titles = new Map<string, string>()
+  for (const { runId } of hits) {
+    if (titles.has(runId)) continue
+    const first = await read(runId, 0)
+    if (first.isErr()) return err(first.error)
+    const record = first.value?.record
+    if (record?.kind !== 'run_created') continue
+    const { instructions, config } = record.payload
+    titles.set(runId, titleOf(instructions) ?? config.goal)
+  }
+  const records = await Promise.all(hits.map(({ runId, seq }) => read(runId, seq)))
+  const results: SearchResult[] = []
+  for (const logged of records) {
+    if (logged.isErr()) return err(logged.error)
+    if (logged.value === null) continue
+    const { seq, record } = logged.value
+    const snippet = snippetOf(searchedText(record), query)
+    if (snippet === null) continue
+    const { run_id, kind, iteration, ts } = record
+    results.push({ run_id, title: titles.get(run_id) ?? '', seq, kind, iteration, ts, snippet })
+  }
+  return ok(results)
 }
