@@ -2,6 +2,11 @@ import { errAsync, okAsync } from 'neverthrow'
 import type { buildApp } from '../../src/http/app.ts'
 import type { Signing } from '../../src/log/chain.ts'
 
+/** Stands for a room whose routes no bench asks. */
+function unused<T extends object>(): T {
+  return {} as T
+}
+
 /** What the HTTP side is given for a server that works on no runs of its own, and keeps no outputs. */
 export const NO_AGENT = {
   artifacts: { read: async () => null, put: async () => '' },
@@ -32,6 +37,12 @@ export const NO_AGENT = {
     asOfNow: (event) => event,
     onRedacted: () => {},
   },
+  search: { find: async () => null, behind: 0 },
+  retention: { ...unused(), removalOf: () => undefined, holdOf: () => undefined },
+  ...{ audit: unused(), carrier: unused(), webhooks: unused() },
+  queuePosition: () => null,
+  commandsRunning: () => 0,
+  webhookPending: () => 0,
   ready: async () => ({ ready: true, checks: {} }),
 } satisfies Partial<Parameters<typeof buildApp>[0]>
 

@@ -47,7 +47,12 @@ export const RetainRuns = RetentionPolicy.extend({
       'By run: the export that was verified, and the hash of its last record. A rule with the action ' +
         '`archive` removes only these runs',
     ),
-}).meta({ id: 'RetainRuns' })
+}).meta({
+  id: 'RetainRuns',
+  examples: [
+    { rules: [{ name: 'old', match: { older_than_days: 90 }, action: 'remove' }], dry_run: true },
+  ],
+})
 export type RetainRuns = z.input<typeof RetainRuns>
 
 /** A run that a rule does not keep, as an item of the answer to POST /api/retention. */
@@ -87,7 +92,12 @@ export type RunRemoval = z.infer<typeof RunRemoval>
 /** The body of PUT /api/runs/{run_id}/hold. */
 export const HoldRun = z
   .strictObject({ reason: z.string().trim().min(1).max(2000).describe('Kept in the log for ever') })
-  .meta({ id: 'HoldRun' })
+  .meta({ id: 'HoldRun', examples: [{ reason: 'Evidence of an audit' }] })
+
+/** The body of DELETE /api/runs/{run_id}/hold. */
+export const ReleaseRun = HoldRun.partial()
+  .prefault({})
+  .meta({ id: 'ReleaseRun', description: 'Optional', examples: [{ reason: 'The audit is over' }] })
 
 /** A hold on a run: no rule removes it, nor its sub-agents. */
 export const RunHold = z

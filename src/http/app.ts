@@ -44,8 +44,8 @@ const BODY_LIMIT_BYTES = 1024 * 1024
 const REQUEST_TIMEOUT_MS = 30_000
 
 const ROUTES = [
-  ...[createRun, runs, runCommands, sendMessage, history],
-  ...[redactions, files, aboutServer, tokens],
+  ...[createRun, runs, runCommands, sendMessage, history, search, redactions],
+  ...[files, carry, retention, webhooks, aboutServer, tokens],
 ]
 const AUDIT_ROUTES = [proofs, checkpoints, log, ledgers]
 
@@ -95,13 +95,8 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
 function addRoutes(app: FastifyInstance, deps: AppDeps, live: Live): void {
   for (const route of ROUTES) route(app, deps)
   metrics(app, deps, live)
-  if (deps.carrier !== undefined) carry(app, { ...deps, carrier: deps.carrier })
-  if (deps.search !== undefined) search(app, { store: deps.store, index: deps.search })
-  if (deps.retention !== undefined) retention(app, { ...deps, retention: deps.retention })
-  if (deps.webhooks !== undefined) webhooks(app, { ...deps, webhooks: deps.webhooks })
   for (const route of [events, sockets]) route(app, live)
-  const { audit } = deps
-  if (audit !== undefined) for (const route of AUDIT_ROUTES) route(app, audit)
+  for (const route of AUDIT_ROUTES) route(app, deps.audit)
 }
 
 /** Logs the fields of a request that the framework logs, without secrets. */

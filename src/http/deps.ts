@@ -91,10 +91,8 @@ export type AppDeps = {
   /** The last record that is projected; null before the first. */
   readonly checkpoint: () => Checkpoint | null
   readonly artifacts: ArtifactSource & { put(content: string): Promise<string> }
-  /** Without it, there is no route that searches. */
-  readonly search?: Pick<SearchIndex, 'find' | 'behind'>
-  /** Without it, there are no routes for keys, proofs, exports and checkpoints. */
-  readonly audit?: Audit
+  readonly search: Pick<SearchIndex, 'find' | 'behind'>
+  readonly audit: Audit
   /** The most tokens of a conversation that a model gets. */
   readonly contextBudget: (modelName: string) => Promise<number>
   /** The tools that models may call. */
@@ -104,8 +102,7 @@ export type AppDeps = {
   readonly fittingGoals: (cwd: string) => ResultAsync<readonly Goal[], readonly FieldProblem[]>
   /** Checks what only the agent knows, and returns all problems at once. */
   readonly planRun: (request: RunRequest) => ResultAsync<PlannedRun, readonly FieldProblem[]>
-  /** Without it, there are no routes that carry files. */
-  readonly carrier?: Carrier
+  readonly carrier: Carrier
   /** Gives a run other tags. Resolves once lists show them. */
   readonly putTags: (
     runId: string,
@@ -113,11 +110,9 @@ export type AppDeps = {
     principal: string,
   ) => ResultAsync<void, CommandError>
   /** The place of a run among those that wait for their turn on this server, from 1; null if it is not one. */
-  readonly queuePosition?: (runId: string) => number | null
-  /** Without it, runs are neither held nor removed. */
-  readonly retention?: RetentionOfRuns
-  /** Without it, there are no routes of webhooks. */
-  readonly webhooks?: Webhooks
+  readonly queuePosition: (runId: string) => number | null
+  readonly retention: RetentionOfRuns
+  readonly webhooks: Webhooks
   /** Checks a change to the configuration of a run, as far as only the agent can. */
   readonly changeProblems: (
     changes: ConfigChanges,
@@ -137,10 +132,10 @@ export type AppDeps = {
   /** The pool of the runs that this server accepts; null if every server may work on them. */
   readonly pool?: string | null
   readonly ready: () => Promise<Readiness>
-  /** How many commands run now, for /metrics; 0 if left out. */
-  readonly commandsRunning?: () => number
-  /** How many deliveries of webhooks are due, for /metrics; 0 if left out. */
-  readonly webhookPending?: () => number
+  /** How many commands run now, for /metrics. */
+  readonly commandsRunning: () => number
+  /** How many deliveries of webhooks are due, for /metrics. */
+  readonly webhookPending: () => number
   /** Authenticates callers. */
   readonly auth: Auth
   /** Records accesses. Without it, nothing records them. */

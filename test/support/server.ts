@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
-import { errAsync, okAsync } from 'neverthrow'
+import { err, errAsync, okAsync } from 'neverthrow'
 import { expect } from 'vitest'
 import * as z from 'zod'
 import { type Artifacts, createArtifacts } from '../../src/artifacts/artifacts.ts'
@@ -193,6 +193,17 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Test
       model_name?.startsWith('gemini')
         ? [{ field: 'model_name', message: 'This model needs GEMINI_API_KEY.' }]
         : [],
+    carrier: { rollback: noCopy, apply: noCopy, discard: noCopy },
+    retention: {
+      removalOf: () => undefined,
+      holdOf: () => undefined,
+      hold: () => okAsync(undefined),
+      release: () => okAsync(undefined),
+      retain: () => okAsync([]),
+    },
+    queuePosition: () => null,
+    commandsRunning: () => 0,
+    webhookPending: () => 0,
     putTags: (runId, given, principal) => tags.put(runId, given, { principal, now: clock() }),
     clock,
     defaults: { cwd: '/', model_name: 'claude-sonnet-4-6', max_iterations: 20 },
@@ -230,6 +241,8 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Test
 }
 
 const same = <T>(value: T): T => value
+
+const noCopy = async () => err({ type: 'no_copy' } as const)
 
 export type Answer = {
   readonly status: number

@@ -53,7 +53,7 @@ export type LiveDeps = TopicDeps & {
   readonly checkpoint: () => Checkpoint | null
   readonly watchLog: WatchLog
   /** The entry about a run that was removed; undefined for others. */
-  readonly removalOf?: ((runId: string) => RunRemoval | undefined) | undefined
+  readonly removalOf: (runId: string) => RunRemoval | undefined
   /** What runs of this process write before it is recorded. */
   readonly parts: LiveParts
 }

@@ -37,7 +37,7 @@ export async function addLive(
   const live: LiveDeps = {
     ...{ store, readModel, clock, checkpoint, parts, log: app.log, asOfNow: redactions.asOfNow },
     watchLog: createWatchLog(deps.accessLog ?? null, clock),
-    removalOf: deps.retention?.removalOf,
+    removalOf: deps.retention.removalOf,
     limits,
   }
   const [runTopics, allRuns] = [new RunTopics(live), allRunsTopic(live)]

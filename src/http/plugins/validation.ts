@@ -114,7 +114,7 @@ const readRunId =
   (retention: AppDeps['retention']) =>
   (request: FastifyRequest, reply: FastifyReply, done: () => void): void => {
     const { data } = OfRun.safeParse(request.params)
-    const removal = data && retention?.removalOf(data.run_id)
+    const removal = data && retention.removalOf(data.run_id)
     if (data === undefined || removal !== undefined) {
       const problem = removal ? removedProblem(removal) : ({ code: 'run_not_found' } as const)
       void sendProblem(request, reply, problem)

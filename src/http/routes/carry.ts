@@ -4,12 +4,11 @@ import { CarriedFiles } from '../../api/changes.ts'
 import { AbortRun, ApplyRun, RollbackRun, RunParams } from '../../api/run-requests.ts'
 import { RunAndStatus } from '../../api/runs.ts'
 import type { Author } from '../../log/run-log.ts'
-import { type AppDeps, type Carrier, type CarryResult, PROJECTION_WAIT_MS } from '../deps.ts'
+import { type AppDeps, type CarryResult, PROJECTION_WAIT_MS } from '../deps.ts'
 import { described, operation } from '../operation.ts'
 import { COMMAND_PROBLEMS } from '../problems/problem.ts'
 import { authorOf, standing } from './commands.ts'
 
-type Deps = Pick<AppDeps, 'readModel'> & { readonly carrier: Carrier }
 type Carrying<Body extends z.ZodType, Done, Answer extends z.ZodType> = {
   readonly name: 'rollback' | 'apply' | 'discard'
   readonly summary: string
@@ -25,7 +24,7 @@ const HOW =
   'may hold the folder. The decision is a record of the run, also after its end.'
 
 /** What is done with what a run did to files. */
-export function carry(app: FastifyInstance, deps: Deps): void {
+export function carry(app: FastifyInstance, deps: AppDeps): void {
   const { carrier } = deps
   const files = { answer: CarriedFiles, shown: (done: CarriedFiles) => done }
   carrying(app, deps, {
@@ -55,7 +54,7 @@ function carrying<
   Answer extends z.ZodType,
 >(
   app: FastifyInstance,
-  { readModel }: Deps,
+  { readModel }: AppDeps,
   { name, summary, description, body, answer, act, shown }: Carrying<Body, Done, Answer>,
 ): void {
   operation(app, `POST /api/runs/:run_id/${name}`, {

@@ -139,7 +139,7 @@ async function conversation(
     .mapErr((error) => {
       // The run may begin from one that was removed, with the conversation up to there.
       const isGone = error.type === 'damaged_record' && error.stream !== streamOf(runId)
-      const removal = isGone ? deps.retention?.removalOf(runIdOf(error.stream)) : undefined
+      const removal = isGone ? deps.retention.removalOf(runIdOf(error.stream)) : undefined
       return removal === undefined ? error : removedProblem(removal)
     })
 }

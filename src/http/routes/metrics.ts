@@ -56,7 +56,7 @@ function measure(
   sockets: Live['sockets'],
 ): Registry {
   const registry = new Registry()
-  const { readModel, commandsRunning = () => 0, webhookPending = () => 0 } = deps
+  const { readModel, commandsRunning, webhookPending } = deps
   const registers = [registry]
   const gauge = (name: string, help: string, value: () => number | Promise<number>) =>
     new Gauge({

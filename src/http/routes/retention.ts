@@ -1,17 +1,22 @@
 import type { FastifyInstance } from 'fastify'
 import { err } from 'neverthrow'
 import * as z from 'zod'
-import { HeldRun, HoldRun, RetainedRun, RetainRuns, RunHold } from '../../api/retention.ts'
+import {
+  HeldRun,
+  HoldRun,
+  ReleaseRun,
+  RetainedRun,
+  RetainRuns,
+  RunHold,
+} from '../../api/retention.ts'
 import { RunParams } from '../../api/run-requests.ts'
-import type { AppDeps, RetentionOfRuns } from '../deps.ts'
+import type { AppDeps } from '../deps.ts'
 import { described, operation } from '../operation.ts'
 import { COMMAND_PROBLEMS } from '../problems/problem.ts'
 import { authorOf } from './commands.ts'
 
-type Deps = Pick<AppDeps, 'readModel'> & { readonly retention: RetentionOfRuns }
-
 /** Runs are held and released, and removed by rules. */
-export function retention(app: FastifyInstance, { retention, readModel }: Deps): void {
+export function retention(app: FastifyInstance, { retention, readModel }: AppDeps): void {
   const held = (run_id: string) => {
     const hold = retention.holdOf(run_id)
     return { run_id, hold: hold === undefined ? null : RunHold.parse(hold) }
@@ -41,11 +46,11 @@ export function retention(app: FastifyInstance, { retention, readModel }: Deps):
     ...onHold,
     id: 'releaseRun',
     summary: 'End the hold on a run',
-    body: HoldRun.partial().nullish(),
+    body: ReleaseRun,
     handle: (request) => {
       const { runId, body } = request
       if (readModel.get(runId) === null) return err({ code: 'run_not_found' })
-      const released = retention.release(runId, body?.reason ?? null, authorOf(request))
+      const released = retention.release(runId, body.reason ?? null, authorOf(request))
       return released.map(() => held(runId))
     },
   })

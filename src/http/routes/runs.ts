@@ -48,7 +48,7 @@ export function runs(app: FastifyInstance, deps: AppDeps): void {
       if (page.next !== null) reply.header('link', nextLink(request.url, 'cursor', page.next))
       if (page.runs.every(({ status }) => status !== 'queued')) return sendJson(reply, rowsOf(page))
       return page.runs.map((run) => {
-        return { ...run, ...present({ queue_position: deps.queuePosition?.(run.run_id) }) }
+        return { ...run, ...present({ queue_position: deps.queuePosition(run.run_id) }) }
       })
     },
   })
@@ -95,7 +95,7 @@ function sendRun(
 ): FastifyReply {
   const waited = waitedFor(state, readModel)
   const later = readModel.laterTags(state.runId)
-  const hold = retention?.holdOf(state.runId)
+  const hold = retention.holdOf(state.runId)
   const revision = revisionOf([state, ...waited], later)
   const name = hold === undefined ? revision : `${revision}-h${hold.entry}`
   const origins = originsOf(state, readModel)

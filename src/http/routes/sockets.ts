@@ -154,7 +154,7 @@ async function beginRun(
     return refuse('unknown_run', `"${givenId}" is not a run id. GET /api/runs lists all runs.`)
   }
   if (query.isErr()) return refuse('bad_request', query.error)
-  const removal = live.removalOf?.(runId)
+  const removal = live.removalOf(runId)
   if (removal !== undefined) return refuse('removed_run', removedProblem(removal).detail)
   const { after = -1, caught_up } = query.value
   const found = await patiently(() => viewRun(runId, query.value, live), live, signal)

@@ -8,7 +8,6 @@ import {
   TestedWebhook,
   WebhookView,
 } from '../../api/webhooks.ts'
-import type { Webhooks } from '../../webhooks/webhooks.ts'
 import type { AppDeps } from '../deps.ts'
 import { startAfter } from '../live/cursor.ts'
 import { described, operation } from '../operation.ts'
@@ -26,15 +25,13 @@ never its content. A delivery is a POST, signed as Standard Webhooks defines it,
 at least once, with the same \`webhook-id\` at every try, and those of one run in their order. Only this answer holds the secret.
 `
 
-type Deps = Pick<AppDeps, 'store' | 'readModel' | 'checkpoint'> & { readonly webhooks: Webhooks }
-
 const by = (request: FastifyRequest): string => callerOf(request).principal
 
 const found = <T>(value: T | null) =>
   value === null ? err({ code: 'webhook_not_found' } as const) : ok(value)
 
 /** Who is sent word of records. */
-export function webhooks(app: FastifyInstance, { webhooks: all, ...deps }: Deps): void {
+export function webhooks(app: FastifyInstance, { webhooks: all, ...deps }: AppDeps): void {
   operation(app, 'POST /api/webhooks', {
     ...BASE,
     id: 'createWebhook',

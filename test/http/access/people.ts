@@ -1,5 +1,6 @@
 import { expect } from 'vitest'
 import { ROLES, type Role } from '../../../src/api/auth.ts'
+import { ask } from '../../support/requests.ts'
 import { startTestServer, type TestServer } from '../../support/server.ts'
 
 export const OPERATORS = ['operator', 'admin'] as const
@@ -37,6 +38,9 @@ export const PERMISSIONS: Readonly<Record<string, readonly Role[]>> = {
   'POST /api/runs/:run_id/abort': OPERATORS,
   'POST /api/runs/:run_id/messages': OPERATORS,
   'PATCH /api/runs/:run_id/config': OPERATORS,
+  'POST /api/runs/:run_id/rollback': OPERATORS,
+  'POST /api/runs/:run_id/apply': OPERATORS,
+  'POST /api/runs/:run_id/discard': OPERATORS,
   'GET /api/runs/:run_id/export': AUDITORS,
   'GET /api/checkpoints': AUDITORS,
   'GET /api/checkpoints/:number': AUDITORS,
@@ -54,6 +58,9 @@ export const PERMISSIONS: Readonly<Record<string, readonly Role[]>> = {
   'POST /api/tokens': ADMINS,
   'DELETE /api/tokens/:id': ADMINS,
   'POST /api/runs/:run_id/redact': ADMINS,
+  'PUT /api/runs/:run_id/hold': ADMINS,
+  'DELETE /api/runs/:run_id/hold': ADMINS,
+  'POST /api/retention': ADMINS,
   'GET /api/webhooks': ADMINS,
   'POST /api/webhooks': ADMINS,
   'GET /api/webhooks/:id': ADMINS,
@@ -91,22 +98,18 @@ export async function startWithPeople(
   return { server, secrets, revoked: revoked.secret, expired: expired.secret }
 }
 
-/** A call that must succeed. */
+/** A call that must succeed. @param line the method and the path */
 export async function call<T>(
   { server }: Pick<People, 'server'>,
   secret: string,
-  method: string,
-  path: string,
-  body?: object,
+  line: string,
+  sent?: object,
 ): Promise<T> {
-  const answer = await fetch(`${server.url}${path}`, {
-    method,
-    headers: {
-      ...bearer(secret),
-      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-    },
-    body: body === undefined ? null : JSON.stringify(body),
-  })
-  expect(answer.ok, `${method} ${path}: ${answer.status}`).toBe(true)
-  return (await answer.json()) as T
+  const { status, body } = await ask<T>(server, line, sent, bearer(secret))
+  expect([line, status < 300]).toEqual([line, true])
+  return body
 }
+
+/** Starts a run. @returns its id */
+export const runOf = async (people: Pick<People, 'server'>, secret: string): Promise<string> =>
+  (await call<{ run_id: string }>(people, secret, 'POST /api/runs', { goal: 'pytest' })).run_id
