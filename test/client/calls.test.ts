@@ -139,8 +139,6 @@ test('a token is sent, and a request without it is refused', async ({ startServe
   expect((await good.goals()).isOk()).toBe(true)
   const none = (await createClient({ baseUrl }).goals())._unsafeUnwrapErr()
   expect(none).toMatchObject({ type: 'refused', code: 'unauthenticated', status: 401 })
-  const wrong = await createClient({ baseUrl, token: 'wrong' }).goals()
-  expect(wrong._unsafeUnwrapErr()).toMatchObject({ code: 'unauthenticated' })
   // The client does not throw if the token is not valid in a header.
   expect((await createClient({ baseUrl, token: `${token}\n✓` }).goals()).isErr()).toBe(true)
 })

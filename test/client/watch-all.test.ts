@@ -1,4 +1,3 @@
-import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect } from 'vitest'
 import { createClient, FeedError, type FeedEvent, type WatchState } from '../../src/client/index.ts'
 import { damage } from '../support/requests.ts'
@@ -124,14 +123,6 @@ describe('a watch of all runs that cannot continue throws', () => {
     const guarded = await startServer({ token: 'a-token-of-at-least-32-characters-x' })
     const thrown = await failure(client(guarded).watchAll())
     expect(thrown).toMatchObject({ name: 'FeedError', type: 'refused' })
-  })
-
-  test('when the signal aborts', async ({ ownServer: server }) => {
-    const leaving = new AbortController()
-    const onCaughtUp = () => leaving.abort(new Error('enough'))
-    const watched = client(server).watchAll({ signal: leaving.signal, onCaughtUp })
-    expect(String(await failure(watched))).toBe('Error: enough')
-    while (server.app.websocketServer.clients.size > 0) await turn()
   })
 })
 

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import type { WebSocket } from 'ws'
 import { rawRequest } from '../../support/server.ts'
 import { Watcher } from '../live/watcher.ts'
-import { bearer, call, startWithPeople } from './people.ts'
+import { bearer, call, runOf, startWithPeople } from './people.ts'
 
 /** Opens a socket, accepted or refused, and closes it. */
 async function settled(socket: WebSocket): Promise<void> {
@@ -25,15 +25,12 @@ test('no log line holds a secret', async () => {
   })
   const people = await startWithPeople({ logger: pino({ level: 'trace' }, lines) })
   const { server, secrets, revoked } = people
-  const body = { goal: 'pytest' }
-  const run = await call<{ run_id: string }>(people, secrets.admin, 'POST', '/api/runs', body)
+  const runId = await runOf(people, secrets.admin)
   const getTicket = async () =>
-    (await call<{ ticket: string }>(people, secrets.viewer, 'POST', '/api/tickets')).ticket
+    (await call<{ ticket: string }>(people, secrets.viewer, 'POST /api/tickets')).ticket
   const [used, unused, offered] = [await getTicket(), await getTicket(), await getTicket()]
-  const made = await call<{ secret: string }>(people, secrets.admin, 'POST', '/api/tokens', {
-    name: 'fresh',
-    role: 'viewer',
-  })
+  const fresh = { name: 'fresh', role: 'viewer' }
+  const made = await call<{ secret: string }>(people, secrets.admin, 'POST /api/tokens', fresh)
 
   const paths = [
     `/api/runs?token=${secrets.admin}`,
@@ -48,10 +45,10 @@ test('no log line holds a secret', async () => {
     await rawRequest(server, { path, headers: bearer(secrets.operator) })
   }
   const watchers = [
-    new Watcher(server, `${run.run_id}?kinds=all&ticket=${used}`),
-    new Watcher(server, `${run.run_id}?kinds=all&ticket=${used}`),
-    new Watcher(server, run.run_id, {}, ['retrai', `retrai.ticket.${offered}`]),
-    new Watcher(server, run.run_id, {}, [
+    new Watcher(server, `${runId}?kinds=all&ticket=${used}`),
+    new Watcher(server, `${runId}?kinds=all&ticket=${used}`),
+    new Watcher(server, runId, {}, ['retrai', `retrai.ticket.${offered}`]),
+    new Watcher(server, runId, {}, [
       `retrai.bearer.${Buffer.from(secrets.viewer).toString('base64url')}`,
     ]),
   ]
@@ -61,7 +58,7 @@ test('no log line holds a secret', async () => {
 
   expect(text).toContain('request completed')
   expect(text).toContain('upgrade requested')
-  expect(text).toContain(`/api/ws/${run.run_id}?kinds=all&ticket=[removed]`)
+  expect(text).toContain(`/api/ws/${runId}?kinds=all&ticket=[removed]`)
   expect(text).toContain('/api/runs?limit=1&ticket=[removed]&goal=pytest')
   const inBase64 = Buffer.from(secrets.viewer).toString('base64url')
   const hidden = [...Object.values(secrets), revoked, made.secret].map((each) => each.slice(7))

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod'
 import { ROLES, type Role } from '../../../src/api/auth.ts'
 import { rawRequest } from '../../support/server.ts'
-import { bearer, call, OPERATORS, PERMISSIONS, type People, startWithPeople } from './people.ts'
+import { bearer, OPERATORS, PERMISSIONS, type People, runOf, startWithPeople } from './people.ts'
 
 type Route = { readonly method: string; readonly url: string }
 
@@ -23,15 +23,7 @@ beforeAll(async () => {
   diagnostics.subscribe('fastify.initialization', onInitialization)
   people = await startWithPeople()
   diagnostics.unsubscribe('fastify.initialization', onInitialization)
-  const body = { goal: 'pytest' }
-  const created = await call<{ run_id: string }>(
-    people,
-    people.secrets.operator,
-    'POST',
-    '/api/runs',
-    body,
-  )
-  runId = created.run_id
+  runId = await runOf(people, people.secrets.operator)
 })
 afterAll(() => people.server.stop())
 

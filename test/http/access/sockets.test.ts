@@ -1,24 +1,17 @@
 import { once } from 'node:events'
 import { Readable } from 'node:stream'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { ask } from '../../support/requests.ts'
 import { CLAIM, rawRequest, replyWith, resultOf, startTestServer } from '../../support/server.ts'
 import { within } from '../../support/within.ts'
 import { Watcher } from '../live/watcher.ts'
-import { bearer, call, type People, startWithPeople } from './people.ts'
+import { bearer, call, type People, runOf, startWithPeople } from './people.ts'
 
 let people: People
 let runId: string
 async function begin(): Promise<void> {
   people = await startWithPeople()
-  const body = { goal: 'pytest' }
-  const created = await call<{ run_id: string }>(
-    people,
-    people.secrets.admin,
-    'POST',
-    '/api/runs',
-    body,
-  )
-  runId = created.run_id
+  runId = await runOf(people, people.secrets.admin)
 }
 beforeAll(begin)
 afterAll(() => people.server.stop())
@@ -29,7 +22,7 @@ async function revokeViewer(): Promise<void> {
     await people.server.stop()
     await begin()
   })
-  await call(people, people.secrets.admin, 'DELETE', `/api/tokens/${idOf('viewer')}?reason=lost`)
+  await call(people, people.secrets.admin, `DELETE /api/tokens/${idOf('viewer')}`)
 }
 
 type Way = { readonly query?: string; readonly secret?: string; readonly protocols?: string[] }
@@ -63,7 +56,7 @@ function endOf(reader?: ReadableStreamDefaultReader): Promise<'whole' | 'broken 
 
 const protocolOf = (secret: string) => `retrai.bearer.${Buffer.from(secret).toString('base64url')}`
 const getTicket = async (secret: string): Promise<string> =>
-  (await call<{ ticket: string }>(people, secret, 'POST', '/api/tickets')).ticket
+  (await call<{ ticket: string }>(people, secret, 'POST /api/tickets')).ticket
 const idOf = (name: string): string =>
   people.server.auth.tokens().find((token) => token.name === name)?.id ?? ''
 
@@ -141,37 +134,32 @@ describe('a WebSocket', () => {
   })
 })
 
-describe('a revocation', () => {
-  test('closes the sockets of the token with 4401, and no others', async () => {
-    const { viewer, auditor } = people.secrets
-    const watchers = [
-      watch({ secret: viewer }),
-      watch({ protocols: ['retrai', protocolOf(viewer)] }),
-      watch({ query: `&ticket=${await getTicket(viewer)}` }),
-    ]
-    const other = watch({ secret: auditor })
-    for (const watcher of [...watchers, other]) await watcher.have(1)
-    await revokeViewer()
-    for (const { closed } of watchers) {
-      expect(await closed).toEqual({ code: 4401, reason: 'the token was revoked or has expired' })
-    }
-    expect(other.socket.readyState).toBe(other.socket.OPEN)
-    other.socket.terminate()
-  })
-
-  test.each(['/api/events', `run`])(
-    'breaks off the event streams of the token: %s',
-    async (path) => {
-      const url = `${people.server.url}${path === 'run' ? `/api/runs/${runId}/events` : path}`
-      const headers = { ...bearer(people.secrets.viewer), accept: 'text/event-stream' }
-      const { body } = await fetch(url, { headers })
-      const reader = body?.getReader()
+test('a revocation closes the sockets of the token with 4401, breaks off its event streams, and no others', async () => {
+  const { viewer, auditor } = people.secrets
+  const watchers = [
+    watch({ secret: viewer }),
+    watch({ protocols: ['retrai', protocolOf(viewer)] }),
+    watch({ query: `&ticket=${await getTicket(viewer)}` }),
+  ]
+  const other = watch({ secret: auditor })
+  for (const watcher of [...watchers, other]) await watcher.have(1)
+  const headers = { ...bearer(viewer), accept: 'text/event-stream' }
+  const urls = ['/api/events', `/api/runs/${runId}/events`].map((path) => people.server.url + path)
+  const streams = await Promise.all(
+    urls.map(async (url) => {
+      const reader = (await fetch(url, { headers })).body?.getReader()
       await reader?.read()
-      await revokeViewer()
-      expect(await endOf(reader)).toBe('broken off')
-      expect((await fetch(url, { headers })).status).toBe(401)
-    },
+      return reader
+    }),
   )
+  await revokeViewer()
+  for (const { closed } of watchers) {
+    expect(await closed).toEqual({ code: 4401, reason: 'the token was revoked or has expired' })
+  }
+  for (const reader of streams) expect(await endOf(reader)).toBe('broken off')
+  for (const url of urls) expect((await fetch(url, { headers })).status).toBe(401)
+  expect(other.socket.readyState).toBe(other.socket.OPEN)
+  other.socket.terminate()
 })
 
 test('a revocation breaks off a download', async () => {
@@ -184,13 +172,7 @@ test('a revocation breaks off a download', async () => {
     token: 'configured-0123456789',
     artifacts: { read: async () => ({ bytes: 2 ** 40, stream: endless }) },
   })
-  const root = bearer('configured-0123456789')
-  const created = await fetch(`${server.url}/api/runs`, {
-    method: 'POST',
-    headers: { ...root, 'content-type': 'application/json' },
-    body: '{"goal":"pytest"}',
-  })
-  const { run_id: id } = (await created.json()) as { run_id: string }
+  const id = await runOf({ server }, 'configured-0123456789')
   const sha256 = 'a'.repeat(64)
   const called = replyWith([{ call_id: 'a', tool: 'bash_exec', args: {} }])
   await server.agentDoes(id, CLAIM, called, resultOf('a', 'bash_exec', { sha256 }))
@@ -212,13 +194,9 @@ test('the first token ends everything that was opened without a token', async ()
   const id = await open.createRun()
   const watcher = new Watcher(open, `${id}?kinds=all`)
   await watcher.have(1)
-  const made = await fetch(`${open.url}/api/tokens`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: '{"name":"root","role":"admin"}',
-  })
-  expect(made.status).toBe(201)
+  const root = { name: 'root', role: 'admin' }
+  expect((await ask(open, 'POST /api/tokens', root)).status).toBe(201)
   expect((await watcher.closed).code).toBe(4401)
-  expect((await fetch(`${open.url}/api/runs`)).status).toBe(401)
+  expect((await ask(open, 'GET /api/runs')).status).toBe(401)
   await open.stop()
 })

@@ -192,33 +192,6 @@ describe('the feed of all runs', () => {
     expect(frames.map(({ run_id }) => run_id)).toEqual([runId])
   })
 
-  test('has one subscription for all observers at its end, and drops it with the last', async ({
-    startServer,
-  }) => {
-    const open = new Set<AbortSignal>()
-    const own = await startServer({
-      wrapStore: (store) => ({
-        ...bound(store),
-        async *subscribeAll(options) {
-          open.add(options.signal)
-          try {
-            yield* store.subscribeAll(options)
-          } finally {
-            open.delete(options.signal)
-          }
-        },
-      }),
-    })
-    const runId = await own.createRun()
-    const watchers = Array.from({ length: 5 }, () => new FeedWatcher(own, 'kinds=all'))
-    await Promise.all(watchers.map((watcher) => watcher.have(1)))
-    await own.agentDoes(runId, CLAIM)
-    await Promise.all(watchers.map((watcher) => watcher.have(3)))
-    await expect.poll(() => open.size, { message: 'open subscriptions' }).toBe(1)
-    for (const { socket } of watchers) socket.terminate()
-    await expect.poll(() => open.size, { message: 'open subscriptions' }).toBe(0)
-  })
-
   test('outlives a subscription that breaks, and a store that does not answer', async ({
     startServer,
   }) => {

@@ -28,15 +28,6 @@ describe('?caught_up=true', () => {
     expect(await watcher.notices(1)).toHaveLength(1)
   })
 
-  test('adds the frame at once if the observer has everything, with the seq that it gave', async ({
-    server,
-  }) => {
-    const runId = await server.createRun()
-    const watcher = new Watcher(server, `${runId}?caught_up=true&after=0`)
-    expect(await watcher.notices(1)).toEqual([caughtUp(runId, 0)])
-    watcher.socket.terminate()
-  })
-
   test.for([-1, 10])(
     'adds the frame before the close if the run has ended, after=%i',
     async (after, { server }) => {

@@ -137,32 +137,6 @@ describe('the live event stream, when something fails', () => {
     expect((await watcher.closed).code).toBe(1000)
   })
 
-  test('is subscribed again after its last frame if a subscription breaks', async ({
-    startServer,
-  }) => {
-    let subscriptions = 0
-    const server = await startServer({
-      live: { retryMs: [1, 5] },
-      wrapStore: (store) => ({
-        ...bound(store),
-        async *subscribeStream(...args) {
-          subscriptions += 1
-          for await (const item of store.subscribeStream(...args)) {
-            yield item
-            if (item.type === 'events') throw new Error('broken')
-          }
-        },
-      }),
-    })
-    const runId = await server.createRun()
-    const watcher = new Watcher(server, `${runId}?kinds=all`)
-    await watcher.have(1)
-    await server.agentDoes(runId, CLAIM, ...iteration(false), ...iteration(true))
-    expect((await watcher.closed).code).toBe(1000)
-    expect(watcher.seqs).toEqual(watcher.frames.map((_, index) => index))
-    expect(subscriptions).toBeGreaterThan(1)
-  })
-
   test.for(['history', 'live'])(
     'stops at a damaged record in the %s',
     async (where, { server }) => {

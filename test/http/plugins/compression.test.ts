@@ -67,18 +67,6 @@ describe('answers', () => {
     expect([small.coding, small.headers.vary]).toEqual(['identity', undefined])
   })
 
-  test('keep their entity tag, which names a revision', async () => {
-    const app = fastify()
-    compressAnswers(app)
-    app.get('/', (_request, reply) => reply.header('etag', '"7"').send({ text: 'x'.repeat(1024) }))
-    const tagOf = async (accepted: string) => {
-      const answer = await app.inject({ url: '/', headers: { 'accept-encoding': accepted } })
-      return answer.headers.etag
-    }
-    expect(await tagOf('identity')).toBe('"7"')
-    expect(await tagOf('gzip')).toBe('"7"')
-  })
-
   test('that are live are sent as they are', async ({ server }) => {
     const run = await server.createRun()
     const accept = { accept: 'text/event-stream', 'accept-encoding': 'br, gzip' }
@@ -161,7 +149,7 @@ describe('a stream', () => {
     let before = -1
     while (made !== before) {
       before = made
-      await new Promise((resolve) => setTimeout(resolve, 300))
+      await new Promise((resolve) => setTimeout(resolve, 100))
     }
     expect(made).toBeLessThan(2_000)
     answer.destroy()

@@ -144,17 +144,6 @@ describe('the description of the API', () => {
     for (const value of given) z.fromJSONSchema(complete).parse(value)
     return given.length
   }
-
-  test('describes the headers that requests may have', () => {
-    const asked = (path: string, method: string) =>
-      z
-        .array(z.looseObject({ in: z.string(), name: z.string() }))
-        .parse(document.paths[path]?.[method]?.parameters)
-        .flatMap((parameter) => (parameter.in === 'header' ? [parameter.name] : []))
-    expect(asked('/api/runs', 'post')).toEqual(['idempotency-key'])
-    expect(asked('/api/runs/{run_id}/messages', 'post')).toEqual(['idempotency-key'])
-    expect(asked('/api/events', 'get')).toEqual(['last-event-id'])
-  })
 })
 
 describe('the page of the description', () => {

@@ -10,7 +10,7 @@ import { eventAt } from '../../../src/log/stream-pages.ts'
 import type { Redaction } from '../../../src/redaction/redaction.ts'
 import { REDACTIONS } from '../../../src/redaction/redaction-index.ts'
 import { SUBAGENT_ID, siblingsOf } from '../../support/family.ts'
-import { ask as request, problem } from '../../support/requests.ts'
+import { problem, ask as request } from '../../support/requests.ts'
 import {
   bound,
   CLAIM,
