@@ -1,5 +1,5 @@
 import { errAsync, okAsync } from 'neverthrow'
-import { describe, expect, test } from 'vitest'
+import { describe, expect } from 'vitest'
 import type { ModelRequest, Models } from '../../../src/models/model.ts'
 import { sentConversation } from '../../../src/queries/run-history.ts'
 import { Workshop } from '../../agent/support.ts'
@@ -7,6 +7,9 @@ import { ask } from '../../support/requests.ts'
 import { CLAIM, iteration, replyWith, resultOf, type TestServer } from '../../support/server.ts'
 import { testWith } from '../../support/test.ts'
 import { getProblem } from './support.ts'
+
+const tool = { name: 'look', description: 'Look around.', parameters: { type: 'object' } }
+const test = testWith({ tools: [tool], contextBudget: async () => 1000 })
 
 /** A model that keeps its requests, but those for summaries; every third request fails, and it never reaches the goal. */
 class KeepingModel implements Models {
@@ -93,9 +96,6 @@ describe('the conversation at a record', () => {
   })
 
   describe('over HTTP', () => {
-    const tool = { name: 'look', description: 'Look around.', parameters: { type: 'object' } }
-    const test = testWith({ tools: [tool], contextBudget: async () => 1000 })
-
     const get = async (server: TestServer, runId: string, search = '') => {
       const { status, body } = await ask(server, `GET /api/runs/${runId}/conversation${search}`)
       expect(status).toBe(200)

@@ -2,13 +2,13 @@ import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { fold } from '../../../src/domain/evolve.ts'
-import { ALL_KINDS, type RunRecord } from '../../../src/domain/records.ts'
+import type { Kind, RunRecord } from '../../../src/domain/records.ts'
 import { RUN_STATUSES, statusOf } from '../../../src/domain/state.ts'
 import { validAppends } from '../../support/run-records.ts'
 import { RunWriter, startTestServer, type TestServer } from '../../support/server.ts'
 import { FeedWatcher } from '../live/watcher.ts'
 import { EventReader } from './event-source.ts'
-import { framesOf, getLines, getPages, isDocumented } from './support.ts'
+import { framesOf, getLines, getPages, isOfKinds, kindsInQuery } from './support.ts'
 
 type Filter = {
   readonly kinds: string | null
@@ -27,18 +27,13 @@ type Observer = {
 type Logged = {
   readonly frame: Record<string, unknown>
   readonly run: number
-  readonly kind: string
+  readonly kind: Kind
   readonly goal: string
   readonly status: string
 }
 
 const filter: fc.Arbitrary<Filter> = fc.record({
-  kinds: fc.option(
-    fc.oneof(
-      fc.constant('all'),
-      fc.subarray([...ALL_KINDS], { minLength: 1 }).map((kinds) => kinds.join(',')),
-    ),
-  ),
+  kinds: kindsInQuery,
   goal: fc.option(fc.constantFrom('pytest', 'npm-test', 'shell-goal'), { freq: 2 }),
   status: fc.option(fc.constantFrom(...RUN_STATUSES), { freq: 2 }),
   runs: fc.option(fc.subarray([0, 1, 2], { minLength: 1 }), { freq: 2 }),
@@ -85,10 +80,7 @@ function logOf(order: ReturnType<typeof interleave>): Logged[] {
 
 function naive(log: readonly Logged[], { kinds, goal, status, runs }: Filter) {
   return log
-    .filter((at) => {
-      if (kinds === null) return isDocumented(at.frame as { kind: RunRecord['kind'] })
-      return kinds === 'all' || kinds.split(',').includes(at.kind)
-    })
+    .filter((at) => isOfKinds(kinds, at))
     .filter((at) => goal === null || at.goal === goal)
     .filter((at) => status === null || at.status === status)
     .filter((at) => runs === null || runs.includes(at.run))

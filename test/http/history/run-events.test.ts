@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect } from 'vitest'
-import { ALL_KINDS } from '../../../src/domain/records.ts'
 import { achievedRun, bigRun, damage } from '../../support/requests.ts'
 import { validRun } from '../../support/run-records.ts'
 import { CLAIM, iteration } from '../../support/server.ts'
@@ -14,7 +13,8 @@ import {
   getPage,
   getPages,
   getProblem,
-  isDocumented,
+  isOfKinds,
+  kindsInQuery,
   writeRun,
 } from './support.ts'
 
@@ -36,12 +36,7 @@ const query: fc.Arbitrary<Query> = fc.record({
   after: fc.option(fc.nat({ max: 60 })),
   limit: fc.option(fc.integer({ min: 1, max: 40 })),
   direction: fc.constantFrom('forward', 'backward'),
-  kinds: fc.option(
-    fc.oneof(
-      fc.constant('all'),
-      fc.subarray([...ALL_KINDS], { minLength: 1 }).map((kinds) => kinds.join(',')),
-    ),
-  ),
+  kinds: kindsInQuery,
   times: fc.array(fc.option(fc.nat({ max: 60 })), { minLength: 2, maxLength: 2 }),
 })
 
@@ -68,9 +63,7 @@ function wanted(fields: ReturnType<typeof addressOf>['fields'], all: Frame[]): F
   const ordered = direction === 'forward' ? all : all.toReversed()
   return ordered
     .filter(({ seq }) => after === null || (direction === 'forward' ? seq > after : seq < after))
-    .filter((f) =>
-      kinds === null ? isDocumented(f) : kinds === 'all' || kinds.split(',').includes(f.kind),
-    )
+    .filter((frame) => isOfKinds(kinds, frame))
     .filter(({ ts }) => from_ts === null || ts >= Number(from_ts))
     .filter(({ ts }) => to_ts === null || ts < Number(to_ts))
 }
@@ -246,9 +239,7 @@ describe('the event stream of a run', () => {
     expect((await getPage(own, path)).status).toBe(200)
     reader.leave()
     // The server notices a moment later that the reader has left.
-    const status = async () => (await fetch(own.url + path, { headers: NDJSON })).status
-    await expect.poll(status, { message: 'the answer to a request' }).toBe(200)
-    expect(await getLines(own, path)).toHaveLength(1)
+    await expect.poll(() => getLines(own, path), { message: 'the lines' }).toHaveLength(1)
   })
 
   test('ends when the server stops, so that its reader connects again', async ({ startServer }) => {

@@ -1,13 +1,30 @@
+import fc from 'fast-check'
 import * as z from 'zod'
-import { DOCUMENTED_KINDS, type Kind, type RunRecord } from '../../../src/domain/records.ts'
+import {
+  ALL_KINDS,
+  DOCUMENTED_KINDS,
+  type Kind,
+  type RunRecord,
+} from '../../../src/domain/records.ts'
 import { ask } from '../../support/requests.ts'
 import { RunWriter, type TestServer } from '../../support/server.ts'
 
 const documented: readonly Kind[] = DOCUMENTED_KINDS
 
-export const isDocumented = ({ kind }: Pick<RunRecord, 'kind'>): boolean => {
+const isDocumented = ({ kind }: Pick<RunRecord, 'kind'>): boolean => {
   return documented.includes(kind)
 }
+
+/** Kinds as a query names them; null for the documented ones. */
+export const kindsInQuery = fc.option(
+  fc.oneof(
+    fc.constant('all'),
+    fc.subarray([...ALL_KINDS], { minLength: 1 }).map((kinds) => kinds.join(',')),
+  ),
+)
+
+export const isOfKinds = (kinds: string | null, frame: Pick<RunRecord, 'kind'>): boolean =>
+  kinds === null ? isDocumented(frame) : kinds === 'all' || kinds.split(',').includes(frame.kind)
 
 /** Records as JSON carries them, with their seq. */
 export function framesOf(records: readonly RunRecord[]) {

@@ -151,16 +151,6 @@ describe('a run that continues another one', () => {
     expect(moved).toMatchObject({ status: 422, answer: { errors: [{ field: 'cwd' }] } })
   })
 
-  test('is begun once by the same request', async () => {
-    const body = { continues: { run_id: await endedRun() }, instructions: 'Continue.' }
-    const key = randomUUID()
-    const [first, second] = [await create(body, key), await create(body, key)]
-    expect([first.status, second.status]).toEqual([201, 200])
-    expect(second.answer.run_id).toBe(first.answer.run_id)
-    const other = await create({ ...body, instructions: 'Stop.' }, key)
-    expect(other).toMatchObject({ status: 409, answer: problem('key_reused') })
-  })
-
   test('is refused if the folder, or the files of the last snapshot, are gone', async () => {
     const [inFolder, withFiles] = [
       await endedRun({ cwd: '/gone' }),
