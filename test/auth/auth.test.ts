@@ -130,15 +130,6 @@ describe('a token', () => {
     await ended
   })
 
-  test('gets a unique name, even if two are created at once', async () => {
-    const [one, two] = [await opened(), await opened()]
-    const wanted = { name: 'ada', role: 'admin', expiresIn: null } as const
-    const made = await Promise.all([one.create(wanted, 'x'), two.create(wanted, 'y')])
-    expect(made.map((each) => each.isOk()).sort()).toEqual([false, true])
-    const lost = made.find((each) => each.isErr())
-    expect(lost?._unsafeUnwrapErr().type).toBe('name_taken')
-  })
-
   test('of the last admin cannot be revoked, even if two are revoked at once', async () => {
     const [one, two] = [await opened(), await opened()]
     const tokens = [(await make(one, 'ada')).token, (await make(one, 'bob')).token]

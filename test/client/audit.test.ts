@@ -1,7 +1,4 @@
-import { Readable } from 'node:stream'
 import { expect } from 'vitest'
-import { unpacked } from '../../src/audit/bundle/unpack.ts'
-import { verifyBundle } from '../../src/audit/verify/verify-bundle.ts'
 import { CheckpointWriter } from '../../src/checkpoints/checkpoint-writer.ts'
 import { openKeyring } from '../../src/checkpoints/keyring.ts'
 import { checkSeal, knownKeys } from '../../src/checkpoints/public-keys.ts'
@@ -39,15 +36,6 @@ test('a proof is signed by a key of the server, even if it has fields that this 
     fetch: async () => Response.json(newer),
   })
   expect((await ofNewer.proof(runId))._unsafeUnwrap()).toEqual(newer)
-})
-
-test('an export arrives as a stream, and holds', async ({ server }) => {
-  const body = (await audit(server).export(runId))._unsafeUnwrap()
-  const anchors = { keys: await keysOf(server), fingerprints: new Set<string>() }
-  const archive = unpacked(Readable.fromWeb(body))
-  expect(await verifyBundle(archive, { anchors })).toMatchObject({ holds: true, run_id: runId })
-  const none = (await audit(server).export(UNKNOWN))._unsafeUnwrapErr()
-  expect(none).toMatchObject({ type: 'refused', code: 'run_not_found' })
 })
 
 test('checkpoints can be listed, and prove that they cover a run', async ({ server }) => {

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect } from 'vitest'
 import { type Client, createClient } from '../../../src/client/index.ts'
 import { handleCommand } from '../../../src/log/handle-command.ts'
 import { recordsOf } from '../../support/requests.ts'
-import { CLAIM, replyWith, startTestServer, type TestServer } from '../../support/server.ts'
+import { CLAIM, replyWith, type TestServer } from '../../support/server.ts'
+import { testWith } from '../../support/test.ts'
 
 const TOKEN = 'a-token-of-sixteen-characters-or-more'
 const RULE = { tool: 'bash_exec', action: 'ask', reason: 'It writes' } as const
@@ -12,15 +13,10 @@ type Rule = typeof RULE | typeof BY_OTHERS
 const CALL_SHA = 'ab'.repeat(32)
 const CALL = { call_id: 'c0', tool: 'bash_exec', args: { command: 'git push' } }
 
+const test = testWith({ token: TOKEN })
 let guarded: TestServer
-let open: TestServer
-beforeAll(async () => {
-  guarded = await startTestServer({ token: TOKEN })
-  open = await startTestServer()
-})
-afterAll(async () => {
-  await guarded.stop()
-  await open.stop()
+test.beforeAll(({ server }) => {
+  guarded = server
 })
 
 const admin = () => createClient({ baseUrl: guarded.url, token: TOKEN })
@@ -31,9 +27,9 @@ async function operator(name: string): Promise<Client> {
 }
 
 /** A run of this client in which a call waits. @returns its id, and the seq of the question */
-async function waitingRun(client: Client, server: TestServer, rule: Rule = RULE) {
+async function waitingRun(client: Client, rule: Rule = RULE) {
   const created = await client.runs.create({ goal: 'pytest', approvals: [rule] })
-  return waiting(created._unsafeUnwrap().run_id, server, rule)
+  return waiting(created._unsafeUnwrap().run_id, rule)
 }
 
 /** The run of a sub-agent in which a call waits for somebody else than the starter. */
@@ -46,19 +42,19 @@ async function subagentOf(parentId: string, depth: number) {
   const create = { type: 'create', runId, config, system_prompt: 'Help.', parent } as const
   const options = { author: { commandId: randomUUID() }, now: () => 1 }
   ;(await handleCommand(guarded.store, runId, create, options))._unsafeUnwrap()
-  return waiting(runId, guarded, BY_OTHERS)
+  return waiting(runId, BY_OTHERS)
 }
 
-async function waiting(runId: string, server: TestServer, rule: Rule) {
+async function waiting(runId: string, rule: Rule) {
   const verdict = {
     action: 'ask',
     rule: { of: 'run', index: 0, content: rule },
     doubt: null,
   } as const
   const review = { type: 'record_review', callId: 'c0', callSha256: CALL_SHA, verdict } as const
-  await server.agentDoes(runId, CLAIM, replyWith([CALL]), review)
-  const seq = (await recordsOf(server, runId)).length - 1
-  await server.readModel.waitFor(runId, seq, 5_000)
+  await guarded.agentDoes(runId, CLAIM, replyWith([CALL]), review)
+  const seq = (await recordsOf(guarded, runId)).length - 1
+  await guarded.readModel.waitFor(runId, seq, 5_000)
   return { runId, seq }
 }
 
@@ -67,7 +63,7 @@ const problemOf = (answer: Awaited<ReturnType<Client['runs']['answer']>>) =>
 
 test('a call that waits is shown with its rule, and its answer is recorded with who gave it', async () => {
   const [ada, bo] = [await operator('ada'), await operator('bo')]
-  const { runId, seq } = await waitingRun(ada, guarded)
+  const { runId, seq } = await waitingRun(ada)
   const shown = (await ada.runs.get(runId))._unsafeUnwrap()
   expect(shown.status).toBe('awaiting_human')
   expect(shown.approvals).toEqual({ run: [RULE], server: [], lifted: [] })
@@ -77,6 +73,9 @@ test('a call that waits is shown with its rule, and its answer is recorded with 
   })
 
   const answer = { decision: 'allow', call_sha256: CALL_SHA, lifts_rule: true } as const
+  const other = { ...answer, call_sha256: 'cd'.repeat(32) }
+  expect(problemOf(await ada.runs.answer(runId, seq, other))).toBe(409)
+  expect(problemOf(await ada.runs.answer(runId, seq - 1, answer))).toBe(409)
   const both = await Promise.all([
     ada.runs.answer(runId, seq, answer),
     bo.runs.answer(runId, seq, { ...answer, decision: 'deny', lifts_rule: false }),
@@ -92,19 +91,9 @@ test('a call that waits is shown with its rule, and its answer is recorded with 
   })
 })
 
-test('an answer for another call or another question is refused, and nothing is recorded', async () => {
-  const client = createClient({ baseUrl: open.url })
-  const { runId, seq } = await waitingRun(client, open)
-  const other = { decision: 'allow', call_sha256: 'cd'.repeat(32) } as const
-  expect(problemOf(await client.runs.answer(runId, seq, other))).toBe(409)
-  const stale = { decision: 'allow', call_sha256: CALL_SHA } as const
-  expect(problemOf(await client.runs.answer(runId, seq - 1, stale))).toBe(409)
-  expect((await client.runs.get(runId))._unsafeUnwrap().progress.seq).toBe(seq)
-})
-
 test('only another person answers where a rule asks for one, also for sub-agents; the starter may abort', async () => {
   const [ed, flo] = [await operator('ed'), await operator('flo')]
-  const top = await waitingRun(ed, guarded, BY_OTHERS)
+  const top = await waitingRun(ed, BY_OTHERS)
   const below = await subagentOf(top.runId, 1)
   const deeper = await subagentOf(below.runId, 2)
   const lost = await subagentOf(randomUUID(), 1)
@@ -115,13 +104,13 @@ test('only another person answers where a rule asks for one, also for sub-agents
     expect((await flo.runs.answer(runId, seq, answer)).isOk()).toBe(true)
   }
   expect(problemOf(await flo.runs.answer(lost.runId, lost.seq, answer))).toBe(403)
-  const second = await waitingRun(ed, guarded, BY_OTHERS)
+  const second = await waitingRun(ed, BY_OTHERS)
   const aborted = await ed.runs.resume(second.runId, { decision: 'abort', reason: 'no' })
   expect(aborted._unsafeUnwrap().status).toBe('aborted')
 })
 
-test('a server without tokens refuses a rule that nobody could answer', async () => {
-  const client = createClient({ baseUrl: open.url })
+test('a server without tokens refuses a rule that nobody could answer', async ({ ownServer }) => {
+  const client = createClient({ baseUrl: ownServer.url })
   const created = await client.runs.create({ goal: 'pytest', approvals: [BY_OTHERS] })
   const problem = created.isErr() && created.error.type === 'refused' ? created.error : null
   expect(problem).toMatchObject({
