@@ -3,18 +3,7 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { Checkpoint } from '../../src/api/audit.ts'
 import { CheckpointTimer, type CheckpointWriter } from '../../src/checkpoints/checkpoint-writer.ts'
 import { sleep } from '../../src/lib/backoff.ts'
-
-const CHECKPOINT: Checkpoint = {
-  type: 'retrai.checkpoint.v1',
-  log_id: '1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed',
-  number: 0,
-  runs: 1,
-  root: '0'.repeat(64),
-  previous: '0'.repeat(64),
-  signed_at: '2026-02-18T12:05:00.000Z',
-  key: '0'.repeat(64),
-  signature: '0'.repeat(128),
-}
+import { checkpoint } from './checkpoint.ts'
 
 let writes: number
 let answer: Checkpoint | 'too_soon' | null
@@ -32,7 +21,7 @@ const start = (seconds = 60, by = write, logged = log) =>
 beforeEach(() => {
   vi.useFakeTimers()
   writes = 0
-  answer = CHECKPOINT
+  answer = checkpoint(0)
   takesMs = 0
 })
 afterEach(() => {

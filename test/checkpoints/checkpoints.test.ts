@@ -24,6 +24,7 @@ import { LOG_ID_STREAM } from '../../src/log/log-identity.ts'
 import { type EventStore, type NewEvent, storeWith } from '../../src/store/event-store.ts'
 import { includes } from '../audit/inclusion.ts'
 import { NOW } from '../audit/support.ts'
+import { readAll } from '../store/contract/support.ts'
 import { memoryStore } from '../support/memory-store.ts'
 
 let folder: string
@@ -65,11 +66,6 @@ const projected: Deps['runs'] = {
 const writerOn = (on: EventStore, changes: Partial<Deps> = {}) =>
   new CheckpointWriter({ store: on, runs: projected, keyring, clock: () => NOW, ...changes })
 
-const eventsIn = async (stream: string) => {
-  const page = { from: 0, direction: 'forward', limit: 100 } as const
-  return (await store.readStream(stream, page))._unsafeUnwrap()
-}
-
 /** A log with the same identity, and the stream of checkpoints after a change; null removes an event. */
 async function changedLog(
   change: (event: NewEvent, index: number) => Partial<NewEvent> | null,
@@ -78,8 +74,8 @@ async function changedLog(
   onTestFinished(() => other.close())
   const add = async (stream: string, events: readonly NewEvent[]) =>
     (await other.append(stream, events, { expectedRevision: 'no_stream' }))._unsafeUnwrap()
-  await add(LOG_ID_STREAM, await eventsIn(LOG_ID_STREAM))
-  const changed = (await eventsIn(CHECKPOINT_STREAM)).flatMap((event, index) => {
+  await add(LOG_ID_STREAM, await readAll(store, LOG_ID_STREAM))
+  const changed = (await readAll(store, CHECKPOINT_STREAM)).flatMap((event, index) => {
     const changes = change(event, index)
     return changes === null ? [] : [{ ...event, ...changes }]
   })
@@ -220,7 +216,7 @@ describe('servers that share a log', () => {
     const inLog = (await keysInLog(store))._unsafeUnwrap().map(({ fingerprint }) => fingerprint)
     expect(inLog.sort()).toEqual(signers.sort())
     // Each key is published once.
-    const metadata = (await eventsIn(CHECKPOINT_STREAM))
+    const metadata = (await readAll(store, CHECKPOINT_STREAM))
       .filter(({ type }) => type === 'checkpoint')
       .map((each) => each.metadata)
     expect(metadata.map((text) => text === '{}')).toEqual([false, false, false, true])

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { Checkpoint } from '../../src/api/audit.ts'
 import { keepCheckpoint, readKeptCheckpoints } from '../../src/checkpoints/kept-checkpoints.ts'
+import { checkpoint } from './checkpoint.ts'
 
 let folder: string
 beforeEach(async () => {
@@ -12,12 +13,6 @@ beforeEach(async () => {
 })
 afterEach(() => rm(folder, { recursive: true }))
 
-const LOG = randomUUID()
-const checkpoint = (number: number, log_id = LOG): Checkpoint => ({
-  ...({ type: 'retrai.checkpoint.v1', log_id, number, runs: 1 } as const),
-  ...{ root: 'a'.repeat(64), previous: '0'.repeat(64), signed_at: '2026-02-18T12:00:00.000Z' },
-  ...{ key: 'b'.repeat(64), signature: 'c'.repeat(128) },
-})
 const keep = async (...checkpoints: readonly Checkpoint[]): Promise<void> => {
   for (const each of checkpoints) await keepCheckpoint(folder, each)
 }

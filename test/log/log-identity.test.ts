@@ -1,6 +1,7 @@
 import { beforeEach, expect, test } from 'vitest'
 import { ensureLogId } from '../../src/log/log-identity.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
+import { append } from '../store/contract/support.ts'
 import { memoryStore } from '../support/memory-store.ts'
 
 let store: EventStore
@@ -25,6 +26,6 @@ test.each([
   ['log_created', '{'],
 ])('a stream that begins with %s %s names no log', async (type, data) => {
   const event = { id: 'f7c2a5de-2c55-4b5c-8a34-4c1a3c1b2a10', type, data, metadata: '{}' }
-  ;(await store.append('retrai-log', [event], { expectedRevision: 'no_stream' }))._unsafeUnwrap()
+  await append(store, 'retrai-log', [event])
   expect((await ensureLogId(store))._unsafeUnwrapErr().type).toBe('log_id_unreadable')
 })

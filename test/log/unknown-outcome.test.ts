@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { errAsync, ok, type Result } from 'neverthrow'
+import { errAsync, ok, type ResultAsync } from 'neverthrow'
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { Auth } from '../../src/auth/auth.ts'
 import { TOKEN_LEDGER } from '../../src/auth/token-ledger.ts'
@@ -61,8 +61,8 @@ const command = (faulty: EventStore, runId: string, wanted: RunCommand) =>
 type Write = {
   readonly name: string
   readonly stream: string
-  readonly prepare: () => Promise<unknown>
-  readonly write: (faulty: EventStore) => Promise<Result<unknown, { readonly type: string }>>
+  readonly prepare?: () => unknown
+  readonly write: (faulty: EventStore) => ResultAsync<unknown, { readonly type: string }>
 }
 
 const created = () =>
@@ -83,38 +83,30 @@ const WRITES: readonly Write[] = [
   {
     name: 'create a run',
     stream: streamOf(NEW_RUN_ID),
-    prepare: async () => {},
-    write: async (faulty) =>
+    write: (faulty) =>
       command(faulty, NEW_RUN_ID, {
-        type: 'create',
-        runId: NEW_RUN_ID,
-        config: EXAMPLE_CONFIG,
-        system_prompt: 'Mend it.',
+        ...{ type: 'create', runId: NEW_RUN_ID, config: EXAMPLE_CONFIG, system_prompt: 'Mend it.' },
       }),
   },
   {
     name: 'resume a run',
     stream: streamOf(RUN_ID),
     prepare: waiting,
-    write: async (faulty) =>
+    write: (faulty) =>
       command(faulty, RUN_ID, {
-        type: 'respond',
-        decision: 'approve',
-        reason: null,
-        answers: null,
+        ...{ type: 'respond', decision: 'approve', reason: null, answers: null },
       }),
   },
   {
     name: 'abort a run',
     stream: streamOf(RUN_ID),
-    prepare: async () => created(),
-    write: async (faulty) => command(faulty, RUN_ID, { type: 'abort', reason: null }),
+    prepare: created,
+    write: (faulty) => command(faulty, RUN_ID, { type: 'abort', reason: null }),
   },
   {
     name: 'create a token',
     stream: TOKEN_LEDGER.stream,
-    prepare: async () => {},
-    write: async (faulty) => {
+    write: (faulty) => {
       const auth = new Auth({ store: faulty, sign, configured: null, clock: now, log })
       onTestFinished(() => auth.close())
       return auth.create({ name: 'root', role: 'admin', expiresIn: null }, 'local')
@@ -124,7 +116,7 @@ const WRITES: readonly Write[] = [
     name: 'redact a text',
     stream: REDACTIONS.stream,
     prepare: waiting,
-    write: async (faulty) => {
+    write: (faulty) => {
       const redactor = new Redactor({ store: faulty, log })
       const deps = {
         ledger: faulty,
@@ -145,14 +137,12 @@ const WRITES: readonly Write[] = [
   {
     name: 'name a log',
     stream: LOG_ID_STREAM,
-    prepare: async () => {},
-    write: async (faulty) => ensureLogId(faulty),
+    write: (faulty) => ensureLogId(faulty),
   },
   {
     name: 'copy a log',
     stream: streamOf(NEW_RUN_ID),
-    prepare: async () => {},
-    write: async (faulty) => copyLog(newRun(), faulty),
+    write: (faulty) => copyLog(newRun(), faulty),
   },
 ]
 
@@ -186,7 +176,7 @@ const ANSWERS: readonly {
 describe.each(WRITES)('$name', ({ stream, prepare: begin, write }) => {
   test.each(ANSWERS)('$faults, readable: $readable: $answer', async (expected) => {
     const { faults, readable, answer } = expected
-    await begin()
+    await begin?.()
     const before = await lengthOf(stream)
     const written = await write(withFaults(faults, readable))
     expect(written.isOk() ? 'done' : written.error.type).toBe(answer)

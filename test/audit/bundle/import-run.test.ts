@@ -11,6 +11,7 @@ import type { RunRecord } from '../../../src/domain/records.ts'
 import { sha256 } from '../../../src/lib/sha256.ts'
 import { streamOf } from '../../../src/log/run-log.ts'
 import { type EventStore, type RecordedEvent, storeWith } from '../../../src/store/event-store.ts'
+import { append } from '../../store/contract/support.ts'
 import { memoryStore } from '../../support/memory-store.ts'
 import { createdRecord } from '../../support/run-records.ts'
 import { newSigning } from '../../support/signing.ts'
@@ -150,10 +151,7 @@ test('an export that does not hold, or is not complete, leaves no trace', async 
 })
 
 test('another run with the same id stays as it is', async () => {
-  const others = eventsOf(complete.slice(0, 3)).map(({ id, type, data, metadata }) => {
-    return { id, type, data, metadata }
-  })
-  ;(await store.append(streamOf(runId), others, { expectedRevision: 'no_stream' }))._unsafeUnwrap()
+  await append(store, streamOf(runId), eventsOf(complete.slice(0, 3)))
   const before = await stored()
   expect((await take(parts))._unsafeUnwrapErr().type).toBe('other_content')
   expect(await stored()).toEqual(before)

@@ -17,6 +17,7 @@ import { streamOf } from '../../../src/log/run-log.ts'
 import { REDACTIONS } from '../../../src/redaction/redaction-index.ts'
 import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
 import { openReadableLog, type ReadableLog } from '../../../src/store/embedded/existing-log.ts'
+import { append } from '../../store/contract/support.ts'
 import { memoryStore } from '../../support/memory-store.ts'
 import { isMissing } from '../../support/missing.ts'
 import { validRun } from '../../support/run-records.ts'
@@ -90,12 +91,10 @@ afterAll(() => rm(folder, { recursive: true }))
 async function makeLog(): Promise<void> {
   const store = (await openEmbeddedStore({ file: original() }))._unsafeUnwrap()
   const events = eventsOf(records)
-  const expectedRevision = 'no_stream'
   const all = withTaken(events, someTexts(events, 0.3))
   for (const stream of [streamOf(runId()), REDACTIONS.stream]) {
     const own = all.filter((event) => event.stream === stream)
-    const bare = own.map(({ id, type, data, metadata }) => ({ id, type, data, metadata }))
-    ;(await store.append(stream, bare, { expectedRevision }))._unsafeUnwrap()
+    await append(store, stream, own)
   }
   await store.close()
 }

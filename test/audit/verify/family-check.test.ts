@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { FamilyCheck } from '../../../src/audit/verify/family-check.ts'
 import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
 import type { Kind, PayloadOf, RunRecord } from '../../../src/domain/records.ts'
+import type { Parent, SubagentEnd } from '../../../src/domain/subagents.ts'
 import { hashOfCall } from '../../../src/log/commitment.ts'
 import type { RecordedEvent } from '../../../src/store/event-store.ts'
 import { by, claim, create, given, reply, result } from '../../domain/support.ts'
@@ -38,47 +39,34 @@ describe('a run and the run of its sub-agent', () => {
     expect(swapped.findings[0]?.message).toContain('its instructions are not those of the call')
   })
 
-  test.each<[string, Parameters<typeof familyOf>[0], string, string]>([
-    [
-      'another record',
-      { ofParent: (it) => ({ ...it, seq: 3 }) },
-      SUBAGENT_ID,
-      'which starts no run',
-    ],
-    ['another hash', { ofParent: (it) => ({ ...it, hash: HASH }) }, SUBAGENT_ID, 'the hash ffff'],
-    ['another call', { ofParent: (it) => ({ ...it, call_id: 'c7' }) }, SUBAGENT_ID, 'the call c7'],
-    ['another depth', { ofParent: (it) => ({ ...it, depth: 2 }) }, SUBAGENT_ID, 'the depth 2'],
-    ['a later end', { ofEnd: (it) => ({ ...it, seq: 99 }) }, PARENT_ID, 'which has'],
-    ['an earlier end', { ofEnd: (it) => ({ ...it, seq: 2 }) }, PARENT_ID, 'record 2 of'],
-    ['another last record', { ofEnd: (it) => ({ ...it, hash: HASH }) }, PARENT_ID, 'the hash ffff'],
-    [
-      'another end',
-      { ofEnd: (it) => ({ ...it, status: 'failed' }) },
-      PARENT_ID,
-      'the status failed',
-    ],
-    ['fewer tokens', { ofEnd: (it) => ({ ...it, tokens: 99 }) }, PARENT_ID, 'the tokens 99'],
-    ['another price', { ofEnd: (it) => ({ ...it, cost_usd: 1 }) }, PARENT_ID, 'the price 1'],
-    [
-      'a price that is not known',
-      { ofEnd: (it) => ({ ...it, cost_usd: null }) },
-      PARENT_ID,
-      'the price null',
-    ],
-    [
-      'other pauses',
-      { ofEnd: (it) => ({ ...it, waited_seconds: 1 }) },
-      PARENT_ID,
-      'seconds with people 1',
-    ],
-  ])('do not hold if one names %s', async (_, changes, runId, message) => {
-    const family = familyOf(changes)
+  test.each<[string, Partial<Parent>, string]>([
+    ['record', { seq: 3 }, 'which starts no run'],
+    ['hash', { hash: HASH }, 'the hash ffff'],
+    ['call', { call_id: 'c7' }, 'the call c7'],
+    ['depth', { depth: 2 }, 'the depth 2'],
+  ])('do not hold if the sub-agent names another %s as its start', async (_, named, message) => {
+    const { findings } = await verifiedLog(
+      eventsOf(familyOf({ ofParent: (it) => ({ ...it, ...named }) })),
+    )
+    const place = { problem: 'family', where: `run ${SUBAGENT_ID}`, seq: 0 }
+    expect(findings).toContainEqual({ ...place, message: expect.stringContaining(message) })
+  })
+
+  test.each<[string, Partial<SubagentEnd>, string]>([
+    ['a later record', { seq: 99 }, 'which has'],
+    ['an earlier record', { seq: 2 }, 'record 2 of'],
+    ['another last record', { hash: HASH }, 'the hash ffff'],
+    ['another end', { status: 'failed' }, 'the status failed'],
+    ['fewer tokens', { tokens: 99 }, 'the tokens 99'],
+    ['another price', { cost_usd: 1 }, 'the price 1'],
+    ['a price that is not known', { cost_usd: null }, 'the price null'],
+    ['other pauses', { waited_seconds: 1 }, 'seconds with people 1'],
+  ])('do not hold if the end of the sub-agent names %s', async (_, named, message) => {
+    const family = familyOf({ ofEnd: (it) => ({ ...it, ...named }) })
     const { findings } = await verifiedLog(eventsOf(family))
-    const seq = runId === PARENT_ID ? family.parent.events.findLastIndex(isResult) : 0
-    expect(findings).toContainEqual({
-      ...{ problem: 'family', where: `run ${runId}`, seq },
-      message: expect.stringContaining(message),
-    })
+    const seq = family.parent.events.findLastIndex(({ type }) => type === 'tool_result')
+    const place = { problem: 'family', where: `run ${PARENT_ID}`, seq }
+    expect(findings).toContainEqual({ ...place, message: expect.stringContaining(message) })
   })
 
   test.each<[string, (record: RunRecord) => RunRecord, string]>([
@@ -195,7 +183,6 @@ describe('a run and the run of its sub-agent', () => {
 })
 
 const OTHER_ID = '6ba7b811-9dad-41d1-80b4-00c04fd430c8'
-const isResult = ({ type }: RecordedEvent): boolean => type === 'tool_result'
 
 /** Changes the payload of records of one kind. */
 function of<K extends Kind>(kind: K, change: (payload: PayloadOf<K>) => object) {

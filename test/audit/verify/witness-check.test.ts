@@ -12,6 +12,7 @@ import { readNoteKey } from '../../../src/lib/signed-note.ts'
 import { LOG_ID_STREAM } from '../../../src/log/log-identity.ts'
 import { logPages } from '../../../src/log/stream-pages.ts'
 import { Checkpointing, untilSeen } from '../../checkpoints/witness/support.ts'
+import { append as appendTo, readAll } from '../../store/contract/support.ts'
 import { append, prepare } from '../../support/append-records.ts'
 import { memoryStore } from '../../support/memory-store.ts'
 import { isMissing } from '../../support/missing.ts'
@@ -68,9 +69,7 @@ async function seenServer(): Promise<Checkpointing> {
 async function forgedFrom(server: Checkpointing, ...streams: string[]): Promise<Checkpointing> {
   const store = memoryStore()
   for (const stream of [LOG_ID_STREAM, ...streams]) {
-    const page = { from: 0, direction: 'forward', limit: 100 } as const
-    const events = (await server.store.readStream(stream, page))._unsafeUnwrap()
-    ;(await store.append(stream, events, { expectedRevision: 'no_stream' }))._unsafeUnwrap()
+    await appendTo(store, stream, await readAll(server.store, stream), 'no_stream')
   }
   return Checkpointing.open(store, server.keyring)
 }
