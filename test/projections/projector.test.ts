@@ -2,12 +2,12 @@ import { once } from 'node:events'
 import { DatabaseSync } from 'node:sqlite'
 import fc from 'fast-check'
 import { err, errAsync } from 'neverthrow'
-import { afterEach, describe, expect, test, vi } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { fold } from '../../src/domain/evolve.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
 import { type LoadedRun, streamOf } from '../../src/log/run-log.ts'
 import { Projector } from '../../src/projections/projector.ts'
-import type { SqliteReadModel } from '../../src/projections/sqlite-read-model.ts'
+import { SqliteReadModel } from '../../src/projections/sqlite-read-model.ts'
 import type { EventStore, RecordedEvent, SubscriptionItem } from '../../src/store/event-store.ts'
 import { append, prepare } from '../support/append-records.ts'
 import { memoryStore } from '../support/memory-store.ts'
@@ -19,28 +19,43 @@ const RUN = 'f7c2a5de-2c55-4b5c-8a34-4c1a3c1b2a10'
 const OTHER = 'f7c2a5de-2c55-4b5c-8a34-4c1a3c1b2a11'
 const PATIENCE_MS = 30_000
 
-let cleanUps: (() => Promise<void> | void)[] = []
-afterEach(async () => {
-  for (const cleanUp of cleanUps.reverse()) await cleanUp()
-  cleanUps = []
-})
-
 function openStore(): EventStore {
   const store = memoryStore()
-  cleanUps.push(() => store.close())
+  onTestFinished(() => store.close())
   return store
 }
 
-function start(store: EventStore, file = newFile()) {
+type ProjectorOptions = ConstructorParameters<typeof Projector>[0]
+
+/** Projects a log until the end of the test, or until `stop`. @param prepare is called before it begins */
+function start(
+  store: EventStore,
+  file = newFile(),
+  prepare: (readModel: SqliteReadModel) => Partial<ProjectorOptions> = () => ({}),
+) {
   const { log, lines } = collectingLog()
   const readModel = open(file, null, log)
-  const projector = new Projector({ store, readModel, log })
+  const projector = new Projector({ store, readModel, log, ...prepare(readModel) })
   const stop = async (): Promise<void> => {
     await projector.stop()
     readModel.close()
   }
-  cleanUps.push(stop)
-  return { readModel, projector, lines, stop, file }
+  onTestFinished(stop)
+  const errors = () => lines.filter(({ level }) => level === 'error')
+  return { readModel, projector, lines, errors, stop, file }
+}
+
+/** The file of a read model that has projected this log. */
+async function projected(store: EventStore): Promise<string> {
+  const { projector, stop, file } = start(store)
+  await projector.caughtUpOnce()
+  await stop()
+  return file
+}
+
+function change(file: string, sql: string): void {
+  using db = new DatabaseSync(file)
+  db.exec(sql)
 }
 
 /** Appends records to a run, and returns the run after them. */
@@ -164,15 +179,10 @@ describe('the projector', () => {
       return { type: 'events', events: [event] }
     })
     const [before, after] = [items.slice(0, 5), items.slice(5)]
-    const { log } = collectingLog()
-    const readModel = open(newFile(), null, log)
-    const commits = vi.spyOn(readModel, 'commit')
     const delivered = withSubscriptions(store, () => [...before, { type: 'caught_up' }, ...after])
-    const projector = new Projector({ store: delivered, readModel, log })
-    cleanUps.push(
-      () => readModel.close(),
-      () => projector.stop(),
-    )
+    const commits = vi.spyOn(SqliteReadModel.prototype, 'commit')
+    onTestFinished(() => commits.mockRestore())
+    const { projector, readModel } = start(delivered)
     await projector.caughtUpOnce()
     expect(commits).toHaveBeenCalledTimes(1)
     expect(await readModel.waitFor(RUN, records.length - 1, PATIENCE_MS)).toBe(true)
@@ -188,21 +198,19 @@ describe('the projector', () => {
     let redacted = false
     const asOfNow = (event: RecordedEvent): RecordedEvent =>
       redacted ? { ...event, data: event.data.replaceAll(goal, '[redacted]') } : event
-    const { log } = collectingLog()
-    const readModel = open(newFile(), null, log)
     const delivered = withSubscriptions(store, function* () {
       yield { type: 'events', events }
       if (!redacted) {
         redacted = true
-        readModel.replace([], 0)
+        opened?.replace([], 0)
       }
       yield { type: 'caught_up' }
     })
-    const projector = new Projector({ store: delivered, readModel, log, asOfNow })
-    cleanUps.push(
-      () => readModel.close(),
-      () => projector.stop(),
-    )
+    let opened: SqliteReadModel | undefined
+    const { projector, readModel } = start(delivered, newFile(), (one) => {
+      opened = one
+      return { asOfNow }
+    })
     await projector.caughtUpOnce()
     expect(stateOf(readModel, RUN)?.config.goal).toBe('[redacted]')
   })
@@ -239,27 +247,24 @@ describe('what goes wrong', () => {
     await write(store, longRun(OTHER))
     expect(await first.readModel.waitFor(OTHER, longRun(OTHER).length - 1, PATIENCE_MS)).toBe(true)
     expect(stateOf(first.readModel, RUN)).toEqual(fold(records.slice(0, 3)))
-    const errors = first.lines.filter(({ level }) => level === 'error')
-    expect(errors).toEqual([expect.objectContaining({ runId: RUN, seq: 3 })])
+    expect(first.errors()).toEqual([expect.objectContaining({ runId: RUN, seq: 3 })])
     await first.stop()
 
     const second = start(store, first.file)
     await second.projector.caughtUpOnce()
     expect(stateOf(second.readModel, RUN)).toEqual(fold(records.slice(0, 3)))
-    expect(second.lines.filter(({ level }) => level === 'error')).toEqual([])
+    expect(second.errors()).toEqual([])
   })
 
   test('a log that was restored from a backup and then received other records is projected from the start', async () => {
     const before = openStore()
     await write(before, longRun(RUN))
     await write(before, longRun(OTHER))
-    const first = start(before)
-    await first.projector.caughtUpOnce()
-    await first.stop()
+    const file = await projected(before)
 
     const after = openStore()
     const written = await write(after, longRun(RUN).slice(0, 2))
-    const { projector, readModel, lines } = start(after, first.file)
+    const { projector, readModel, lines } = start(after, file)
     await projector.caughtUpOnce()
     expect(readModel.get(RUN)).toEqual(written)
     expect(readModel.get(OTHER)).toBeNull()
@@ -269,14 +274,10 @@ describe('what goes wrong', () => {
   test('a damaged file is rebuilt from the log', async () => {
     const store = openStore()
     await write(store, longRun(RUN))
-    const filled = start(store)
-    await filled.projector.caughtUpOnce()
-    await filled.stop()
-    const db = new DatabaseSync(filled.file)
-    db.exec(`UPDATE runs SET state = 'null'`)
-    db.close()
+    const file = await projected(store)
+    change(file, `UPDATE runs SET state = 'null'`)
 
-    const { projector, readModel } = start(store, filled.file)
+    const { projector, readModel } = start(store, file)
     expect(readModel.get(RUN)).toBeNull()
     await projector.caughtUpOnce()
     expect(stateOf(readModel, RUN)).toEqual(fold(longRun(RUN)))
@@ -287,34 +288,26 @@ describe('what goes wrong', () => {
     const records = longRun(RUN)
     await write(store, longRun(OTHER))
     const head = await write(store, records.slice(0, 3))
-    const filled = start(store)
-    await filled.projector.caughtUpOnce()
-    await filled.stop()
-    const db = new DatabaseSync(filled.file)
-    db.exec(`UPDATE runs SET state = '{' WHERE run_id = '${RUN}'`)
-    db.close()
+    const file = await projected(store)
+    change(file, `UPDATE runs SET state = '{' WHERE run_id = '${RUN}'`)
 
     const whole = await write(store, records.slice(3), head)
-    const { readModel, lines } = start(store, filled.file)
+    const { readModel, errors } = start(store, file)
     await vi.waitUntil(() => readModel.caughtUp, PATIENCE_MS)
     expect(readModel.get(RUN)).toEqual(whole)
     expect(stateOf(readModel, OTHER)).toEqual(fold(longRun(OTHER)))
     expect(readModel.damaged.has(RUN)).toBe(false)
-    expect(lines.filter(({ level }) => level === 'error')).toEqual([])
+    expect(errors()).toEqual([])
   })
 
   test('a failed commit is retried', async () => {
     const store = openStore()
     await write(store, longRun(RUN))
-    const { log, lines } = collectingLog()
-    const readModel = open(newFile())
     const failure = { type: 'read_model_failed', message: 'the disk is full' } as const
-    vi.spyOn(readModel, 'commit').mockReturnValueOnce(err(failure))
-    const projector = new Projector({ store, readModel, log })
-    cleanUps.push(
-      () => readModel.close(),
-      () => projector.stop(),
-    )
+    const { projector, readModel, lines } = start(store, newFile(), (opened) => {
+      vi.spyOn(opened, 'commit').mockReturnValueOnce(err(failure))
+      return {}
+    })
     await projector.caughtUpOnce()
     expect(stateOf(readModel, RUN)).toEqual(fold(longRun(RUN)))
     expect(lines[0]).toMatchObject({ level: 'error', error: failure })
@@ -323,9 +316,7 @@ describe('what goes wrong', () => {
   test('a log that was moved to a store with other positions is projected from the start', async () => {
     const store = openStore()
     await write(store, longRun(RUN))
-    const filled = start(store)
-    await filled.projector.caughtUpOnce()
-    await filled.stop()
+    const file = await projected(store)
     const readStream: EventStore['readStream'] = (...args) =>
       store
         .readStream(...args)
@@ -334,7 +325,7 @@ describe('what goes wrong', () => {
       { type: 'events', events: numbered(eventsOf(longRun(OTHER))) },
       { type: 'caught_up' },
     ])
-    const { projector, readModel } = start({ ...moved, readStream }, filled.file)
+    const { projector, readModel } = start({ ...moved, readStream }, file)
     expect(await projector.caughtUpOnce()).toBe(true)
     expect(readModel.get(RUN)).toBeNull()
     expect(stateOf(readModel, OTHER)).toEqual(fold(longRun(OTHER)))
@@ -343,13 +334,11 @@ describe('what goes wrong', () => {
   test('the read model of another log is thrown away once the store names its log', async () => {
     const store = openStore()
     await write(store, longRun(RUN))
-    const filled = start(store)
-    await filled.projector.caughtUpOnce()
-    await filled.stop()
+    const file = await projected(store)
 
     const other = openStore()
     await write(other, longRun(OTHER))
-    const { readModel, projector } = start(other, filled.file)
+    const { readModel, projector } = start(other, file)
     // Until then, it is read as it is.
     expect(stateOf(readModel, RUN)).toEqual(fold(longRun(RUN)))
     expect(await projector.caughtUpOnce()).toBe(true)
@@ -369,13 +358,13 @@ describe('what goes wrong', () => {
       return errAsync({ type: 'store_failed', message: 'no room left' } as const)
     }
     const away = withSubscriptions(store, () => [{ type: 'caught_up' }])
-    const { projector, lines } = start({ ...away, readStream })
+    const { projector, lines, errors } = start({ ...away, readStream })
     expect(projector.problem()).toBeNull()
     await tried
     expect(projector.problem()).toBe('no room left')
     expect(await projector.caughtUpOnce()).toBe(true)
     expect(projector.problem()).toBeNull()
-    expect(lines.filter(({ level }) => level === 'error')).toHaveLength(1)
+    expect(errors()).toHaveLength(1)
     expect(lines.at(-1)?.message).toMatch(/projected again/)
   })
 })

@@ -8,7 +8,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
-import { afterEach, describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { openReadModel, type SqliteReadModel } from '../../src/projections/sqlite-read-model.ts'
 import { createdRecord } from '../support/run-records.ts'
 import {
@@ -25,15 +25,9 @@ const newFile = temporaryFiles()
 const RUN = 'f7c2a5de-2c55-4b5c-8a34-4c1a3c1b2a10'
 const OTHER = 'f7c2a5de-2c55-4b5c-8a34-4c1a3c1b2a11'
 
-let opened: SqliteReadModel[] = []
-afterEach(() => {
-  for (const readModel of opened) readModel.close()
-  opened = []
-})
-
 function openLater(...args: Parameters<typeof open>): SqliteReadModel {
   const readModel = open(...args)
-  opened.push(readModel)
+  onTestFinished(() => readModel.close())
   return readModel
 }
 
@@ -48,9 +42,8 @@ function filledFile(cwd = '/home/ada/project'): string {
 }
 
 function change(file: string, sql: string): void {
-  const db = new DatabaseSync(file)
+  using db = new DatabaseSync(file)
   db.exec(sql)
-  db.close()
 }
 
 /** Changes text in a file that is open. */
@@ -156,46 +149,39 @@ test('a database of another program is refused and stays as it is', () => {
 test('a path where no file can be created is an error', () => {
   const folder = newFile()
   mkdirSync(folder)
-  const inFolder = openReadModel({ file: folder, log: collectingLog().log })
-  expect(inFolder._unsafeUnwrapErr()).toMatchObject({ type: 'read_model_failed' })
-  const nowhere = `${folder}/none/file.sqlite`
-  const inNothing = openReadModel({ file: nowhere, log: collectingLog().log })
-  expect(inNothing._unsafeUnwrapErr()).toMatchObject({ type: 'read_model_failed' })
+  for (const file of [folder, `${folder}/none/file.sqlite`]) {
+    const refused = openReadModel({ file, log: collectingLog().log })
+    expect(refused._unsafeUnwrapErr()).toMatchObject({ type: 'read_model_failed' })
+  }
 })
 
-describe('a failed commit', () => {
-  test('leaves nothing of the batch', () => {
-    const file = filledFile()
-    change(
-      file,
-      `CREATE TRIGGER full BEFORE INSERT ON runs WHEN NEW.goal = 'no-space'
-       BEGIN SELECT RAISE(ABORT, 'no space'); END`,
-    )
-    const readModel = openLater(file)
-    const before = readModel.checkpoint
-    const created = createdRecord(OTHER.replace('f7', '00'))
-    const refused = createdRecord(OTHER.replace('f7', '01'), { goal: 'no-space' })
-    const events = numbered([created, refused].flatMap((record) => eventsOf([record])))
-    expect(() => commit(readModel, events)).toThrow(/no space/)
-    expect(readModel.checkpoint).toEqual(before)
-    expect(readModel.get(created.run_id)).toBeNull()
-    commit(readModel, events.slice(0, 1))
-    expect(readModel.get(created.run_id)?.state.seq).toBe(0)
-  })
+test('a failed commit leaves nothing of the batch', () => {
+  const file = filledFile()
+  change(
+    file,
+    `CREATE TRIGGER full BEFORE INSERT ON runs WHEN NEW.goal = 'no-space'
+     BEGIN SELECT RAISE(ABORT, 'no space'); END`,
+  )
+  const readModel = openLater(file)
+  const before = readModel.checkpoint
+  const created = createdRecord(OTHER.replace('f7', '00'))
+  const refused = createdRecord(OTHER.replace('f7', '01'), { goal: 'no-space' })
+  const events = numbered([created, refused].flatMap((record) => eventsOf([record])))
+  expect(() => commit(readModel, events)).toThrow(/no space/)
+  expect(readModel.checkpoint).toEqual(before)
+  expect(readModel.get(created.run_id)).toBeNull()
+  commit(readModel, events.slice(0, 1))
+  expect(readModel.get(created.run_id)?.state.seq).toBe(0)
 })
 
-test('closing ends the calls that wait', async () => {
+test('a call waits until its record is committed, or the file is closed', async () => {
   const readModel = open(newFile())
-  const waiting = readModel.waitFor(RUN, 3, 60_000)
-  readModel.close()
-  expect(await waiting).toBe(false)
-})
-
-test('a call waits until its record is committed', async () => {
-  const readModel = openLater(newFile())
   const waiting = readModel.waitFor(RUN, 0, 60_000)
   commit(readModel, numbered(eventsOf([createdRecord(RUN)])))
   expect(await waiting).toBe(true)
   expect(await readModel.waitFor(RUN, 0, 0)).toBe(true)
   expect(await readModel.waitFor(RUN, 1, 0)).toBe(false)
+  const last = readModel.waitFor(RUN, 3, 60_000)
+  readModel.close()
+  expect(await last).toBe(false)
 })

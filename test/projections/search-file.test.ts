@@ -30,16 +30,7 @@ const KINDS = ['tool_call', 'tool_result', 'error'] as const
 const RUNS = Array.from({ length: 4 }, (_, at) => ({ runId: randomUUID(), ts: 1000 + (at % 3) }))
 /** Few words, so that most queries find something, in many disguises. */
 const word = fc.constantFrom(
-  'a',
-  'ab',
-  'ABC',
-  'äb',
-  'a\u0301b',
-  'x_ab',
-  '1',
-  '水火',
-  'AND',
-  'near(',
+  ...['a', 'ab', 'ABC', 'äb', 'a\u0301b', 'x_ab', '1', '水火', 'AND', 'near('],
 )
 const said = fc.array(
   fc.record({
@@ -114,7 +105,7 @@ describe('the index', () => {
     const path = file()
     const index = new SearchFile(path)
     // Neighbours that differ in their last letters: an index has whole words between its pages then.
-    const secrets = Array.from({ length: 6000 }, (_, at) => `passphrase${1_000_000 + at * 7}`)
+    const secrets = Array.from({ length: 2400 }, (_, at) => `passphrase${1_000_000 + at * 7}`)
     const runs = Array.from({ length: 30 }, () => randomUUID())
     const all = secrets.map(
       (secret, at): Said => ({
@@ -130,12 +121,12 @@ describe('the index', () => {
       redacted.map((row) => rowOf({ ...row, text: '[redacted]' })),
       4,
     )
-    while (index.removeRun(runs[0] ?? ''));
+    while (index.removeRun(runs[1] ?? ''));
     const bytes = ['', '-wal']
       .map((name) => (existsSync(path + name) ? readFileSync(path + name, 'latin1') : ''))
       .join()
-    const gone = all.filter((row) => redacted.includes(row) || row.runId === runs[0])
-    expect(gone.length).toBeGreaterThan(500)
+    const gone = all.filter((row) => redacted.includes(row) || row.runId === runs[1])
+    expect(gone.length).toBeGreaterThan(1200)
     const found = gone.filter(({ text }) => bytes.includes(text.split(' ')[3] ?? ''))
     expect(found).toEqual([])
     const of = (q: string) =>
@@ -144,7 +135,7 @@ describe('the index', () => {
         ...{ runId: null, kinds: null, limit: 5000, after: null },
       }).length
     expect(of('printed')).toBe(all.length - gone.length)
-    expect(of('redacted')).toBe(redacted.filter(({ runId }) => runId !== runs[0]).length)
+    expect(of('redacted')).toBe(redacted.length)
     expect(index.progress.redaction).toBe(4)
     index.close()
   })

@@ -1,6 +1,6 @@
 import { rm, truncate } from 'node:fs/promises'
 import { DatabaseSync } from 'node:sqlite'
-import { afterEach, expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import type { RunRecord } from '../../src/domain/records.ts'
 import { parseQuery } from '../../src/domain/search-query.ts'
 import { Projector } from '../../src/projections/projector.ts'
@@ -12,10 +12,6 @@ import { createdRecord } from '../support/run-records.ts'
 import { collectingLog, open, temporaryFiles } from './support.ts'
 
 const newFile = temporaryFiles()
-const opened: (() => Promise<void> | void)[] = []
-afterEach(async () => {
-  for (const close of opened.splice(0).reverse()) await close()
-})
 
 /** A run whose only record says this. */
 async function say(store: EventStore, runId: string, instructions: string): Promise<void> {
@@ -38,11 +34,11 @@ async function follow() {
   const { log } = collectingLog()
   const readModel = open(newFile(), null, log)
   const projector = new Projector({ store: memory, readModel, log })
-  opened.push(
-    () => memory.close(),
-    () => readModel.close(),
-    () => projector.stop(),
-  )
+  onTestFinished(async () => {
+    await projector.stop()
+    readModel.close()
+    await memory.close()
+  })
   const file = newFile()
   const index = () =>
     new SearchIndex({ file, store, readModel, projector, asOfNow: (event) => event, log })
