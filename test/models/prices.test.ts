@@ -24,19 +24,14 @@ describe.each(KNOWN)('the price of %s', (model) => {
   const cost = (tokens: Partial<typeof usage>, settings = own) =>
     usdOf(route(model, settings), { ...usage, ...tokens }) ?? Number.NaN
 
-  test('is known, and grows with the tokens', () => {
+  test('is known, grows with the tokens, and is lower for tokens read from the cache', () => {
     expect(cost({})).toBeGreaterThan(0)
     expect(cost({})).toBeLessThan(100)
     expect(cost({ inputTokens: 200_000 })).toBeGreaterThan(cost({}))
     expect(cost({ outputTokens: 20_000 })).toBeGreaterThan(cost({}))
     expect(cost({ inputTokens: 0, outputTokens: 0 })).toBe(0)
-  })
-
-  test('is lower for tokens read from the cache', () => {
     expect(cost({ cachedTokens: 50_000 })).toBeLessThan(cost({}))
-  })
-
-  test('is known even if an endpoint reports more cached tokens than tokens', () => {
+    // An endpoint may report more cached tokens than tokens.
     expect(cost({ cachedTokens: 900_000 })).toBe(cost({ cachedTokens: 100_000 }))
   })
 
@@ -63,6 +58,7 @@ describe('a model does not get the price of another one', () => {
     ['a model that only another provider has', 'groq/claude-sonnet-5'],
     ['a provider without a list', 'dashscope/qwen3-32b'],
     ['a model without a known price', 'claude-haiku-5-5'],
+    ['a model of nobody', 'scripted-model'],
   ])('%s', (_, model) => {
     expect(usdOf(route(model, own), usage)).toBeNull()
     expect(tokenPrices(route(model, own))).toBeNull()
@@ -95,28 +91,13 @@ test('the prices of a million tokens are those of a short request', () => {
   })
 })
 
-test('a model outside of the catalogue has no known price', () => {
-  expect(usdOf(route('scripted-model', own), usage)).toBeNull()
-  expect(usdOf(route('scripted-model', custom), usage)).toBeNull()
-})
-
-describe('the budget of a conversation', () => {
-  test('leaves room for the reply', () => {
-    const budget = contextBudget(route('claude-sonnet-4-6', own))
-    expect(budget).toBeGreaterThanOrEqual(100_000)
-    // gpt-5 has a window of 400,000 tokens, of which a request may take 272,000.
-    expect(contextBudget(route('gpt-5', own))).toBeLessThan(272_000)
-  })
-
-  test('is modest for models with an unknown window', () => {
-    expect(contextBudget(route('scripted-model', custom))).toBe(96_000)
-  })
-
-  test('is near the window that Ollama is asked for', () => {
-    expect(contextBudget(route('ollama/llama3', own))).toBe(55_705)
-  })
-
-  test('is limited for models with a very large window', () => {
-    expect(contextBudget(route('gemini/gemini-2.5-pro', own))).toBe(400_000)
-  })
+test('the budget of a conversation leaves room for the reply, and is limited', () => {
+  const budgetOf = (model: string, settings = own) => contextBudget(route(model, settings))
+  expect(budgetOf('claude-sonnet-4-6')).toBeGreaterThanOrEqual(100_000)
+  // gpt-5 has a window of 400,000 tokens, of which a request may take 272,000.
+  expect(budgetOf('gpt-5')).toBeLessThan(272_000)
+  expect(budgetOf('gemini/gemini-2.5-pro')).toBe(400_000)
+  // A window that is not known, and the one that Ollama is asked for.
+  expect(budgetOf('scripted-model', custom)).toBe(96_000)
+  expect(budgetOf('ollama/llama3')).toBe(55_705)
 })

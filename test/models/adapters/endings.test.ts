@@ -162,7 +162,7 @@ test.each<[Api, event: object, failure: object]>([
     { type: 'transient', message: expect.stringContaining('the runner has stopped') },
   ],
 ])('an error in the middle of a stream over %s: %j', async (api, event, failure) => {
-  const stream = sent(api, [...EVENTS[api].slice(0, 3), event as { type: string }])
+  const stream = sent(api, [...EVENTS[api].slice(0, 3), event])
   expect(await ending(api, stream)).toMatchObject({ failure })
 })
 

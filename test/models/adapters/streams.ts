@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { Api } from '../../../src/models/routing.ts'
 import { sse } from './support.ts'
 
-type Message = string | { readonly [name: string]: unknown }
+type Message = string | object
 
 /**
  * The messages of one whole reply, in `wire`: as the providers document them, written for these tests by hand. No provider
