@@ -1,6 +1,5 @@
 import { expect, test } from 'vitest'
 import type { ChatMessage } from '../../../src/domain/conversation.ts'
-import { HEAD } from './conversations.ts'
 import { ADAPTERS, REQUEST, routeTo } from './support.ts'
 
 /** A block of a request: its text, and whether a cache mark is on it. */
@@ -60,7 +59,7 @@ function turn(n: number, calls: number): ChatMessage[] {
 /** What a run of 50 turns pays for its input, as a share of the price without a cache. */
 function shareOf(callsInTurn: (n: number) => number): number {
   const cache = new MarkedCache()
-  const messages: ChatMessage[] = [...HEAD]
+  const messages: ChatMessage[] = [...REQUEST.messages]
   let [paid, plain] = [0, 0]
   for (let n = 0; n < 50; n += 1) {
     const body = ADAPTERS.messages.body(
@@ -80,7 +79,7 @@ function shareOf(callsInTurn: (n: number) => number): number {
   return paid / plain
 }
 
-/** For the others, a request need only begin with the one before it: `prefix.test.ts`. */
+/** For the others, a request need only begin with the one before it: `protocol.test.ts`. */
 test.each([
   ['one call in each turn', () => 1],
   ['many calls at once', (n: number) => (n % 5 === 0 ? 30 : 2)],

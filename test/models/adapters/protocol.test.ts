@@ -9,6 +9,7 @@ import { toMessages } from '../../../src/domain/sent-messages.ts'
 import { tokensOf } from '../../../src/domain/turn-messages.ts'
 import type { ModelFailure, ModelReply } from '../../../src/models/model.ts'
 import type { Api, Route } from '../../../src/models/routing.ts'
+import { complaintsAbout } from '../schemas/schemas.ts'
 import type { FakeProvider, Json, Planned } from './fake-provider.ts'
 import { FAKES } from './fake-providers.ts'
 import { APIS, completeBy, REQUEST, routeTo } from './support.ts'
@@ -29,6 +30,8 @@ type Step = {
   readonly first: 'cut' | 'aborted' | 'crashed' | null
   /** How the calls end: some are under way when a process ends, so nobody knows what they did. */
   readonly outcome: PayloadOf<'tool_result'>['outcome']
+  /** Whether the results hold an image. */
+  readonly isImage: boolean
   /** Calls that run at the same time end in any order. */
   readonly isReversed: boolean
   /** A person says this while the calls run. */
@@ -49,6 +52,7 @@ const step: fc.Arbitrary<Step> = fc.record({
   budget: fc.constantFrom(100_000, 100_000, 100_000, 400, 150),
   first: fc.constantFrom(null, null, 'cut', 'aborted', 'crashed'),
   outcome: fc.constantFrom('ok', 'ok', 'error', 'timed_out', 'unknown'),
+  isImage: fc.boolean(),
   isReversed: fc.boolean(),
   said: fc.option(text, { freq: 3 }),
   redacted: fc.option(fc.nat({ max: 5 }), { freq: 2 }),
@@ -68,6 +72,20 @@ const routeOf = ([api, isFirst]: readonly [Api, boolean]): Route => ({
   model: MODELS[api][isFirst ? 0 : 1],
 })
 
+const PIXEL = { image: { media_type: 'image/png', width: 1, height: 1 } } as const
+
+const DATA =
+  'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=='
+
+/** A body without its cache marks, which no provider counts as a part of the text. */
+const unmarked = (body: object): Json =>
+  JSON.parse(JSON.stringify(body, (name, value) => (name === 'cache_control' ? undefined : value)))
+
+/** The messages of a request, and all else in it. */
+function parted({ messages, input, contents, ...rest }: Json) {
+  return { messages: (messages ?? input ?? contents) as unknown[], rest }
+}
+
 /** A run against fake providers, as its records. */
 class FakeRun {
   #records: RunRecord[] = []
@@ -78,6 +96,8 @@ class FakeRun {
   readonly #before: Conversation | null
   /** What was sent, each with how many records the run had. */
   readonly bodies: { readonly body: Json; readonly records: number }[] = []
+  /** The last request, and on what it depends beside the conversation. */
+  #last = { of: '', body: { messages: [] as unknown[], rest: {} } }
 
   constructor(before: Conversation | null = null, fakes = new Map<Api, FakeProvider>()) {
     this.#before = before
@@ -139,8 +159,17 @@ class FakeRun {
   ): Promise<Result<{ reply: ModelReply; sent: Sent }, ModelFailure>> {
     const conversation = this.#conversation
     if (conversation === null) throw new Error('the run has begun')
-    const { messages, omittedTurns } = toMessages(conversation, step.budget)
+    const { messages: bare, omittedTurns } = toMessages(conversation, step.budget)
+    const messages = bare.map((one) =>
+      one.role === 'tool' && one.image ? { ...one, image: { ...one.image, data: DATA } } : one,
+    )
+    const refusals = this.#records.filter(
+      ({ payload }) => Object(payload).failure === 'reasoning_refused',
+    )
+    const of = JSON.stringify([route.model, omittedTurns, this.#redactions, refusals.length])
     const respond = (body: object) => {
+      expect(complaintsAbout(route.api, body)).toEqual([])
+      this.#comesAfter(of, parted(unmarked(body)))
       this.bodies.push({ body: JSON.parse(JSON.stringify(body)), records: this.length })
       const fake = this.#fakes.get(route.api) ?? FAKES[route.api]()
       this.#fakes.set(route.api, fake)
@@ -175,8 +204,18 @@ class FakeRun {
     return err(error)
   }
 
+  /** Providers cache and sign what comes first: a request begins with the same text as the one before it. */
+  #comesAfter(of: string, body: ReturnType<typeof parted>): void {
+    const before = of === this.#last.of ? this.#last.body : null
+    this.#last = { of, body }
+    if (before === null) return
+    const text = JSON.stringify(body.messages)
+    expect(text.startsWith(JSON.stringify(before.messages).slice(0, -1))).toBe(true)
+    expect(JSON.stringify(body.rest)).toBe(JSON.stringify(before.rest))
+  }
+
   #record(
-    { outcome, said, isReversed }: Step,
+    { outcome, said, isImage, isReversed }: Step,
     { reply, sent }: { reply: ModelReply; sent: Sent },
   ): void {
     const { llm_usage: usage, assistant_message: message } = replyRecords(reply, sent)
@@ -186,7 +225,8 @@ class FakeRun {
     const calls = message.tool_calls
     for (const { call_id, tool, args } of isReversed ? calls.toReversed() : calls) {
       const result = { call_id, tool, output: `of ${args.path}`, exit_code: 0, outcome }
-      const rest = { duration_ms: 1, bytes: 1, truncated: false, sha256: null }
+      const sha256 = isImage ? 'a'.repeat(64) : null
+      const rest = { duration_ms: 1, bytes: 1, truncated: false, sha256, ...(isImage && PIXEL) }
       this.#add('tool_result', { ...result, ...rest })
     }
   }
@@ -258,6 +298,7 @@ const WHOLE: Step = {
   budget: 100_000,
   first: null,
   outcome: 'ok',
+  isImage: false,
   isReversed: false,
   said: null,
   redacted: null,
@@ -275,13 +316,6 @@ test.each(EACH_MODEL)(
   },
 )
 
-/** The messages of a request. Where its cache ends is not a part of them. */
-function messagesIn({ messages, input, contents }: Json): unknown[] {
-  const all = (messages ?? input ?? contents) as unknown[]
-  const without = (name: string, value: unknown) => (name === 'cache_control' ? undefined : value)
-  return JSON.parse(JSON.stringify(all, without))
-}
-
 test.each(APIS)(
   'whatever record a run begins from, %s gets what it got before, unchanged, and its reasoning back',
   async (api) => {
@@ -294,9 +328,9 @@ test.each(APIS)(
       let fork = run.fork(records)
       for (const _ of [1, 2, 3]) {
         await fork.take(WHOLE, route)
-        const [first] = fork.bodies.map(({ body }) => messagesIn(body))
+        const [first] = fork.bodies.map(({ body }) => parted(unmarked(body)).messages)
         const before = answered.at(-1)
-        const sent = before === undefined ? [] : messagesIn(before.body)
+        const sent = before === undefined ? [] : parted(unmarked(before.body)).messages
         expect(first?.slice(0, sent.length)).toEqual(sent)
         expect(JSON.stringify(first)).toContain('Otherwise.')
         fork = fork.fork(fork.length)
