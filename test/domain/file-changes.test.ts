@@ -47,23 +47,18 @@ describe('changes of files', () => {
 
   test('the calls that change one file are listed in order', () => {
     const changes = changesBy([
-      call('a', 'file_patch', { path: 'x.py' }),
-      result('a', 'error'),
-      call('b', 'file_write', { path: 'y.py' }),
-      result('b', 'ok'),
-      call('c', 'file_patch', { path: 'x.py' }),
-      result('c', 'ok'),
+      ...[call('a', 'file_patch', { path: 'x.py' }), result('a', 'error')],
+      ...[call('b', 'file_write', { path: 'y.py' }), result('b', 'ok')],
+      ...[call('c', 'file_patch', { path: 'x.py' }), result('c', 'ok')],
     ])
+    const patched = [
+      { seq: 10, tool: 'file_patch', outcome: 'error' },
+      { seq: 14, tool: 'file_patch', outcome: 'ok' },
+    ]
+    const written = [{ seq: 12, tool: 'file_write', outcome: 'ok' }]
     expect(changes.files()).toEqual([
-      {
-        path: 'x.py',
-        changed: 'yes',
-        calls: [
-          { seq: 10, tool: 'file_patch', outcome: 'error' },
-          { seq: 14, tool: 'file_patch', outcome: 'ok' },
-        ],
-      },
-      { path: 'y.py', changed: 'yes', calls: [{ seq: 12, tool: 'file_write', outcome: 'ok' }] },
+      { path: 'x.py', changed: 'yes', calls: patched },
+      { path: 'y.py', changed: 'yes', calls: written },
     ])
   })
 
@@ -98,16 +93,12 @@ describe('changes of files', () => {
       call('d', 'file_write', { path: 7 }),
     ])
     expect(changes.files()).toEqual([])
+    const unknown = { outcome: null, exit_code: null }
+    const made = { command: `make ${'x'.repeat(495)}`, outcome: 'ok', exit_code: 2 }
     expect(changes.commands()).toEqual([
-      {
-        seq: 10,
-        tool: 'bash_exec',
-        command: `make ${'x'.repeat(495)}`,
-        outcome: 'ok',
-        exit_code: 2,
-      },
-      { seq: 14, tool: 'run_pytest', command: '{"args":["-x"]}', outcome: null, exit_code: null },
-      { seq: 15, tool: 'file_write', command: '{"path":7}', outcome: null, exit_code: null },
+      { seq: 10, tool: 'bash_exec', ...made },
+      { seq: 14, tool: 'run_pytest', command: '{"args":["-x"]}', ...unknown },
+      { seq: 15, tool: 'file_write', command: '{"path":7}', ...unknown },
     ])
   })
 

@@ -32,17 +32,6 @@ describe('a request', () => {
     ])
   })
 
-  test('assigns every result to its call', () => {
-    const { messages } = bodyOf([calling('a', 'b'), result('a'), result('b')])
-    const fn = { name: 'file_read', arguments: '{"path":"a.py"}' }
-    const tool_calls = ['a', 'b'].map((id) => ({ id, type: 'function', function: fn }))
-    expect(messages).toEqual([
-      { role: 'assistant', content: null, tool_calls },
-      { role: 'tool', tool_call_id: 'a', content: 'x = 1' },
-      { role: 'tool', tool_call_id: 'b', content: 'x = 1' },
-    ])
-  })
-
   test('sends every id once and in plain letters, even if turns repeat ids', () => {
     const turn = [calling('call:0', 'call:1'), result('call:0'), result('call:1')]
     const { messages } = bodyOf([...turn, ...turn])

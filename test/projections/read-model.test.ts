@@ -107,25 +107,6 @@ describe('the read model', () => {
     )
   })
 
-  test('knows the hash of the last record, from memory and from the file', () => {
-    fc.assert(
-      fc.property(validRun(fc.constant(RUN)), (records) => {
-        const file = newFile()
-        const events = numbered(eventsOf(records))
-        const first = open(file)
-        commit(first, events)
-        const inMemory = first.get(RUN)
-        first.close()
-        const second = open(file)
-        const { hash } = JSON.parse(events.at(-1)?.metadata ?? '{}')
-        expect(inMemory?.head).toBe(hash)
-        expect(second.get(RUN)).toEqual(inMemory)
-        second.close()
-      }),
-      { numRuns: 8 },
-    )
-  })
-
   test('names unfinished runs in the order of the log', () => {
     const ids = [3, 1, 2].map((n) => RUN.replace('f7c2', `000${n}`))
     const events = ids.flatMap((id, i) => eventsOf([createdRecord(id, { ts: 5_000 - i })]))

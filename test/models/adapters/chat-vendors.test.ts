@@ -53,16 +53,6 @@ describe('reasoning is sent back in the field that it came in', () => {
 describe('a vendor is sent what it requires, and nothing that it refuses', () => {
   const turns = [said(null, 'call_1'), result('call_1'), said(null)]
 
-  test('DeepSeek: reasoning in each reply, even if it is empty', () => {
-    const own = said([{ reasoning_content: 'Hm.' }])
-    const body = bodyAt('https://api.deepseek.com', [...turns, own])
-    expect(assistants(body).map((message) => Reflect.get(message, 'reasoning_content'))).toEqual([
-      '',
-      '',
-      'Hm.',
-    ])
-  })
-
   test('Kimi: reasoning in each reply with calls', () => {
     const body = bodyAt('https://api.moonshot.ai/v1', turns)
     expect(assistants(body).map((message) => Reflect.get(message, 'reasoning_content'))).toEqual([

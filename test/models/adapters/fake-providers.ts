@@ -173,13 +173,13 @@ class FakeOpenAI extends FakeProvider {
   }
 }
 
-/** DeepSeek: every reply is sent back with its reasoning, even if it is empty; each call is answered before the next message. */
+/** DeepSeek, with the ids of a local server, which repeat and have a colon: every reply is sent back with its reasoning, even if it is empty; each call is answered before the next message. */
 class FakeDeepSeek extends FakeProvider {
   protected reply(_: Json, planned: Planned, n: number): string {
     const { text, calls, end } = planned
     const tool_calls = calls.map(({ path }, index) => ({
       index,
-      id: `call_${n}_${index}`,
+      id: `call:${index}`,
       type: 'function',
       function: { name: 'file_read', arguments: JSON.stringify({ path }) },
     }))

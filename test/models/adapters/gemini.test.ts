@@ -72,20 +72,6 @@ describe('a request to Gemini', () => {
     })
   })
 
-  test('has what is said after results in a content of its own', () => {
-    const said = (content: string): ChatMessage => ({ role: 'user', content })
-    const messages = [...REQUEST.messages, foreign, result('toolu_1'), result('toolu_2')]
-    const { contents } = bodyOf({ messages: [...messages, said('One.'), said('Two.')] })
-    expect(
-      contents.map(({ role, parts }) => [role, parts.map((part) => Object.keys(part)[0])]),
-    ).toEqual([
-      ['user', ['text']],
-      ['model', ['functionCall', 'functionCall']],
-      ['user', ['functionResponse', 'functionResponse']],
-      ['user', ['text', 'text']],
-    ])
-  })
-
   test('from Gemini 3 on, has the sentinel on the first call of a step that another model made', () => {
     const messages = [...REQUEST.messages, foreign, result('toolu_1'), result('toolu_2')]
     const signatures = (model: string) =>

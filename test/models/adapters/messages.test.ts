@@ -1,7 +1,4 @@
-import type {
-  ContentBlockParam,
-  MessageCreateParamsStreaming,
-} from '@anthropic-ai/sdk/resources/messages'
+import type { MessageCreateParamsStreaming } from '@anthropic-ai/sdk/resources/messages'
 import { describe, expect, test } from 'vitest'
 import type { ChatMessage } from '../../../src/domain/conversation.ts'
 import type { Effort, ModelRequest } from '../../../src/models/model.ts'
@@ -26,38 +23,7 @@ const result = (callId: string): ChatMessage => ({ role: 'tool', callId, content
 const user = (content: string): ChatMessage => ({ role: 'user', content })
 const HEAD = REQUEST.messages
 
-const blocksOf = (message: { content: unknown } | undefined): ContentBlockParam[] =>
-  (message?.content ?? []) as ContentBlockParam[]
-
-const marks = (body: MessageCreateParamsStreaming): string[] =>
-  body.messages.flatMap(({ content }, at) =>
-    blocksOf({ content }).flatMap((block, index) =>
-      'cache_control' in block && block.cache_control ? [`${at}.${index}`] : [],
-    ),
-  )
-
 describe('a request', () => {
-  test('has all results of a reply in one message, before texts', () => {
-    const { messages } = bodyOf([
-      ...HEAD,
-      said('I look.', 'a', 'b'),
-      result('a'),
-      result('b'),
-      user('Checked.'),
-    ])
-    expect(messages.map(({ role }) => role)).toEqual(['user', 'assistant', 'user'])
-    const blocks = blocksOf(messages[2])
-    expect(blocks.map(({ type }) => type)).toEqual(['tool_result', 'tool_result', 'text'])
-  })
-
-  test('answers a call that has no result', () => {
-    const { messages } = bodyOf([...HEAD, said('', 'a', 'b'), result('b'), user('Again.')])
-    const ids = blocksOf(messages[2]).flatMap((block) =>
-      block.type === 'tool_result' ? [block.tool_use_id] : [],
-    )
-    expect(ids.toSorted()).toEqual(['other_a', 'other_b'])
-  })
-
   test('sends the blocks of its own model as they came, and builds the others', () => {
     const items = [
       { type: 'thinking', thinking: '', signature: 'Eq==' },
@@ -75,21 +41,6 @@ describe('a request', () => {
     expect(bodyOf(messages, 'claude-sonnet-5-5').messages[1]?.content).toEqual([
       { type: 'tool_use', id: 'other_toolu_1', name: 'file_read', input: { path: 'ä' } },
     ])
-  })
-
-  test('marks the system and the newest message of the user for the cache', () => {
-    const short = [...HEAD, said('One.', 'a'), result('a'), said('Two.', 'b'), result('b')]
-    const body = bodyOf(short)
-    expect(body.system).toEqual([
-      { type: 'text', text: 'You fix programs.', cache_control: { type: 'ephemeral' } },
-    ])
-    expect(marks(body)).toEqual(['4.0'])
-  })
-
-  test('also marks the message before it if the last turn is longer than the cache looks back', () => {
-    const ids = Array.from({ length: 12 }, (_, n) => `c${n}`)
-    const long = [...HEAD, said('One.', 'a'), result('a'), said('Two.', ...ids), ...ids.map(result)]
-    expect(marks(bodyOf(long))).toEqual(['2.0', '4.11'])
   })
 })
 
