@@ -126,21 +126,3 @@ test('an EventStoreDB is reported with the rights of the user', async () => {
     message: expect.stringContaining('ECONNREFUSED'),
   })
 })
-
-test('the price file is read, and a wrong one is named with its mistakes', async () => {
-  const folder = await temporaryFolder()
-  const file = join(folder, 'prices.yml')
-  const env = { RETRAI_DATA_DIR: join(folder, 'data'), RETRAI_PRICES: file }
-  await writeFile(file, 'models: { our-model: { context_window: 8192 } }')
-  expect((await doctor(env)).about('files')).toMatchObject({ verdict: 'ok', fix: null })
-  await writeFile(file, 'models: { our-model: { context_window: 0, colour: red } }')
-  const { code, about } = await doctor(env)
-  expect(code).toBe(1)
-  expect(about('files')).toMatchObject({
-    verdict: 'fail',
-    message: expect.stringMatching(
-      /RETRAI_PRICES: .*prices\.yml is not valid:[\s\S]*context_window.*more than 0/,
-    ),
-    fix: expect.stringContaining('Correct the file'),
-  })
-})

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Site } from '../support/site.ts'
-import { cleanEnv, jsonLines, retrai, retraiProcess } from './support.ts'
+import { cleanEnv, jsonLines, retrai } from './support.ts'
 
 const PRICES = 'models: { ollama/mine: { input_usd_per_mtok: 1, output_usd_per_mtok: 2 } }\n'
 
@@ -85,15 +85,4 @@ describe('the settings of models', () => {
     expect([wrong.code, wrong.stderr]).toEqual([3, expect.stringContaining('ANTHROPIC_API_KEY')])
     await cli('abort', run_id)
   })
-})
-
-test('a server with a wrong RETRAI_PRICES does not start, and names the field', async () => {
-  const file = await site.write('wrong.yml', 'models: { m: { price: 1 } }')
-  const { code, stderr } = await retraiProcess(
-    ['serve', '--port', '0', '--data-dir', site.path('other')],
-    { ...cleanEnv(), RETRAI_PRICES: file },
-  )
-  expect(code).toBe(1)
-  expect(stderr).toContain(`RETRAI_PRICES: the file ${file} is not valid:`)
-  expect(stderr).toContain('models.m: Unrecognized key: "price"')
 })

@@ -4,7 +4,6 @@ import { readFileSync } from 'node:fs'
 import { readdir, realpath, stat } from 'node:fs/promises'
 import { createServer, type Socket } from 'node:net'
 import { describe, expect, onTestFinished, vi } from 'vitest'
-import { goal, script } from '../../examples/scripted-model/fix-the-calculator.ts'
 import type { AgentEvent } from '../../src/client/index.ts'
 import { makeDataFolder } from '../../src/server/data-folder.ts'
 import { Settings } from '../../src/server/settings.ts'
@@ -12,10 +11,7 @@ import { isMissing } from '../support/missing.ts'
 import { portOf } from '../support/serve.ts'
 import { bash, type Site } from '../support/site.ts'
 import { test } from '../support/test.ts'
-import { cleanEnv, observe, Running, retrai, start, startAtTerminal } from './support.ts'
-
-/** The goal of the project needs npm, which the servers of most tests do not find. */
-const WITH_NPM = { RETRAI_ISOLATION: 'none' }
+import { cleanEnv, observe, type Running, retrai, start, startAtTerminal } from './support.ts'
 
 const place = (site: Site) => ['serve', '--port', '0', '--data-dir', site.path('data')]
 
@@ -27,14 +23,6 @@ function kept(running: Running): Running {
   return running
 }
 
-function isRunning(pid: number): boolean {
-  try {
-    return process.kill(pid, 0)
-  } catch {
-    return false
-  }
-}
-
 /** Watches a run until the wanted event. The server closes the connection. */
 function see(url: string, runId: string, wanted: (event: AgentEvent) => boolean) {
   return new Promise<void>((resolve) => {
@@ -43,33 +31,6 @@ function see(url: string, runId: string, wanted: (event: AgentEvent) => boolean)
     }).catch(() => {})
   })
 }
-
-describe('a run on a real project', () => {
-  test('reaches its goal, and all observers see the same, also after a restart', async ({
-    site,
-  }) => {
-    const cwd = await site.brokenProject('project')
-    const server = await site.serve('data', { model: await site.model(script), env: WITH_NPM })
-    const runId = await server.start(cwd, { goal, max_turns_per_iteration: undefined })
-    let late: Promise<AgentEvent[]> | undefined
-    const first = await observe(server.url, runId, ({ kind }) => {
-      if (kind === 'goal_check') late ??= observe(server.url, runId)
-    })
-    expect(await late).toEqual(first)
-    expect(await observe(server.url, runId)).toEqual(first)
-    const details = await server.get(`/api/runs/${runId}`)
-    expect(details.body).toMatchObject({
-      status: 'achieved',
-      final_state: { iteration: 1, goal_achieved: true, goal_reason: 'All 9 tests passed' },
-    })
-    await server.stop()
-    expect(server.process.exitCode).toBe(0)
-
-    const again = await site.serve()
-    expect((await again.get(`/api/runs/${runId}`)).body).toEqual(details.body)
-    expect(await observe(again.url, runId)).toEqual(first)
-  })
-})
 
 describe('stopping', () => {
   test('SIGTERM closes sockets and ends commands, and the run continues at the next start', async ({
@@ -135,20 +96,6 @@ describe('stopping', () => {
   })
 })
 
-test('a server that a test started ends with the test run, even if that is killed', async ({
-  site,
-}) => {
-  const support = JSON.stringify(new URL('./support.ts', import.meta.url).href)
-  const args = JSON.stringify(place(site).slice(1))
-  const starting = `import { cleanEnv, startServer } from ${support}
-    const server = await startServer(${args}, cleanEnv())
-    console.log('pid ' + server.process.pid)`
-  const run = new Running([process.execPath, '--input-type=module', '-e', starting], cleanEnv())
-  const [, pid = ''] = await run.prints(/pid (\d+)/)
-  run.child.kill('SIGKILL')
-  await expect.poll(() => isRunning(Number(pid))).toBe(false)
-})
-
 describe('the start fails with a message', () => {
   test('for all settings that are not valid', async () => {
     const env = { ...cleanEnv(), EVENTSTORE_URL: 'http://example.org', RETRAI_LLM_BASE_URL: 'x' }
@@ -157,17 +104,6 @@ describe('the start fails with a message', () => {
     for (const named of ['--port', '--store', 'RETRAI_LLM_BASE_URL', 'esdb://']) {
       expect(stderr).toContain(named)
     }
-  })
-
-  test.for([
-    ['OLLAMA_HOST', 'box:port'],
-    ['OPENAI_BASE_URL', 'localhost:8000'],
-  ] as const)('for a setting that is not valid: %s', async ([name, value], { site }) => {
-    const { code, stderr } = await retrai(place(site), { ...cleanEnv(), [name]: value })
-    expect(code).toBe(1)
-    expect(stderr).toMatch(
-      new RegExp(`^retrai: These settings are not valid:\\n  ${name}: must be .*\\n$`),
-    )
   })
 
   test('for a data folder that is not a folder', async ({ site }) => {
@@ -194,14 +130,6 @@ describe('the start fails with a message', () => {
     )
     expect(missing(docs.join())).toEqual([])
   })
-})
-
-test('a run whose model has no key is refused, with the name of the variable', async ({ site }) => {
-  const server = await site.serve('data', { env: { RETRAI_LLM_BASE_URL: '' } })
-  const cwd = await site.project()
-  const run = { goal: 'pytest', cwd, model_name: 'claude-sonnet-4-6' }
-  const { status, text } = await server.post('/api/runs', run)
-  expect([status, text]).toEqual([422, expect.stringContaining('ANTHROPIC_API_KEY')])
 })
 
 /** Python makes the terminal. */

@@ -323,16 +323,6 @@ test.each([
   expect((await readWitnessFile(path))._unsafeUnwrapErr()).toContain(why)
 })
 
-test('a file of witnesses that is not valid is a finding of doctor', async () => {
-  const env = { ...cleanEnv(), RETRAI_WITNESSES: await site.write('wrong.json', '{') }
-  const done = await retrai(['doctor', '--data-dir', file('elsewhere'), '--json'], env)
-  const { findings } = JSON.parse(done.stdout)
-  const found = findings.find(({ name }: { name: string }) => name === 'files')
-  expect(found).toMatchObject({
-    ...{ verdict: 'fail', message: expect.stringContaining('cannot be read') },
-  })
-})
-
 test.skipIf(isMissing('openssl'))(
   'with an authority, the time of the newest checkpoint is stamped, and exports have that',
   async () => {
@@ -382,13 +372,10 @@ test('a witness says what it needs', async () => {
   for (const [args, why] of [
     [[...dir, '--log', keys.log], '--listen must be'],
     [['--listen', '127.0.0.1:0', '--log', keys.log], '--data-dir'],
-    [['--listen', '127.0.0.1:0', ...dir], '--log'],
     [['--listen', '127.0.0.1:0', ...dir, '--log', keys.own], '--log must be the key of a log'],
-    [['key'], '--data-dir'],
   ] as const) {
     const done = await retrai(['witness', ...args])
-    expect(done).toMatchObject({ code: 3, stdout: '' })
-    expect(done.stderr).toContain(why)
+    expect(done).toMatchObject({ code: 3, stderr: expect.stringContaining(why) })
   }
 })
 

@@ -41,8 +41,6 @@ test('flags win over the environment, and an empty variable counts as not set', 
 describe('a setting that is not valid is refused, by its names', () => {
   test.each([
     [{ port: '-1' }, {}, '--host or --port (RETRAI_LISTEN): must be HOST:PORT, such as'],
-    [{ port: '65536' }, {}, 'RETRAI_LISTEN): must be HOST:PORT'],
-    [{}, { RETRAI_LISTEN: 'box' }, 'RETRAI_LISTEN): must be HOST:PORT'],
     [{}, { RETRAI_LISTEN: '::1:80' }, 'RETRAI_LISTEN): must be HOST:PORT'],
     [{ dataDir: '' }, {}, '--data-dir (RETRAI_DATA_DIR): must not be empty'],
     [
@@ -50,19 +48,19 @@ describe('a setting that is not valid is refused, by its names', () => {
       { RETRAI_ISOLATION: 'uid' },
       'RETRAI_ISOLATION: must be one of auto, namespaces, landlock, none',
     ],
-    [{}, { RETRAI_ACCESS_LOG: 'strict' }, 'RETRAI_ACCESS_LOG: must be one of on, off'],
-    [{}, { RETRAI_LOG_LEVEL: 'loud' }, 'RETRAI_LOG_LEVEL: must be one of fatal, error, warn'],
     [{ store: 'http://x' }, {}, '--store (EVENTSTORE_URL): must be a connection string'],
     [{}, { RETRAI_TOKEN: 'short' }, 'RETRAI_TOKEN: must have at least 16 characters'],
     [{}, { RETRAI_LLM_BASE_URL: 'ftp://x' }, 'RETRAI_LLM_BASE_URL: must be an http'],
     [{}, { RETRAI_LLM_BASE_URL: 'http://u:secret@x' }, 'put the key into RETRAI_LLM_API_KEY'],
-    [{}, { OPENAI_BASE_URL: 'localhost:8000' }, 'OPENAI_BASE_URL: must be an http'],
-    [{}, { OPENAI_BASE_URL: 'http://u:secret@x' }, 'put the key into OPENAI_API_KEY'],
     [{}, { RETRAI_MAX_TOKENS: '1.5' }, 'RETRAI_MAX_TOKENS: must be a whole number'],
     [{}, { RETRAI_MAX_COST_USD: '0' }, 'RETRAI_MAX_COST_USD: must be more than 0'],
-    [{}, { RETRAI_MAX_RUNS_AT_WORK: 'many' }, 'RETRAI_MAX_RUNS_AT_WORK: must be a number'],
     [{}, { RETRAI_MAX_RUNS_AT_WORK: '0x10' }, 'RETRAI_MAX_RUNS_AT_WORK: must be a number'],
     [{}, { RETRAI_CHECKPOINT_SECONDS: '-1' }, 'RETRAI_CHECKPOINT_SECONDS: must be a number'],
+    [
+      {},
+      { RETRAI_APPROVALS: '[{"tool":"x","action":"perhaps"}]' },
+      'RETRAI_APPROVALS: is not a list of rules',
+    ],
     [{}, { RETRAI_POOL: 'two words' }, 'RETRAI_POOL: must have 1 to 100 letters, digits'],
     [
       {},
@@ -81,11 +79,6 @@ describe('a setting that is not valid is refused, by its names', () => {
     const message = read({}, { OLLAMA_HOST })._unsafeUnwrapErr()
     expect(message).toContain('  OLLAMA_HOST: must be host, host:port, :port, or an http://')
     expect(message).not.toContain('secret')
-  })
-
-  test('a value with two mistakes is named once', () => {
-    const message = read({}, { RETRAI_MAX_TOKENS: '0.5' })._unsafeUnwrapErr()
-    expect(message.split('\n').slice(1)).toEqual(['  RETRAI_MAX_TOKENS: must be a whole number'])
   })
 
   test('all settings that are not valid are named', () => {
