@@ -53,26 +53,24 @@ async function place(level: Level | 'auto', path = process.env.PATH) {
   return { project, isolation, policy, bash, background, processes }
 }
 
-withBwrap('a policy names what commands see by roles, not by paths', async () => {
-  const { policy, project } = await place('namespaces')
+withBwrap('a policy names what commands see by roles, and results what is different', async () => {
+  const { policy, project, bash } = await place('namespaces')
   const made = await policy()
   expect(made).toMatchObject({ level: 'namespaces', network: 'none' })
   expect(made.visible).toEqual(expect.arrayContaining(['system', 'tools:~/.nvm']))
   expect(made.writable).toEqual(['tmp', 'home', 'project'])
   expect(made.protected).toEqual(['.git/hooks', '.retrai.yml'])
   expect(JSON.stringify(made)).not.toContain(project)
-})
+  // Another project with the same parts has the same policy.
+  expect(await (await place('namespaces')).policy()).toEqual(made)
 
-withBwrap('two projects with the same parts have the same policy', async () => {
-  const [one, other] = [await place('namespaces'), await place('namespaces')]
-  expect(await one.policy()).toEqual(await other.policy())
-})
-
-withBwrap('a command that was isolated as the run says has no more to record', async () => {
-  const { policy, bash } = await place('namespaces')
-  const result = await bash('true', await policy())
-  expect(result).not.toHaveProperty('isolation')
-  expect(result).not.toHaveProperty('killed_by')
+  const same = await bash('echo "[core]" >.git/config', made)
+  expect(same).not.toHaveProperty('isolation')
+  expect(same).not.toHaveProperty('killed_by')
+  expect((await bash('true', made)).isolation).toEqual({
+    protected: ['.git/hooks', '.git/config', '.retrai.yml'],
+    policy_sha256: expect.not.stringMatching(made.policy_sha256),
+  })
 })
 
 withBwrap(
@@ -99,9 +97,13 @@ withBwrap(
   },
 )
 
-test('if a process is isolated less than its run says, its record shows it', async () => {
-  const [server, other] = [await place('none'), await place('auto')]
-  const { isolation } = await server.background('echo on', await other.policy())
+withBwrap('what is isolated less than its run began with says so', async () => {
+  const made = await (await place('namespaces')).policy()
+  const { background, bash } = await place('none')
+  expect(await bash('true', made)).toMatchObject({
+    ...{ outcome: 'ok', isolation: { level: 'none', network: 'host' } },
+  })
+  const { isolation } = await background('echo on', made)
   expect(isolation).toMatchObject({ level: 'none', visible: ['everything'] })
 })
 
@@ -123,24 +125,6 @@ test.runIf(!isMissing('bwrap') && !isMissing('landlock')).each(['namespaces', 'l
     await processes.stopAll()
   },
 )
-
-withBwrap('what a command changes of its isolation is in the results after it', async () => {
-  const { policy, bash } = await place('namespaces')
-  const made = await policy()
-  await bash('echo "[core]" >.git/config', made)
-  const result = await bash('true', made)
-  expect(result.isolation).toEqual({
-    protected: ['.git/hooks', '.git/config', '.retrai.yml'],
-    policy_sha256: expect.not.stringMatching(made.policy_sha256),
-  })
-})
-
-withBwrap('a server that isolates less than the run began with records that', async () => {
-  const made = await (await place('namespaces')).policy()
-  const { bash } = await place('none')
-  const result = await bash('true', made)
-  expect(result).toMatchObject({ outcome: 'ok', isolation: { level: 'none', network: 'host' } })
-})
 
 withBwrap(
   'a run that asks for a level is isolated at that level on a server with less',
