@@ -1,7 +1,10 @@
 import { resolve } from 'node:path'
+import { buffer } from 'node:stream/consumers'
 import type { Command } from 'commander'
-import { err } from 'neverthrow'
+import { err, ResultAsync } from 'neverthrow'
+import { requestOfRun } from '../../api/create-run.ts'
 import type { RunRequest } from '../../client/index.ts'
+import { messageOf } from '../../lib/message-of.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
 import { acceptanceFrom } from '../terminal/acceptance-folder.ts'
 import { atTerminal } from '../terminal/ask.ts'
@@ -13,6 +16,7 @@ import {
   JSON_LINES,
   type JsonOption,
   repeated,
+  seq,
   withConfig,
   wordsOf,
 } from '../terminal/option-values.ts'
@@ -20,17 +24,23 @@ import { printList, say } from '../terminal/print.ts'
 import { OUTCOME_EXIT_CODES, type Steps } from '../terminal/steps.ts'
 import { startRun } from './watch.ts'
 
-type Options = JsonOption &
-  ConfigOptions & {
-    readonly cwd: string
-    readonly check?: readonly string[]
-    readonly message?: string
-    readonly file?: string
-    readonly reason?: string
-    readonly detach?: boolean
-    readonly copy?: boolean
-    readonly accept?: string
-  }
+/** What a person may say to every command that starts a run. */
+type Starting = ConfigOptions & JsonOption & { readonly detach?: boolean }
+
+const starting = (command: Command): Command =>
+  withConfig(command)
+    .option('--detach', 'only start it, and print its id')
+    .option(...JSON_EVENTS)
+
+type Options = Starting & {
+  readonly cwd: string
+  readonly check?: readonly string[]
+  readonly message?: string
+  readonly file?: string
+  readonly reason?: string
+  readonly copy?: boolean
+  readonly accept?: string
+}
 
 /** `retrai run [GOAL…]`: starts a run and watches it to its end. */
 export function runCommand(): Command {
@@ -45,11 +55,9 @@ export function runCommand(): Command {
     .option('-m, --message <text>', 'what the agent should do in addition to reaching the goal')
     .option('-f, --file <path>', 'read these instructions from a file; "-" is the standard input')
     .option('--cwd <folder>', "the project's folder, on the machine of the server", '.')
-  return withConfig(described)
+  return starting(described)
     .option('--copy', 'work in a copy of the project; "retrai apply" carries over what was done')
     .option('--reason <text>', 'why you start it; kept in the log')
-    .option('--detach', 'only start it, and print its id')
-    .option(...JSON_EVENTS)
     .option(
       '--check <command>',
       'a command that must succeed, or, with one goal, that replaces its command; may be repeated',
@@ -106,6 +114,54 @@ async function* firstThatFits(
   if (best === undefined) return yield* err(noGoalFits(folder))
   say(`The goal is ${best.name}${best.because === undefined ? '' : `, because ${best.because}`}.`)
   return { goal: best.name }
+}
+
+type ForkOptions = Starting & {
+  readonly at: number
+  readonly message?: string
+  readonly file?: string
+}
+
+/** `retrai fork RUN --at SEQ`: starts a run that begins from a record of another one, and watches it. */
+export const forkCommand = (): Command =>
+  starting(
+    serverCommand('fork', OUTCOME_EXIT_CODES)
+      .description(
+        'Continue from a record of a run, with its conversation and its files as they were there, in a copy of its project. "retrai replay" shows the records.',
+      )
+      .argument('<run>', 'the id of the run')
+      .requiredOption('--at <seq>', 'seq of the record', seq)
+      .option('-m, --message <text>', 'what the agent should do from there')
+      .option('-f, --file <path>', 'read that from a file; "-" is the standard input'),
+  ).action(connected(fork))
+
+async function* fork(connection: Connection, run_id: string, options: ForkOptions): Steps {
+  const { at, message: text, file } = options
+  const instructions = yield* await wordsOf({ text, file })
+  const request = { fork: { run_id, at }, instructions, ...configIn(options) }
+  return yield* startRun(connection, request, options)
+}
+
+/** `retrai again RUN`: starts a run with the same request, and watches it. */
+export const againCommand = (): Command =>
+  starting(
+    serverCommand('again', OUTCOME_EXIT_CODES)
+      .description(
+        'Start the same run again, from the beginning, with what you change, and watch it.',
+      )
+      .argument('<run>', 'the id of the run'),
+  ).action(connected(again))
+
+async function* again(connection: Connection, runId: string, options: Starting): Steps {
+  const { client, explain } = connection
+  for await (const { payload } of client.history.events(runId, { kinds: ['run_created'] })) {
+    const { accept } = payload.config
+    const open = accept && (yield* client.history.artifact(runId, accept.sha256).mapErr(explain))
+    const kept = open && (yield* ResultAsync.fromPromise(buffer(open), messageOf))
+    const request = requestOfRun(payload, kept?.toString() ?? null)
+    return yield* startRun(connection, { ...request, ...configIn(options) }, options)
+  }
+  return yield* err(`The run ${runId} has no first record.`)
 }
 
 /** `retrai goals`: the goals that a run can have. */

@@ -1,23 +1,31 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { err, type ResultAsync } from 'neverthrow'
-import type { RunStanding } from '../../client/index.ts'
+import type { ApplyRun } from '../../api/run-requests.ts'
+import type { CarriedFiles, RunStanding } from '../../client/index.ts'
+import { counted } from '../../lib/text.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
+import { agrees, atTerminal } from '../terminal/ask.ts'
 import {
   type ConfigOptions,
   callHash,
   configIn,
+  given,
+  JSON_LINES,
+  type JsonOption,
+  seq,
   withConfig,
   wordsOf,
 } from '../terminal/option-values.ts'
-import { print, say } from '../terminal/print.ts'
+import { oneLine } from '../terminal/plain-text.ts'
+import { print, printJson, say } from '../terminal/print.ts'
 import type { Steps } from '../terminal/steps.ts'
 import { callLines, shownHash } from './human-checks.ts'
 
 /** What a person may say about a decision. */
-export type Why = { readonly reason?: string }
+type Why = { readonly reason?: string }
 
 /** A command about one run, for which a person may give a reason. */
-export const decision = (name: string, description: string, kept = 'kept in the log'): Command =>
+const decision = (name: string, description: string, kept = 'kept in the log'): Command =>
   serverCommand(name)
     .description(description)
     .argument('<run>', 'the id of the run')
@@ -132,3 +140,67 @@ const answering = (decision: 'allow' | 'deny') =>
     const body = { decision, call_sha256, reason }
     yield* printStatus(client.runs.answer(runId, seq, body).mapErr(explain))
   }
+
+type CarryOptions = Why & JsonOption & { readonly dryRun?: boolean }
+
+const carrying = (name: string, description: string): Command =>
+  decision(name, description)
+    .option('--dry-run', 'only show what would be written, and what is in conflict')
+    .option(...JSON_LINES)
+
+/** `retrai rollback RUN`: the files of the project as they were at an earlier snapshot. */
+export const rollbackCommand = (): Command =>
+  carrying('rollback', 'Make the files of the project those of an earlier snapshot of a run.')
+    .option('--to <seq>', 'as of this record (default: as the run found them)', seq, 0)
+    .action(
+      connected((connection, run: string, { to, ...how }: CarryOptions & { readonly to: number }) =>
+        carry(connection, how, (why) => connection.client.runs.rollback(run, { to, ...why })),
+      ),
+    )
+
+/** `retrai apply RUN`: what a run did in its copy. */
+export const applyCommand = (): Command =>
+  carrying('apply', 'Carry what a run did in its copy over to the project.')
+    .addOption(
+      new Option('--as <what>', 'onto the files, as a patch on the standard output, or as a branch')
+        .choices(['files', 'patch', 'branch'])
+        .default('files'),
+    )
+    .action(
+      connected((connection, run: string, { as, ...how }: CarryOptions & Pick<ApplyRun, 'as'>) =>
+        carry(connection, how, (why) => connection.client.runs.apply(run, { as, ...why })),
+      ),
+    )
+
+/** `retrai discard RUN`: removes the copy of a run that has ended. */
+export const discardCommand = (): Command =>
+  decision('discard', 'Remove the copy in which a run has worked.').action(
+    connected(async function* ({ client, explain }, run: string, { reason }: Why): Steps {
+      const { run_id } = yield* client.runs.discard(run, { reason }).mapErr(explain)
+      await print(`${run_id}: the copy is removed`)
+    }),
+  )
+
+/** Shows what will be written, asks a person at the terminal, and has it done. */
+async function* carry<E>(
+  { explain }: { explain: (error: E) => string },
+  { dryRun = false, json = false, reason }: CarryOptions,
+  send: (why: Why & { readonly dry_run: boolean }) => ResultAsync<CarriedFiles, E>,
+): Steps {
+  const why = given({ reason })
+  if (dryRun || (atTerminal() && !json)) {
+    const look = yield* send({ ...why, dry_run: true }).mapErr(explain)
+    if (json) return printJson(look)
+    for (const { action, path, conflict } of look.files) {
+      const but = conflict === undefined ? '' : `  in conflict: ${conflict}`
+      await print(`${action.padEnd(7)} ${oneLine(path)}${but}`)
+    }
+    for (const path of look.not_carried) say(`not carried: ${oneLine(path)}`)
+    if (dryRun) return say(`Nothing was written. ${counted(look.files.length, 'file')} would be.`)
+    if (!(await agrees('Do it?'))) return yield* err('Nothing was done.')
+  }
+  const done = yield* send({ ...why, dry_run: false }).mapErr(explain)
+  if (json) return printJson(done)
+  if (done.patch !== undefined) return print(done.patch.trimEnd())
+  await print(done.branch ?? `${counted(done.files.length, 'file')} written, record ${done.seq}`)
+}
