@@ -1,5 +1,15 @@
 import { spawnSync } from 'node:child_process'
-import { copyFile, cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import {
+  appendFile,
+  copyFile,
+  cp,
+  mkdir,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -77,49 +87,36 @@ describe('an export', () => {
     }
   })
 
-  test('that is signed by another key, is broken, or does not exist has an exit code of its own', async () => {
+  test('that is signed by another key, or does not exist, has an exit code of its own', async () => {
     const target = await exportTo('trust.tar.gz', ...fromServer())
     const other = await retrai(['verify', target, '--fingerprint', '0'.repeat(64)])
     expect(other.code).toBe(2)
-    const cut = file('cut.tar.gz')
-    await writeFile(cut, (await readFile(target)).subarray(0, -2000))
-    const broken = await retrai(['verify', cut, '--json'])
-    expect(broken.code).toBe(1)
-    expect(JSON.parse(broken.stdout)).toMatchObject({ holds: false })
     expect((await retrai(['verify', file('nothing')])).code).toBe(3)
     expect((await retrai(['verify'])).code).toBe(3)
     expect((await retrai(['verify', target, '--fingerprint', 'short'])).code).toBe(3)
   })
 
   test('that is not exactly one whole archive is refused by each command, with a message', async () => {
-    const good = await readFile(await exportTo('whole.tar.gz', ...fromServer()))
-    const others = {
-      zeros: Buffer.concat([good, Buffer.alloc(700)]),
-      twice: Buffer.concat([good, good]),
-      cut: good.subarray(0, -1),
-    }
-    for (const [name, content] of Object.entries(others)) {
-      const target = file(`${name}.tar.gz`)
-      await writeFile(target, content)
-      const verified = await retrai(['verify', target])
-      expect(verified, name).toMatchObject({ code: 1 })
-      expect(verified.stdout).toContain('DOES NOT HOLD')
-      const replayed = await retrai(['replay', target])
-      expect(replayed).toMatchObject({ code: 3, stdout: '' })
-      expect(replayed.stderr).toContain('is not one whole export')
-      const imported = await retrai(['import', target, '--data-dir', file('refused')])
-      expect(imported).toMatchObject({ code: 3 })
-      expect(imported.stderr).toContain('Nothing was imported')
-    }
+    const target = await exportTo('whole.tar.gz', ...fromServer())
+    await appendFile(target, Buffer.alloc(700))
+    const verified = await retrai(['verify', target])
+    expect(verified).toMatchObject({ code: 1, stdout: expect.stringContaining('DOES NOT HOLD') })
+    const replayed = await retrai(['replay', target])
+    expect(replayed).toMatchObject({ code: 3, stdout: '' })
+    expect(replayed.stderr).toContain('is not one whole export')
+    const imported = await retrai(['import', target, '--data-dir', file('refused')])
+    expect(imported.stderr).toContain('Nothing was imported')
   })
 
   test('takes the place of an earlier file only as a whole', async () => {
     const target = file('earlier.tar.gz')
     await writeFile(target, 'mine')
     const id = '550e8400-e29b-41d4-a716-446655440000'
-    const none = await retrai(['export', id, target, '--force', ...fromServer()])
-    expect(none.code).toBe(3)
-    expect(await readFile(target, 'utf8')).toBe('mine')
+    for (const from of [fromServer(), fromFolder()]) {
+      const none = await retrai(['export', id, target, '--force', ...from])
+      expect(none.code).toBe(3)
+      expect(await readFile(target, 'utf8')).toBe('mine')
+    }
     const refused = await retrai(['export', run(), target, ...fromServer()])
     expect([refused.code, refused.stderr]).toEqual([3, expect.stringContaining('--force')])
     expect(await readFile(target, 'utf8')).toBe('mine')
@@ -173,15 +170,6 @@ describe('an export', () => {
         3,
         'retrai: No run has an id that begins with 0000. "retrai runs" lists the runs.\n',
       ])
-    }
-  })
-
-  test('of a run that does not exist leaves no file', async () => {
-    const id = '550e8400-e29b-41d4-a716-446655440000'
-    for (const from of [fromServer(), fromFolder()]) {
-      const done = await retrai(['export', id, file('none.tar.gz'), ...from])
-      expect(done.code).toBe(3)
-      await expect(stat(file('none.tar.gz'))).rejects.toThrow('ENOENT')
     }
   })
 
@@ -275,35 +263,29 @@ describe('a store', () => {
     }
   })
 
-  /** Verifies a copy of the log after somebody with access to the file has changed it. */
-  async function changed(name: string, sql: string): Promise<Finished> {
+  /** A data folder with the same log and public keys. */
+  async function copyOfFolder(name: string): Promise<string> {
     const dir = file(name)
     await mkdir(join(dir, 'keys'), { recursive: true })
     const made = await retrai(['backup', join(dir, 'log.sqlite'), ...fromFolder()])
     expect(made, made.stderr).toMatchObject({ code: 0 })
-    for (const key of ['keyring.json', `${fingerprint}.pem`]) {
-      const content = await readFile(join(file('data'), 'keys', key))
-      await writeFile(join(dir, 'keys', key), content, { mode: 0o600 })
-    }
+    await copyFile(join(file('data'), 'keys/keyring.json'), join(dir, 'keys/keyring.json'))
+    return dir
+  }
+
+  /** Verifies a copy of the log after somebody with access to the file has changed it. */
+  async function changed(name: string, sql: string): Promise<Finished> {
+    const dir = await copyOfFolder(name)
     const db = new DatabaseSync(join(dir, 'log.sqlite'))
     const stream = `(SELECT id FROM streams WHERE name = 'run-${run()}')`
-    const named = (name: string) => `(SELECT id FROM streams WHERE name = 'retrai-${name}')`
-    db.exec(
-      sql
-        .replaceAll('$RUN', stream)
-        .replaceAll('$CHECKPOINTS', named('checkpoints'))
-        .replaceAll('$ACCESS', named('access')),
-    )
+    const checkpoints = `(SELECT id FROM streams WHERE name = 'retrai-checkpoints')`
+    db.exec(sql.replaceAll('$RUN', stream).replaceAll('$CHECKPOINTS', checkpoints))
     db.close()
     return retrai(['verify', '--data-dir', dir, ...kept()])
   }
 
   test('is verified on a read-only disk, without its private key', async ({ skip }) => {
-    const dir = file('read-only')
-    await mkdir(join(dir, 'keys'), { recursive: true })
-    const made = await retrai(['backup', join(dir, 'log.sqlite'), ...fromFolder()])
-    expect(made, made.stderr).toMatchObject({ code: 0 })
-    await copyFile(join(file('data'), 'keys/keyring.json'), join(dir, 'keys/keyring.json'))
+    const dir = await copyOfFolder('read-only')
     await cp(join(file('data'), 'artifacts'), join(dir, 'artifacts'), { recursive: true })
     for (const name of ['read-model.sqlite', 'read-model.sqlite-wal']) {
       await copyFile(join(file('data'), name), join(dir, name))
@@ -339,26 +321,11 @@ describe('a store', () => {
         WHERE stream_id = $RUN AND revision = 6`,
       'record 6: changed',
     ],
-    [
-      'the end of a run cut off',
-      'DELETE FROM events WHERE stream_id = $RUN AND revision > 9',
-      'record 10: missing',
-    ],
     ['a run dropped', 'DELETE FROM events WHERE stream_id = $RUN', 'it was dropped'],
     [
       'a run and all checkpoints dropped',
       'DELETE FROM events WHERE stream_id IN ($RUN, $CHECKPOINTS)',
       'the store does not have it any more',
-    ],
-    [
-      'an entry of the access log changed',
-      `UPDATE events SET data = replace(data, '"local"', '"other"') WHERE stream_id = $ACCESS AND revision = 1`,
-      'ledger access, record 1: changed',
-    ],
-    [
-      'the end of the access log cut off',
-      'DELETE FROM events WHERE stream_id = $ACCESS AND revision > 1',
-      'ledger access, record 2: missing: it had',
     ],
   ])('with %s does not hold', async (what, sql, finding) => {
     const done = await changed(what.replaceAll(' ', '-'), sql)

@@ -8,6 +8,7 @@ import type { ScriptedModel } from '../../examples/scripted-model/server.ts'
 import { startCuttingProxy } from '../client/cutting-proxy.ts'
 import { FIXTURE } from '../mcp/support.ts'
 import { isMissing } from '../support/missing.ts'
+import { json } from '../support/server.ts'
 import { bash, Site, type SiteServer } from '../support/site.ts'
 import {
   begin as beginWith,
@@ -247,6 +248,54 @@ describe('a human check', () => {
     expect(JSON.parse(shown.stdout).status).toBe('awaiting_human')
     expect(running.stdout).not.toContain('\x1b[36m')
   })
+})
+
+describe('a limit that pauses', () => {
+  test('a paused run says how it continues, and a raised limit continues it', async () => {
+    const body = { goal: 'shell-goal', cwd: await project(), max_iterations: 1, on_limit: 'pause' }
+    const created = await fetch(`${server.url}/api/runs`, json('POST', body))
+    const { run_id: runId } = (await created.json()) as { run_id: string }
+    const watching = begin('watch', runId)
+    await watching.prints(/The run is paused: retrai configure \S+ --set max_iterations=N, or\n/)
+    expect(watching.stdout).toContain(
+      'run_paused         Stopped by max_iterations: the goal was not reached in 1\n',
+    )
+    const shown = await cli('show', runId)
+    expect(shown.stdout).toMatch(/^status {5}paused$/m)
+    expect(shown.stdout).toMatch(/^waits for {2}Stopped by max_iterations/m)
+    expect(shown.stdout).toContain(`retrai configure ${runId} --set max_iterations=N, or\n`)
+    expect((await cli('runs', '--status', 'paused')).stdout).toContain(runId.slice(0, 8))
+    const approved = await cli('approve', runId)
+    expect([approved.code, approved.stdout]).toEqual([3, ''])
+    expect(approved.stderr).toContain('Stopped by max_iterations')
+    const low = await cli('configure', runId, '--set', 'max_seconds=0.0001')
+    expect([low.code, low.stderr]).toEqual([3, expect.stringContaining('max_seconds is too low')])
+    const limits = ['max_iterations=5', 'max_tokens=90000', 'max_cost_usd=null'].flatMap(
+      (limit) => ['--set', limit],
+    )
+    const raised = await cli('configure', runId, ...limits, '--reason', 'nearly')
+    expect(raised).toEqual({ code: 0, stdout: `${runId} running\n`, stderr: '' })
+    expect(await watching.exit).toBe(0)
+    const changed = await cli('watch', runId, '--kinds', 'run_config_changed')
+    expect(changed.stdout).toContain('max_cost_usd is now no limit, max_tokens is now 90000')
+    expect(watching.stdout).toContain('run_resumed        the run continues: nearly\n')
+  })
+
+  atTerminal(
+    'at a terminal, a run pauses at its limit, and the person is asked for a higher one',
+    async () => {
+      const args = ['run', 'shell-goal', '--cwd', await project(), '--set', 'max_iterations=1']
+      const running = kept(startAtTerminal(args, env))
+      await running.prints(/A higher max_iterations, \[x\] abort/)
+      running.type('many\n')
+      await running.prints(/many[\s\S]*A higher max_iterations/)
+      running.type('4\n')
+      await running.prints(/Reason/)
+      running.type('one more\n')
+      expect(await running.exit).toBe(0)
+      expect(running.stdout).toContain('the run continues: one more')
+    },
+  )
 })
 
 describe('retrai watch', () => {

@@ -34,11 +34,11 @@ const result = (
   },
 })
 
+/** What a line says happened. */
+const gist = (event: AgentEvent) => stripVTControlCharacters(rendered(eventLine(event))).slice(31)
+
 test('a result shows how its call ended, even if nothing ran', () => {
-  const gist = (event: AgentEvent) => stripVTControlCharacters(rendered(eventLine(event))).slice(31)
   expect(gist(result('error', 2))).toBe('bash_exec exit 2: what it printed')
-  expect(gist(result('rejected', null))).toBe('bash_exec rejected: what it printed')
-  expect(gist(result('unknown', null))).toBe('bash_exec unknown: what it printed')
   expect(gist(result('not_isolated', null))).toBe('bash_exec not_isolated: what it printed')
   const limit = result('error', null, { killed_by: 'memory' })
   expect(gist(limit)).toBe('bash_exec error, ended by memory: what it printed')
@@ -56,7 +56,7 @@ test('a check names what was changed of it, and the tests that are gone', () => 
       ...{ tampering, vanished: ['t.py::test_a'] },
     },
   }
-  expect(stripVTControlCharacters(rendered(eventLine(check))).slice(31)).toBe(
+  expect(gist(check)).toBe(
     'reached: All 2 tests passed; changed since the run began: a (deleted), b (deleted), c (deleted) and 2 more; tests that no longer run: t.py::test_a',
   )
 })
@@ -72,7 +72,6 @@ test('a failed request shows since when the run waits', () => {
 })
 
 test('the end of an iteration and of a run is shown in words, not in JSON', () => {
-  const gist = (event: AgentEvent) => stripVTControlCharacters(rendered(eventLine(event))).slice(31)
   const { run_id, iteration, ts, seq } = result('error', 1)
   const at = { run_id, iteration, ts, seq }
   const iterationOf = (cost_usd: number | null): AgentEvent => ({
@@ -101,7 +100,6 @@ test('if no kinds are chosen, the words of the agent are shown, of a reply witho
       tool_calls: [{ call_id: 'a', tool: 'bash_exec', args: {} }],
     },
   })
-  const gist = (event: AgentEvent) => stripVTControlCharacters(rendered(eventLine(event))).slice(31)
   expect(gist(reply('The marathon\nis 42.16 km.'))).toBe('The marathon is 42.16 km.')
   expect(gist(reply(null))).toBe('calls bash_exec')
   const [said, silent] = [reply('Done.'), reply(' ')]

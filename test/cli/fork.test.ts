@@ -16,19 +16,8 @@ async function createdOf(server: SiteServer, runId: string) {
   return Created.parse(payload)
 }
 
-/** `shared` is a server for all tests, whose model does what it is asked for. */
-const test = base.extend(
-  'shared',
-  { scope: 'file' },
-  async ({ serverOptions: _ }, { onCleanup }) => {
-    const site = await Site.open()
-    onCleanup(() => site.close())
-    const model = await site.model(({ messages }) =>
-      messages.at(-1)?.role === 'tool' ? { text: 'It is done.' } : bash('touch done'),
-    )
-    return { model, server: await site.serve('data', { model }) }
-  },
-)
+/** A check that the agent does not see. */
+const ACCEPT = { files: { 'accept.sh': 'test -f done\n' }, command: 'bash accept.sh' }
 
 /** A run that has ended, and whose agent was asked for something. */
 async function endedRun(server: SiteServer, project: string, changes: object = {}) {
@@ -38,11 +27,26 @@ async function endedRun(server: SiteServer, project: string, changes: object = {
   return runId
 }
 
+/** `shared` is a server for all tests, whose model does what it is asked for, with a run that has ended. */
+const test = base.extend(
+  'shared',
+  { scope: 'file' },
+  async ({ serverOptions: _ }, { onCleanup }) => {
+    const site = await Site.open()
+    onCleanup(() => site.close())
+    const model = await site.model(({ messages }) =>
+      messages.at(-1)?.role === 'tool' ? { text: 'It is done.' } : bash('touch done'),
+    )
+    const server = await site.serve('data', { model })
+    const changes = { accept: ACCEPT, accept_feedback: true, max_tokens: 9e5 }
+    return { model, server, runId: await endedRun(server, 'project', changes) }
+  },
+)
+
 test('retrai send starts a run that continues one that has ended, and their exports fit together', async ({
-  shared: { server, model },
+  shared: { server, model, runId },
   site,
 }) => {
-  const runId = await endedRun(server, 'continued')
   const { code, stdout, stderr } = await server.retrai('send', runId.slice(0, 8), 'And the roses.')
   expect(code).toBe(0)
   const [, next = ''] = /^(\S+) running$/m.exec(stdout) ?? []
@@ -71,8 +75,7 @@ test('retrai send starts a run that continues one that has ended, and their expo
   expect((await server.retrai('verify', '--server', server.url)).stdout).toContain('Compared 1 run')
 })
 
-test('retrai fork begins from a record', async ({ shared: { server } }) => {
-  const runId = await endedRun(server, 'forked')
+test('retrai fork begins from a record', async ({ shared: { server, runId } }) => {
   const asked = ['--at', '4', '-m', 'Otherwise.', '--model', 'scripted-2', '--detach']
   const { code, stdout, stderr } = await server.retrai('fork', runId, ...asked)
   expect([code, stderr]).toEqual([0, expect.stringContaining('The run has started')])
@@ -87,11 +90,8 @@ test('retrai fork begins from a record', async ({ shared: { server } }) => {
 })
 
 test('retrai again starts the same run from the beginning, with its hidden check', async ({
-  shared: { server },
+  shared: { server, runId },
 }) => {
-  const accept = { files: { 'accept.sh': 'test -f done\n' }, command: 'bash accept.sh' }
-  const changes = { accept, accept_feedback: true, max_tokens: 9e5 }
-  const runId = await endedRun(server, 'again', changes)
   const { code, stdout } = await server.retrai('again', runId, '--detach')
   expect(code).toBe(0)
   await server.untilStatus(stdout.trim(), 'achieved')
@@ -100,7 +100,7 @@ test('retrai again starts the same run from the beginning, with its hidden check
   expect({ ...now, config }).toEqual({ ...before, config: { ...before.config, accept: undefined } })
   expect(hidden).toMatchObject({ files: 1, feedback: true })
   const { text } = await server.get(`/api/runs/${stdout.trim()}/artifacts/${hidden?.sha256}`)
-  expect(JSON.parse(text)).toMatchObject(accept)
+  expect(JSON.parse(text)).toMatchObject(ACCEPT)
 })
 
 test('a text that is redacted in a run is not sent any more by one that begins from it', async ({
