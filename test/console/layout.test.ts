@@ -1,13 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import type { Page } from 'playwright-core'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, test } from 'vitest'
 import * as z from 'zod'
 import { gatedModel } from './support/gate.ts'
 import { abortIn, describeInBrowser, fact, useBrowser, useConsoleServer } from './support/page.ts'
 import { SampleRun } from './support/sample-run.ts'
 import { sampleRuns } from './support/sample-runs.ts'
 import { configOf } from './support/seed.ts'
-import { startConsoleServer } from './support/server.ts'
 
 const now = Date.now() / 1000
 const { samples, achieved, waiting } = sampleRuns(now)
@@ -46,6 +45,17 @@ describeInBrowser('the layout', () => {
     await fact(page, 'Goal').getByText('All 42 tests passed').waitFor()
     // Half of a line: fonts come later than the first texts.
     expect(Math.abs((await top()) - before)).toBeLessThan(12)
+  })
+
+  test('follows a run to its end although its window becomes smaller', async () => {
+    const page = await open(`${server.url}/runs/${waiting}`)
+    await page.getByTestId('decide').waitFor()
+    const left = `(({ scrollHeight, scrollTop, clientHeight }) => scrollHeight - scrollTop - clientHeight)(
+      document.querySelector('[data-testid="timeline"]'))`
+    await expect.poll(() => page.evaluate(left)).toBeLessThan(2)
+    await page.setViewportSize({ width: 1280, height: 600 })
+    await expect.poll(() => page.evaluate('innerHeight')).toBe(600)
+    await expect.poll(() => page.evaluate(left)).toBeLessThan(2)
   })
 
   test('a reason of several lines is shown whole', async () => {
@@ -91,16 +101,10 @@ const Shifts = z.array(z.object({ value: z.number(), moved: z.unknown() }))
 describeInBrowser('a run that begins to wait', () => {
   const open = useBrowser()
 
-  /** A server whose model replies only when the test allows it. */
-  async function gatedServer() {
-    const { model, allowReplies } = gatedModel()
-    const server = await startConsoleServer(model)
-    onTestFinished(() => server.stop())
-    return { server, allowReplies }
-  }
+  const { model, allowReplies } = gatedModel()
+  const server = useConsoleServer(model)
 
   test('moves nothing that somebody reads, wide or narrow, and is announced', async () => {
-    const { server, allowReplies } = await gatedServer()
     const runId = await server.start('waits', { hitl_enabled: true })
     const wide = await open(`${server.url}/runs/${runId}`)
     const phone = { width: 390, height: 844 }
@@ -128,19 +132,5 @@ describeInBrowser('a run that begins to wait', () => {
       await status(page).waitFor({ state: 'detached' })
       await expectStill(page)
     }
-  })
-
-  test('is followed to its end although its window becomes smaller', async () => {
-    const { server, allowReplies } = await gatedServer()
-    allowReplies(2)
-    const runId = await server.start('shrinks', { hitl_enabled: true })
-    const page = await open(`${server.url}/runs/${runId}`)
-    await page.getByTestId('decide').waitFor()
-    const left = `(({ scrollHeight, scrollTop, clientHeight }) => scrollHeight - scrollTop - clientHeight)(
-      document.querySelector('[data-testid="timeline"]'))`
-    await expect.poll(() => page.evaluate(left)).toBeLessThan(2)
-    await page.setViewportSize({ width: 1280, height: 600 })
-    await expect.poll(() => page.evaluate('innerHeight')).toBe(600)
-    await expect.poll(() => page.evaluate(left)).toBeLessThan(2)
   })
 })

@@ -4,8 +4,15 @@ import { gunzipSync } from 'node:zlib'
 import { expect, test } from 'vitest'
 import type { Turn } from '../../examples/scripted-model/script.ts'
 import { createClient } from '../../src/client/index.ts'
-import { printed } from '../support/site.ts'
-import { describeInBrowser, elementsIn, useBrowser, useConsoleServer } from './support/page.ts'
+import { bash, printed } from '../support/site.ts'
+import { faults } from './support/faults.ts'
+import {
+  describeInBrowser,
+  elementsIn,
+  fact,
+  useBrowser,
+  useConsoleServer,
+} from './support/page.ts'
 import { SampleRun } from './support/sample-run.ts'
 import { configOf } from './support/seed.ts'
 
@@ -17,12 +24,18 @@ const plan = (done: number) => ({
   },
 })
 
+/** Tests that cannot fail, in the place of those of the project. */
+const CHEAT = bash(
+  `printf "import { test } from 'node:test'\\ntest('all', () => {})\\n" > *.test.js`,
+)
+
 /** The replies in the project with this name. */
 const SCRIPTS: Readonly<Record<string, readonly Turn[]>> = {
   counting: [
     { text: 'I count.', calls: [{ tool: 'bash_exec', args: { command: 'seq 1 60000' } }] },
   ],
   planned: [{ calls: [plan(0)] }, { calls: [plan(1)] }],
+  cheated: [CHEAT],
 }
 
 const LONG = randomUUID()
@@ -124,5 +137,25 @@ describeInBrowser('the page of a run', () => {
     await expect.poll(() => timeline.locator('[data-type="added"]').count()).toBe(400)
     await timeline.getByRole('button', { name: 'Show less' }).click()
     await expect.poll(() => timeline.locator('[data-type="added"]').count()).toBe(0)
+  })
+
+  test('of a run that changed its tests says so in the list, in its head and at its end', async () => {
+    const runId = await server.start('cheated', { max_iterations: 2 })
+    const page = await open(`${server.url}/runs/${runId}`)
+    await page.getByTestId('connection').getByText('All records received').waitFor()
+    const head = page.locator('h1 + [data-status]')
+    await head.getByText('Achieved, in doubt').waitFor()
+    await expect
+      .poll(() => fact(page, 'Goal').textContent())
+      .toMatch(/; but .*1 protected file changed/)
+    const end = page.getByTestId('timeline').locator('[data-status="achieved"]')
+    await end.getByText('Achieved, in doubt').waitFor()
+    expect(await end.locator('dl').textContent()).toMatch(
+      /files of the start *not reached.*Protected files *calculator\.test\.js \(modified\)/,
+    )
+    expect(await faults(page)).toEqual([])
+    await page.goto(server.url)
+    await page.getByRole('link', { name: /Achieved, in doubt/ }).waitFor()
+    expect(await faults(page)).toEqual([])
   })
 })
