@@ -71,26 +71,6 @@ test('a failed request shows since when the run waits', () => {
   expect(line).toContain('attempt 9 failed, the next one begins in 30.0 s: Away. (since noon)')
 })
 
-test('the end of an iteration and of a run is shown in words, not in JSON', () => {
-  const { run_id, iteration, ts, seq } = result('error', 1)
-  const at = { run_id, iteration, ts, seq }
-  const iterationOf = (cost_usd: number | null): AgentEvent => ({
-    ...at,
-    kind: 'iteration_complete',
-    payload: { iteration: 2, tokens: 2655, cost_usd },
-  })
-  expect(gist(iterationOf(null))).toBe('2655 tokens')
-  expect(gist(iterationOf(0.0071))).toBe('2655 tokens, $0.0071')
-  const payload = { achieved: false, iterations: 2, total_tokens: 5323, estimated_cost_usd: null }
-  const reason = 'Wrong\nbranch'
-  const end: AgentEvent = {
-    ...at,
-    kind: 'run_end',
-    payload: { ...payload, status: 'aborted', reason },
-  }
-  expect(gist(end)).toBe('aborted: Wrong branch')
-})
-
 test('if no kinds are chosen, the words of the agent are shown, of a reply without words only its calls, and why a run waits for its model', () => {
   const reply = (text: string | null): AgentEvent => ({
     ...{ run_id: '550e8400-e29b-41d4-a716-446655440000', iteration: 1, ts: 1, seq: 8 },

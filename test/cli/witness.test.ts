@@ -285,41 +285,19 @@ test('a server whose log was put back takes another id, and names the tree that 
   await untilSeen(1)
 })
 
-test.each([
-  ['no JSON', 'cannot be read', '{'],
-  [
-    'a text that is no key',
-    'witnesses.0.key',
-    { quorum: 1, witnesses: [{ key: 'x', url: 'http://a' }] },
-  ],
-  [
-    'the key of a log',
-    'witnesses.0.key',
-    () => ({ quorum: 1, witnesses: [{ key: keys.log, url: 'http://a' }] }),
-  ],
-  [
-    'no address',
-    'witnesses.0.url',
-    () => ({ quorum: 1, witnesses: [{ key: keys.own, url: 'a' }] }),
-  ],
-  [
-    'too large a quorum',
-    'quorum of 2',
-    () => ({ quorum: 2, witnesses: [{ key: keys.own, url: 'http://a' }] }),
-  ],
-  [
-    'a witness twice',
-    'twice',
-    () => ({
-      quorum: 1,
-      witnesses: ['http://a', 'http://b'].map((url) => ({ key: keys.own, url })),
-    }),
-  ],
-  ['no quorum', 'quorum', { witnesses: [] }],
+const witnessFile = (quorum?: number, ...named: readonly (readonly [key: string, url: string])[]) =>
+  JSON.stringify({ quorum, witnesses: named.map(([key, url]) => ({ key, url })) })
+
+test.each<[string, string, () => string]>([
+  ['no JSON', 'cannot be read', () => '{'],
+  ['a text that is no key', 'witnesses.0.key', () => witnessFile(1, ['x', 'http://a'])],
+  ['the key of a log', 'witnesses.0.key', () => witnessFile(1, [keys.log, 'http://a'])],
+  ['no address', 'witnesses.0.url', () => witnessFile(1, [keys.own, 'a'])],
+  ['too large a quorum', 'quorum of 2', () => witnessFile(2, [keys.own, 'http://a'])],
+  ['one twice', 'twice', () => witnessFile(1, [keys.own, 'http://a'], [keys.own, 'http://b'])],
+  ['no quorum', 'quorum', () => witnessFile()],
 ])('a file of witnesses with %s is refused', async (_what, why, content) => {
-  const path = file('wrong.json')
-  const value = typeof content === 'function' ? content() : content
-  await writeFile(path, typeof value === 'string' ? value : JSON.stringify(value))
+  const path = await site.write('wrong.json', content())
   expect((await readWitnessFile(path))._unsafeUnwrapErr()).toContain(why)
 })
 
