@@ -39,20 +39,7 @@ describeInBrowser('the list of runs', () => {
     expect(await elementsIn(page, 'runs')).toBeLessThan(1200)
   })
 
-  test('reads no run that nobody has opened', async () => {
-    const page = await open('about:blank')
-    const read: string[] = []
-    page.on('request', (request) => {
-      if (/\/api\/runs\/[0-9a-f-]{36}/.test(request.url())) read.push(request.url())
-    })
-    await page.goto(server.url)
-    const line = page.getByRole('link').filter({ hasText: 'in project-0' }).first()
-    await line.getByText(configOf({}).model_name).waitFor()
-    await line.getByText(`of ${configOf({}).max_iterations}`).waitFor()
-    expect(read).toEqual([])
-  })
-
-  test('is asked for once, before the scripts of the page have arrived', async () => {
+  test('is asked for once, before the scripts of the page have arrived, and reads no run that nobody has opened', async () => {
     const page = await open('about:blank')
     const scripts = Promise.withResolvers<void>()
     await page.route('**/assets/index-*.js', async (route) => {
@@ -65,8 +52,11 @@ describeInBrowser('the list of runs', () => {
     await page.goto(server.url, { waitUntil: 'commit' })
     await early
     scripts.resolve()
-    await page.getByText('in project-0', { exact: true }).waitFor()
+    const line = page.getByRole('link').filter({ hasText: 'in project-0' }).first()
+    await line.getByText(configOf({}).model_name).waitFor()
+    await line.getByText(`of ${configOf({}).max_iterations}`).waitFor()
     expect(asked.filter((path) => path === '/api/me')).toHaveLength(1)
+    expect(asked.filter((path) => /^\/api\/runs\/[0-9a-f-]{36}/.test(path))).toEqual([])
   })
 
   test('is filtered by status and goal, and the filter is in the address', async () => {
@@ -83,16 +73,6 @@ describeInBrowser('the list of runs', () => {
     await page.getByText('in project-1', { exact: true }).waitFor()
   })
 
-  test('finds an old run by its id', async () => {
-    const page = await open(server.url)
-    await page.getByText('in project-0', { exact: true }).waitFor()
-    await page.keyboard.press('/')
-    await page.keyboard.type(idOf(RUNS - 7).slice(0, 13))
-    await page.getByText('1 run', { exact: true }).waitFor()
-    await page.getByText(`in project-${RUNS - 7}`).click()
-    await page.waitForURL(`**/runs/${idOf(RUNS - 7)}`)
-  })
-
   test('is where it was left, after Back', async () => {
     const page = await open(`${server.url}/?q=project`)
     await page.getByText('in project-0', { exact: true }).waitFor()
@@ -104,12 +84,17 @@ describeInBrowser('the list of runs', () => {
     expect(new URL(page.url()).search).toBe('?q=project')
   })
 
-  test('is sorted by what a person clicks, and turned around by a second click', async () => {
+  test('is sorted by what a person clicks, turned around by a second click, and searched for an id', async () => {
     const page = await open(server.url)
     await page.getByRole('button', { name: 'Sort by started' }).click()
     await page.getByText(`in project-${RUNS - 1}`).waitFor()
     expect(new URL(page.url()).search).toBe('?order=asc')
     await page.getByRole('button', { name: 'Sort by cost' }).click()
     await page.waitForURL('**/?sort=cost')
+    await page.keyboard.press('/')
+    await page.keyboard.type(idOf(RUNS - 7).slice(0, 13))
+    await page.getByText('1 run', { exact: true }).waitFor()
+    await page.getByText(`in project-${RUNS - 7}`).click()
+    await page.waitForURL(`**/runs/${idOf(RUNS - 7)}`)
   })
 })
