@@ -1,19 +1,17 @@
-import { afterAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { Kind } from '../../src/domain/records.ts'
 import { CRASH_POINTS, type CrashPoint } from '../support/crash-points.ts'
-import { isMissing } from '../support/missing.ts'
-import type { Client } from './client.ts'
-import { AMPLE, CrashSites } from './crash-site.ts'
+import { CrashSite } from './crash-site.ts'
 import { endOf, outcomesOf, recordsOf } from './evidence.ts'
 import { violations } from './invariants.ts'
-import { crashAndContinue, expectKilled, PlannedRuns } from './planned-runs.ts'
+import { crashAndContinue, crashed, expectKilled, PlannedRun, play } from './planned-runs.ts'
 import {
   asked,
   calling,
-  connecting,
   delegating,
   guarded,
   type Plan,
+  pairing,
   pausing,
   reader,
   stuck,
@@ -22,143 +20,190 @@ import {
   writer,
 } from './plans.ts'
 
-const sites = new CrashSites()
-afterAll(() => sites[Symbol.asyncDispose]())
+type At = CrashPoint | `${CrashPoint}#${number}`
 
-/** The run still waits for a person. Two people give the same answer at the same time, and one is accepted. */
-async function abortTwice(client: Client, runId: string): Promise<void> {
-  const { body } = (await client.get(`/api/runs/${runId}`)) ?? {}
-  expect(body).toMatchObject({ status: 'awaiting_human', progress: { iteration: 1 } })
-  const abort = () => client.send('POST', `/api/runs/${runId}/resume`, { decision: 'abort' })
-  const answers = await Promise.all([abort(), abort()])
-  expect(answers.map((answer) => answer?.status).toSorted()).toEqual([200, 409])
+/** What of a run is compared; left out: anything. */
+type Shown = {
+  readonly end?: object
+  /** Of its calls. */
+  readonly outcomes?: readonly string[]
+  /** The entries that its calls wrote. */
+  readonly ledger?: readonly string[]
+  /** How many requests the model got for each of its turns. */
+  readonly asked?: readonly number[]
+  /** How often it has listed the tools of MCP servers. */
+  readonly listed?: number
 }
+type Case = { readonly plan: Plan; readonly at: At; readonly shows: Shown }
 
-/** Without isolation, commands use the network of the machine, and nothing sees their connections. */
-const ISOLATED = { RETRAI_ISOLATION: 'namespaces' }
-const isOfTheQueue = (point: CrashPoint): boolean => point.endsWith('run_queued')
-const isOfServers = (point: CrashPoint): boolean => point.endsWith('mcp_tools_listed')
-/** test/chaos/crash-outcomes.test.ts has these, or they are in one append with these. */
-const isOfOutcomes = (point: CrashPoint): boolean =>
-  /append of (?:assistant_message|llm_usage|tool_call|tool_result|step_start|goal_check|final_check|iteration_complete|error|run_end)$/.test(
-    point,
-  )
-/** test/reliability/carried-files.test.ts has these. */
-const isOfFiles = (point: CrashPoint): boolean =>
-  /(?:copy|carry|project_copied|changes_applied|files_rolled_back|copy_discarded)$/.test(point)
-/** test/reliability/retention.test.ts has these. */
-const isOfRetention = (point: CrashPoint): boolean => /remov/.test(point)
-const isOfTheProxy = (point: CrashPoint): boolean => point.endsWith('network_connection')
+const at = (plan: Plan, shows: Shown, ...points: readonly At[]): Case[] =>
+  points.map((point) => ({ plan, at: point, shows }))
 
-const ENDS: ReadonlyMap<Plan, object> = new Map([
-  [writer, { status: 'achieved' }],
-  [reader, { status: 'failed', iterations: 1 }],
-  [asked, { status: 'achieved' }],
-  [waiting, { status: 'aborted', iterations: 1 }],
-  [pausing, { status: 'achieved' }],
-  [stuck, { status: 'failed', iterations: 1, reason: expect.stringContaining('no progress') }],
-  [talkative, { status: 'achieved' }],
-  [guarded, { status: 'achieved' }],
-  [delegating, { status: 'achieved' }],
-])
-/** What appends the kinds of records that not every run has. */
-const APPENDED_BY: readonly (readonly [Plan, readonly Kind[]])[] = [
-  [reader, ['llm_retry']],
-  [waiting, ['human_check_required']],
-  [asked, ['human_check_response', 'run_config_changed', 'user_message', 'guard_changed']],
-  [pausing, ['run_paused', 'run_resumed']],
-  [stuck, ['agent_stuck', 'run_ending', 'run_summary']],
-  [talkative, ['context_compacted']],
-  [guarded, ['approval_required', 'approval_response']],
-  [delegating, ['subagent_started']],
+const achieved = { end: { status: 'achieved' } }
+const WROTE = { ...achieved, ledger: ['0.0', '0.1', '1.0'] }
+const CERTAIN = { ...WROTE, outcomes: ['ok', 'ok', 'ok'], asked: [1, 1, 1] }
+const FIRST_IN_DOUBT = { ...WROTE, outcomes: ['unknown', 'ok', 'ok'], asked: [1, 1, 1] }
+const SECOND_IN_DOUBT = { ...WROTE, outcomes: ['ok', 'unknown', 'ok'], asked: [1, 1, 1] }
+const REFUSED = { end: { status: 'failed', iterations: 1 }, outcomes: ['ok', 'ok'] }
+const STUCK = { status: 'failed', iterations: 1, reason: expect.stringContaining('no progress') }
+
+/** The points at which something is in doubt, and some at which nothing is. */
+const DOUBTS: readonly Case[] = [
+  // Two calls in the first turn, one in the second; each appends its own name to a file.
+  ...at(writer, CERTAIN, 'before model', 'after append of tool_result#2', 'after goal check'),
+  ...at(writer, CERTAIN, 'before append of goal_check', 'after append of goal_check'),
+  ...at(writer, CERTAIN, 'before append of goal_check#2'),
+  ...at(writer, CERTAIN, 'before append of run_end', 'after append of run_end'),
+  ...at(writer, { ...CERTAIN, asked: [2, 1, 1] }, 'after model', 'before append of tool_call'),
+  ...at(writer, { ...CERTAIN, asked: [2, 1, 1] }, 'before append of assistant_message'),
+  ...at(
+    writer,
+    { ...FIRST_IN_DOUBT, ledger: ['0.1', '1.0'] },
+    ...(['before tool', 'after append of tool_call'] as const),
+  ),
+  ...at(writer, FIRST_IN_DOUBT, 'after tool', 'before append of tool_result'),
+  ...at(writer, { ...SECOND_IN_DOUBT, ledger: ['0.0', '1.0'] }, 'after append of tool_result'),
+  ...at(writer, SECOND_IN_DOUBT, 'after tool#2', 'before append of tool_result#2'),
+  // Two calls that only read are run again, after one failure of the model; then the model refuses.
+  ...at(reader, { ...REFUSED, asked: [2, 1] }, 'before tool', 'after tool'),
+  ...at(reader, { ...REFUSED, asked: [2, 1] }, 'after append of tool_call#2'),
+  ...at(reader, { ...REFUSED, asked: [2, 1] }, 'before append of llm_retry'),
+  ...at(reader, { ...REFUSED, asked: [2, 1] }, 'after append of error'),
+  ...at(reader, { ...REFUSED, asked: [2, 2] }, 'before append of error'),
+  // A call of an MCP server is not repeated.
+  ...at(calling, { ...achieved, listed: 1, outcomes: ['unknown', 'ok'] }, 'before tool'),
+  ...at(calling, { ...achieved, listed: 1, outcomes: ['unknown', 'ok'] }, 'after tool'),
 ]
 
-/**
- * At an effect, a run that waits and three of the others, in turn, so that each plan is killed at several effects. At an
- * append, the plan that makes it.
- */
-function plansAt(point: CrashPoint): readonly Plan[] {
+/** What appends the kinds of records that not every run has, and what it shows. */
+const APPENDED_BY: readonly (readonly [Plan, Shown, readonly Kind[]])[] = [
+  [reader, REFUSED, ['llm_retry']],
+  [asked, achieved, ['human_check_response', 'run_config_changed', 'user_message']],
+  [asked, achieved, ['guard_changed']],
+  [pausing, achieved, ['run_paused', 'run_resumed']],
+  [stuck, { end: STUCK }, ['agent_stuck', 'run_ending', 'run_summary']],
+  [talkative, achieved, ['context_compacted']],
+  [guarded, achieved, ['approval_required', 'approval_response']],
+  [calling, { ...achieved, listed: 1 }, ['mcp_tools_listed']],
+]
+
+/** Points with tests of their own: below, in crash-verdict.test.ts, and in carried-files and retention of test/reliability. */
+const ELSEWHERE: readonly RegExp[] = [
+  /(?:run_queued|human_check_required|subagent_started)$/,
+  /(?:clean copy|network_connection|final_check)$/,
+  /(?: copy|carry|project_copied|changes_applied|files_rolled_back|copy_discarded)$/,
+  /remov/,
+]
+
+/** Those that no case above has. */
+const OTHERS: readonly Case[] = CRASH_POINTS.filter(
+  (point) =>
+    !DOUBTS.some((one) => one.at === point) && !ELSEWHERE.some((names) => names.test(point)),
+).map((point) => {
   const [, kind] = point.split(' append of ')
-  if (kind === undefined) {
-    const others = [...ENDS.keys()].filter((plan) => plan !== waiting)
-    const from = 3 * CRASH_POINTS.indexOf(point)
-    return [waiting, ...[0, 1, 2].map((n) => others[(from + n) % others.length] ?? writer)]
-  }
-  const [needed = writer] = APPENDED_BY.find(([, kinds]) => kinds.some((one) => one === kind)) ?? []
-  return [needed]
-}
+  const [plan = writer, shows = achieved] =
+    APPENDED_BY.find(([, , kinds]) => kinds.some((one) => one === kind)) ?? []
+  return { plan, shows, at: point }
+})
 
-describe.concurrent('a server that is killed', AMPLE, () => {
-  test.for(
-    CRASH_POINTS.filter(
-      (one) =>
-        ![isOfOutcomes, isOfTheProxy, isOfTheQueue, isOfServers, isOfFiles, isOfRetention].some(
-          (isOther) => isOther(one),
-        ),
+describe('a server that is killed', () => {
+  const CASES = [...DOUBTS, ...OTHERS]
+  const played = crashed(CASES)
+
+  test.for(CASES)('$at continues the run of the $plan.name', async (one) => {
+    const run = played(one)
+    const evidence = await run.evidence()
+    expect(violations(evidence)).toEqual([])
+    const records = recordsOf(evidence)
+    expect({
+      ...{ end: endOf(evidence), outcomes: outcomesOf(evidence), ledger: evidence.ledger },
+      asked: run.asked(),
+      listed: records.filter(({ kind }) => kind === 'mcp_tools_listed').length,
+    }).toMatchObject(one.shows)
+  })
+})
+
+const ENDED = { outcomes: ['ok', 'ok'], ledger: ['0.0', '0.1'] }
+
+describe('a server that is killed while a sub-agent works', () => {
+  // A sub-agent with two calls in its first turn. Its parent waits for it.
+  const CHILDREN: readonly Case[] = [
+    ...at(
+      delegating,
+      ENDED,
+      'before append of subagent_started',
+      'after append of subagent_started',
     ),
-  )('%s continues all its runs', (point, { expect, signal }) =>
-    sites.with(signal, async (site) => {
-      const plans = plansAt(point)
-      const runs = await crashAndContinue(site, point, plans)
-      if (plans.includes(waiting)) await abortTwice(await site.client(), runs.runId(waiting))
-      const evidence = await Promise.all(plans.map((plan) => runs.evidence(plan)))
-      expect(evidence.flatMap(violations)).toEqual([])
-      expect(evidence.map(endOf)).toMatchObject(plans.map((plan) => ENDS.get(plan)))
-    }),
-  )
+    ...at(delegating, ENDED, 'before append of run_created#2', 'after append of run_created#2'),
+    ...at(delegating, ENDED, 'before append of run_end', 'after append of run_end'),
+    ...at(delegating, ENDED, 'before append of tool_result#3', 'after append of tool_result#3'),
+    ...at(delegating, ENDED, 'after model#2'),
+    ...at(delegating, { outcomes: ['unknown', 'ok'], ledger: ['0.1'] }, 'before tool#2'),
+    ...at(delegating, { ...ENDED, outcomes: ['unknown', 'ok'] }, 'after tool'),
+  ]
+  // While the second of two sub-agents side by side is started, and between their results.
+  const PAIRS: readonly Case[] = [
+    ...at(pairing, {}, 'before append of subagent_started#2', 'after append of subagent_started#2'),
+    ...at(pairing, {}, 'before append of run_created#3', 'after append of run_created#3'),
+    ...at(pairing, {}, 'before append of tool_result', 'after append of tool_result'),
+  ]
+  const CASES = [...CHILDREN, ...PAIRS]
+  const played = crashed(CASES)
 
-  test.for(CRASH_POINTS.filter(isOfTheQueue))(
-    '%s continues its run once the project is back',
-    (point, { expect, signal }) =>
-      sites.with(signal, async (site) => {
-        const runs = await PlannedRuns.on(site, [writer])
-        site.crashAt('after append of run_created')
-        await runs.play()
-        await expectKilled(site)
-        const moveBack = await runs.withoutProject(writer)
-        site.restart(point)
-        await expectKilled(site)
-        await moveBack()
-        site.restart()
-        await runs.play()
-        const evidence = await runs.evidence(writer)
-        expect(violations(evidence)).toEqual([])
-        expect(recordsOf(evidence).some(({ kind }) => kind === 'run_queued')).toBe(
-          point.startsWith('after'),
-        )
-        expect(endOf(evidence)).toMatchObject({ status: 'achieved' })
-      }),
-  )
-
-  test.for([
-    ...CRASH_POINTS.filter(isOfServers).map((point) => ({ point, outcome: 'ok' })),
-    ...(['before tool', 'after tool'] as const).map((point) => ({ point, outcome: 'unknown' })),
-  ])(
-    '$point continues its run with MCP servers: the result of the call is $outcome',
-    ({ point, outcome }, { expect, signal }) =>
-      sites.with(signal, async (site) => {
-        const runs = await crashAndContinue(site, point, [calling])
-        const evidence = await runs.evidence(calling)
-        expect(violations(evidence)).toEqual([])
-        expect(outcomesOf(evidence)[0]).toBe(outcome)
-        expect(endOf(evidence)).toMatchObject({ status: 'achieved' })
-        const listed = recordsOf(evidence).filter(({ kind }) => kind === 'mcp_tools_listed')
-        expect(listed).toHaveLength(1)
-      }),
-  )
-
-  test.skipIf(isMissing('bwrap')).for(CRASH_POINTS.filter(isOfTheProxy))(
-    '%s continues its run, and does not repeat the call',
-    async (point, { expect, signal }) => {
-      await using isolated = new CrashSites(ISOLATED)
-      await isolated.with(signal, async (site) => {
-        const runs = await crashAndContinue(site, point, [connecting])
-        const evidence = await runs.evidence(connecting)
-        expect(violations(evidence)).toEqual([])
-        expect(evidence.ledger).toEqual(['0.0'])
-        expect(outcomesOf(evidence)).toEqual(['unknown'])
-        expect(endOf(evidence)).toMatchObject({ status: 'achieved', iterations: 1 })
+  test.for(CASES)(
+    '$at, starts each sub-agent of the $plan.name once, and the parent records its end',
+    async (one) => {
+      const run = played(one)
+      const parent = await run.evidence()
+      const subagents = await run.evidenceOfSubagents(parent)
+      expect([parent, ...subagents].flatMap(violations)).toEqual([])
+      const seen = subagents.map((evidence) => {
+        return { end: endOf(evidence), outcomes: outcomesOf(evidence), ledger: evidence.ledger }
       })
+      const count = one.plan === pairing ? 2 : 1
+      expect(seen).toMatchObject(Array(count).fill({ ...achieved, ...one.shows }))
+      expect(outcomesOf(parent)).toEqual(Array(count + 1).fill('ok'))
+      expect(endOf(parent)).toMatchObject(achieved.end)
     },
   )
+})
+
+test.for(['before', 'after'] as const)(
+  'a server that is killed %s the append of human_check_required still waits for one answer',
+  async (when) => {
+    await using site = await CrashSite.open()
+    const point = `${when} append of human_check_required`
+    const { runs } = await crashAndContinue(site, [{ plan: waiting, at: point }])
+    const [run] = runs as [PlannedRun]
+    const client = await site.client()
+    const { body } = (await client.get(`/api/runs/${run.runId}`)) ?? {}
+    expect(body).toMatchObject({ status: 'awaiting_human', progress: { iteration: 1 } })
+    const abort = () => client.send('POST', `/api/runs/${run.runId}/resume`, { decision: 'abort' })
+    const answers = await Promise.all([abort(), abort()])
+    expect(answers.map((answer) => answer?.status).toSorted()).toEqual([200, 409])
+    const evidence = await run.evidence()
+    expect(violations(evidence)).toEqual([])
+    expect(endOf(evidence)).toMatchObject({ status: 'aborted', iterations: 1 })
+  },
+)
+
+test('a server that is killed while a run is queued continues it once its project is back', async () => {
+  await using site = await CrashSite.open()
+  const runs = await Promise.all([writer, writer].map((plan) => PlannedRun.on(site, plan)))
+  const each = (...points: readonly CrashPoint[]) =>
+    runs.map(({ project }, n) => `${points[n % points.length]} in ${project}`)
+  site.crashAt(...each('after append of run_created'))
+  await play(site, runs)
+  await expectKilled(site)
+  const back = await Promise.all(runs.map((run) => run.withoutProject()))
+  site.restart(...each('before append of run_queued', 'after append of run_queued'))
+  await expectKilled(site)
+  for (const moveBack of back) await moveBack()
+  site.restart()
+  await play(site, runs)
+  const evidence = await Promise.all(runs.map((run) => run.evidence()))
+  expect(evidence.flatMap(violations)).toEqual([])
+  expect(evidence.map(endOf)).toMatchObject([achieved.end, achieved.end])
+  const isQueued = evidence.map((one) => recordsOf(one).some(({ kind }) => kind === 'run_queued'))
+  expect(isQueued).toEqual([false, true])
 })

@@ -3,6 +3,8 @@ import { mkdtemp, realpath, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
+import { heldFile } from '../support/crash-points.ts'
+import { linesOf } from '../support/site.ts'
 import { Client } from './client.ts'
 import { ALL_PLANS, scriptOf } from './plans.ts'
 import { Server } from './server-process.ts'
@@ -11,11 +13,8 @@ type Settings = Readonly<Record<string, string>>
 type Model = Awaited<ReturnType<typeof startScriptedModel>>
 const never = new AbortController().signal
 
-/** Several servers start at the same time, on a machine that may be busy. */
-export const AMPLE = { timeout: 240_000 }
-
 /**
- * A data folder, a scripted model and a server. The server dies at a crash point, and the next one continues its runs. That
+ * A data folder, a scripted model and a server. The server dies at crash points, and the next one continues its runs. That
  * one can then work on other runs and die, so each crash takes one start.
  */
 export class CrashSite implements AsyncDisposable {
@@ -23,8 +22,8 @@ export class CrashSite implements AsyncDisposable {
   readonly model: Model
   readonly #settings: Settings
   #server: Server
-  /** The number of groups of runs so far. */
-  groups = 0
+  /** The number of runs so far. */
+  runs = 0
 
   private constructor(folder: string, model: Model, settings: Settings) {
     this.folder = folder
@@ -33,7 +32,8 @@ export class CrashSite implements AsyncDisposable {
     this.#server = this.#start()
   }
 
-  static async open(settings: Settings): Promise<CrashSite> {
+  /** @param settings of all its servers */
+  static async open(settings: Settings = {}): Promise<CrashSite> {
     const folder = await realpath(await mkdtemp(join(tmpdir(), 'retrai-crash-')))
     return new CrashSite(
       folder,
@@ -54,15 +54,21 @@ export class CrashSite implements AsyncDisposable {
     return this.#server
   }
 
-  /** From now on, its server dies at this point, as in RETRAI_CRASH_AT; so does each later one, until `restart`. */
-  crashAt(point: string): void {
-    writeFileSync(this.#crashAt, point)
+  /** From now on, its server dies when it has reached all of these points, as in RETRAI_CRASH_AT; so does each later one, until `restart`. */
+  crashAt(...points: readonly string[]): void {
+    rmSync(heldFile(this.#crashAt), { force: true })
+    writeFileSync(this.#crashAt, points.join('\n'))
+  }
+
+  /** Those of the points that its server has reached. */
+  get held(): Promise<string[]> {
+    return linesOf(heldFile(this.#crashAt))
   }
 
   /** Starts the next server. @param at where it dies */
-  restart(at?: string): void {
-    if (at === undefined) rmSync(this.#crashAt, { force: true })
-    else this.crashAt(at)
+  restart(...at: readonly string[]): void {
+    if (at.length > 0) this.crashAt(...at)
+    else rmSync(this.#crashAt, { force: true })
     this.#server = this.#start()
   }
 
@@ -86,39 +92,5 @@ export class CrashSite implements AsyncDisposable {
     await this.#server.exit
     await this.model.close()
     await rm(this.folder, { recursive: true, force: true, maxRetries: 5 })
-  }
-}
-
-/** The crash sites of a file of tests. A test that passes leaves its site, with a server that works, to the next one. */
-export class CrashSites implements AsyncDisposable {
-  readonly #free: CrashSite[] = []
-  readonly #settings: Settings
-
-  /** @param settings of all servers */
-  constructor(settings: Settings = {}) {
-    this.#settings = settings
-  }
-
-  /** @param over aborts when the test has timed out: then its server ends, and with it all that the test waits for */
-  async with<T>(over: AbortSignal, use: (site: CrashSite) => Promise<T>): Promise<T> {
-    const site = this.#free.pop() ?? (await CrashSite.open(this.#settings))
-    const stop = () => site.kill()
-    over.addEventListener('abort', stop)
-    try {
-      const result = await use(site)
-      over.throwIfAborted()
-      this.#free.push(site)
-      return result
-    } catch (error) {
-      if (over.aborted) console.error(`The test took too long. Its server:\n${site.server.output}`)
-      await site[Symbol.asyncDispose]()
-      throw error
-    } finally {
-      over.removeEventListener('abort', stop)
-    }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.#free.map((site) => site[Symbol.asyncDispose]()))
   }
 }

@@ -1,33 +1,19 @@
 import { readdir } from 'node:fs/promises'
-import { afterAll, describe, test } from 'vitest'
-import type { CrashPoint } from '../support/crash-points.ts'
+import { describe, expect, test } from 'vitest'
 import { isMissing } from '../support/missing.ts'
-import { AMPLE, type CrashSite, CrashSites } from './crash-site.ts'
-import { endOf, recordsOf } from './evidence.ts'
+import { endOf, outcomesOf, recordsOf } from './evidence.ts'
 import { violations } from './invariants.ts'
-import { expectKilled, PlannedRuns } from './planned-runs.ts'
-import { judged } from './plans.ts'
+import { type Case, crashed, type PlannedRun } from './planned-runs.ts'
+import { connecting, judged } from './plans.ts'
 
-type Case = {
-  readonly at: CrashPoint | `${CrashPoint}#${number}`
-  /** Whether a copy of the project is there at this moment. */
-  readonly copied: boolean
-}
-
-/** The first two checks of the goal are made in the project itself. */
-const CASES: readonly Case[] = [
-  { at: 'after goal check#2', copied: false },
-  { at: 'before clean copy', copied: false },
-  { at: 'after clean copy', copied: true },
-  { at: 'after goal check#3', copied: true },
-  { at: 'before clean copy#2', copied: false },
-  { at: 'after clean copy#2', copied: true },
-  { at: 'after goal check#4', copied: true },
-  { at: 'before clean copy#3', copied: false },
-  { at: 'after clean copy#3', copied: true },
-  { at: 'after goal check#5', copied: true },
-  { at: 'before append of final_check', copied: false },
-  { at: 'after append of final_check', copied: false },
+/** The first two checks of the goal are made in the project itself. There is a copy of the project at these moments. */
+const COPIED = [
+  ...['after clean copy', 'after goal check#3', 'after clean copy#2', 'after goal check#4'],
+  ...['after clean copy#3', 'after goal check#5'],
+]
+const NOT_COPIED = [
+  ...['after goal check#2', 'before clean copy', 'before clean copy#2', 'before clean copy#3'],
+  ...['before append of final_check', 'after append of final_check'],
 ]
 
 const VERDICT = {
@@ -35,48 +21,59 @@ const VERDICT = {
   tampering: [{ path: '.github/workflows/a.yml', change: 'added' }],
 }
 
-/** The copies of projects in a data folder, as paths. */
-async function copiesIn({ dataDir }: CrashSite): Promise<string[]> {
-  const paths = await readdir(dataDir, { recursive: true })
-  return paths.filter((path) => /\/copies-[^/]+\/[^/]+$/.test(path))
+/** The copies of the project of a run in its data folder, as paths. */
+async function copiesOf({ site, runId }: PlannedRun): Promise<string[]> {
+  const paths = await readdir(site.dataDir, { recursive: true })
+  return paths.filter((path) => path.includes(`/copies-${runId}/`) && !/copies-.*\/.*\//.test(path))
 }
 
-/** In a container, what the last copy leaves is another thing, and the rest is the same. */
+const judgedAt = (points: readonly string[]) => points.map((at) => ({ plan: judged, at }))
+/** In a container, what the last copy leaves is another thing, and the rest is the same. Only there, connections are seen. */
 const LEVELS = [
-  { level: 'none', needs: null, cases: CASES },
-  { level: 'namespaces', needs: 'bwrap', cases: CASES.filter(({ copied }) => copied).slice(-2) },
-] as const
+  { level: 'none', isMissing: false, cases: judgedAt([...COPIED, ...NOT_COPIED]), connections: [] },
+  {
+    ...{ level: 'namespaces', isMissing: isMissing('bwrap'), cases: judgedAt(COPIED.slice(-2)) },
+    connections: ['before', 'after'].map((when) => {
+      return { plan: connecting, at: `${when} append of network_connection` }
+    }),
+  },
+]
 /** Those of all verdicts. */
 const trees = new Set<unknown>()
 
-describe.each(LEVELS)('at the level $level', ({ level, needs, cases }) => {
-  const sites = new CrashSites({ RETRAI_ISOLATION: level })
-  afterAll(() => sites[Symbol.asyncDispose]())
+describe.each(LEVELS)(
+  'at the level $level',
+  ({ level, isMissing: isSkipped, cases, connections }) => {
+    describe.skipIf(isSkipped)('after a kill', () => {
+      const all: readonly Case[] = [...cases, ...connections]
+      const played = crashed(all, { RETRAI_ISOLATION: level }, async (runs) => {
+        const isCopied = await Promise.all(
+          runs.map(async (run) => (await copiesOf(run)).length > 0),
+        )
+        expect(isCopied).toEqual(all.map(({ at }) => COPIED.includes(at)))
+      })
 
-  describe.skipIf(needs !== null && isMissing(needs)).concurrent('after a kill', AMPLE, () => {
-    test.for(cases)(
-      '$at, the verdict is the same, and no copy is left',
-      ({ at, copied }, { expect, signal }) =>
-        sites.with(signal, async (site) => {
-          const runs = await PlannedRuns.on(site, [judged])
-          site.crashAt(at)
-          await runs.play()
-          await expectKilled(site)
-          expect((await copiesIn(site)).length > 0).toBe(copied)
-          site.restart()
-          await runs.play()
-          const evidence = await runs.evidence(judged)
-          expect(violations(evidence)).toEqual([])
-          expect(evidence.ledger).toEqual(['0.0'])
-          expect(endOf(evidence)).toMatchObject({ status: 'achieved', verdict: VERDICT })
-          trees.add(
-            recordsOf(evidence)
-              .flatMap((r) => (r.kind === 'run_end' ? r.payload.verdict?.tree : []))
-              .at(0),
-          )
-          expect(trees.size).toBe(1)
-          await expect.poll(() => copiesIn(site)).toEqual([])
-        }),
-    )
-  })
-})
+      test.for(cases)('$at, the verdict is the same, and no copy is left', async (one) => {
+        const run = played(one)
+        const evidence = await run.evidence()
+        expect(violations(evidence)).toEqual([])
+        expect(evidence.ledger).toEqual(['0.0'])
+        expect(endOf(evidence)).toMatchObject({ status: 'achieved', verdict: VERDICT })
+        const [tree] = recordsOf(evidence).flatMap((record) =>
+          record.kind === 'run_end' ? [record.payload.verdict?.tree] : [],
+        )
+        trees.add(tree)
+        expect(trees.size).toBe(1)
+        await expect.poll(() => copiesOf(run)).toEqual([])
+      })
+
+      test.for(connections)('$at, the run continues, and the call is not repeated', async (one) => {
+        const evidence = await played(one).evidence()
+        expect(violations(evidence)).toEqual([])
+        expect(evidence.ledger).toEqual(['0.0'])
+        expect(outcomesOf(evidence)).toEqual(['unknown'])
+        expect(endOf(evidence)).toMatchObject({ status: 'achieved', iterations: 1 })
+      })
+    })
+  },
+)

@@ -1,8 +1,8 @@
 import { mkdir, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { expect } from 'vitest'
+import { afterAll, beforeAll, expect } from 'vitest'
 import { Client } from './client.ts'
-import type { CrashSite } from './crash-site.ts'
+import { CrashSite } from './crash-site.ts'
 import {
   type Acknowledged,
   type Evidence,
@@ -16,101 +16,92 @@ import { GOAL, PART, type Plan } from './plans.ts'
 import { type Frame, watch } from './watch.ts'
 
 /** A run of a plan, and all that its servers showed of it. */
-type PlannedRun = {
+export class PlannedRun {
   readonly plan: Plan
   readonly project: string
-  /** The Idempotency-Key with which it is created. */
-  readonly key: string
-  runId: string | null
-  readonly observations: Observation[]
-  readonly acknowledged: Acknowledged[]
-}
+  readonly site: CrashSite
+  #runId: string | null = null
+  readonly #observations: Observation[] = []
+  readonly #acknowledged: Acknowledged[] = []
 
-/** One run for each plan. The servers of a crash site work on them one after the other. */
-export class PlannedRuns {
-  readonly #site: CrashSite
-  readonly #runs: readonly PlannedRun[]
-
-  private constructor(site: CrashSite, runs: readonly PlannedRun[]) {
-    this.#site = site
-    this.#runs = runs
+  private constructor(site: CrashSite, plan: Plan, project: string) {
+    this.site = site
+    this.plan = plan
+    this.project = project
   }
 
-  static async on(site: CrashSite, plans: readonly Plan[]): Promise<PlannedRuns> {
-    site.groups += 1
-    const group = `group-${site.groups}`
-    const runs = plans.map((plan): PlannedRun => {
-      const project = join(site.folder, group, plan.name)
-      const key = `${group}-${plan.name}`
-      return { plan, project, key, runId: null, observations: [], acknowledged: [] }
-    })
-    for (const { project } of runs) {
-      await mkdir(join(project, PART), { recursive: true })
-      await writeFile(join(project, '.retrai.yml'), GOAL)
-      // Snapshots leave it out, and it is hashed.
-      await mkdir(join(project, 'node_modules'))
+  static async on(site: CrashSite, plan: Plan): Promise<PlannedRun> {
+    site.runs += 1
+    const project = join(site.folder, `run-${site.runs}`, plan.name)
+    await mkdir(join(project, PART), { recursive: true })
+    await writeFile(join(project, '.retrai.yml'), GOAL)
+    // Snapshots leave it out, and it is hashed.
+    await mkdir(join(project, 'node_modules'))
+    return new PlannedRun(site, plan, project)
+  }
+
+  get runId(): string {
+    if (this.#runId === null) throw new Error(`the run in ${this.project} was never acknowledged`)
+    return this.#runId
+  }
+
+  /** Plays it until it has ended, waits for an answer that the plan does not give, or the server is gone. */
+  async play(client: Client, gone: AbortSignal): Promise<void> {
+    const { body, answers } = this.plan
+    const request = { goal: 'shell-goal', model_name: 'scripted', cwd: this.project, ...body }
+    const runId = await client.create(this.project, request)
+    if (runId === null) return
+    this.#runId = runId
+    this.#acknowledged.push({ type: 'created' })
+    const enough = new AbortController()
+    const reactions: Promise<void>[] = []
+    const onFrame = (frame: Frame): void => {
+      if (frame.kind === 'approval_required') reactions.push(this.#allow(frame, client))
+      if (frame.kind === 'run_paused') reactions.push(this.#change(client))
+      if (frame.kind !== 'human_check_required') return
+      if (answers) reactions.push(this.#answer(frame.seq, client))
+      else enough.abort()
     }
-    return new PlannedRuns(site, runs)
+    const signal = AbortSignal.any([gone, enough.signal])
+    this.#observations.push(await watch(client.url, runId, { signal, onFrame }))
+    await Promise.all(reactions)
   }
 
-  /** Plays each plan until its run has ended, waits for an answer that the plan does not give, or the server dies. */
-  async play(): Promise<void> {
-    const { server } = this.#site
-    const url = await server.url
-    if (url === null) return
-    const gone = new AbortController()
-    void server.exit.then(() => gone.abort())
-    const client = new Client(url, gone.signal)
-    await Promise.all(this.#runs.map((run) => play(run, client, gone.signal)))
-  }
-
-  /** Moves the project of a plan away, so that no server can work on its run. @returns what moves it back */
-  async withoutProject(plan: Plan): Promise<() => Promise<void>> {
-    const { project } = this.#run(plan)
-    await rename(project, `${project}-away`)
-    return () => rename(`${project}-away`, project)
-  }
-
-  projectOf(plan: Plan): string {
-    return this.#run(plan).project
-  }
-
-  runId(plan: Plan): string {
-    const { runId } = this.#run(plan)
-    if (runId === null) throw new Error(`the run of ${plan.name} was never acknowledged`)
-    return runId
+  /** Moves its project away, so that no server can work on it. @returns what moves it back */
+  async withoutProject(): Promise<() => Promise<void>> {
+    await rename(this.project, `${this.project}-away`)
+    return () => rename(`${this.project}-away`, this.project)
   }
 
   /** How many requests the model got for each of its turns. */
-  asked(plan: Plan): number[] {
+  asked(): number[] {
     const counts: number[] = []
-    for (const { conversation, turn } of this.#site.model.requests) {
-      if (conversation.includes(`${this.projectOf(plan)}.`)) counts[turn] = (counts[turn] ?? 0) + 1
+    for (const { conversation, turn } of this.site.model.requests) {
+      if (conversation.includes(`${this.project}.`)) counts[turn] = (counts[turn] ?? 0) + 1
     }
     return counts
   }
 
-  /** All that is known of a run, which has ended. */
-  async evidence(plan: Plan): Promise<Evidence> {
-    const { project, observations, acknowledged } = this.#run(plan)
-    const { dataDir } = this.#site
-    const runId = this.runId(plan)
-    const details = await (await this.#site.client()).get(`/api/runs/${runId}`)
+  /** All that is known of it, once it has ended. */
+  async evidence(): Promise<Evidence> {
+    const { runId } = this
+    const { dataDir } = this.site
+    const details = await (await this.site.client()).get(`/api/runs/${runId}`)
     return {
       runId,
       events: eventsInFile(dataDir, runId),
       subagents: subagentsInFile(dataDir, runId),
-      observations,
-      ledger: await readLedger(project),
-      acknowledged,
+      observations: this.#observations,
+      ledger: await readLedger(this.project),
+      acknowledged: this.#acknowledged,
       settled: true,
       details: [details?.body],
     }
   }
 
-  /** All that is known of the sub-agents of a run. Nobody watches them. */
-  async evidenceOfSubagents(plan: Plan, { subagents = [] }: Evidence): Promise<Evidence[]> {
-    const ledger = await readLedger(join(this.projectOf(plan), PART))
+  /** All that is known of its sub-agents. Nobody watches them. */
+  async evidenceOfSubagents({ subagents = [] }: Evidence): Promise<Evidence[]> {
+    const ledger = await readLedger(join(this.project, PART))
     return subagents.flatMap((events) => {
       const [first] = events
       if (first === undefined) return []
@@ -119,77 +110,113 @@ export class PlannedRuns {
     })
   }
 
-  #run(plan: Plan): PlannedRun {
-    const run = this.#runs.find((candidate) => candidate.plan === plan)
-    if (run === undefined) throw new Error(`no run has the plan ${plan.name}`)
-    return run
+  /** Allows the call that waits since this record. If it was allowed before, the server refuses that. */
+  async #allow({ seq, payload }: Frame, client: Client): Promise<void> {
+    const allowing = { decision: 'allow', call_sha256: payload.call_sha256 }
+    const path = `/api/runs/${this.runId}/approvals/${seq}`
+    const answered = await client.send('POST', path, allowing)
+    if (answered?.status === 200) this.#acknowledged.push({ type: 'allowed', seq })
+  }
+
+  async #change(client: Client): Promise<void> {
+    const { changes } = this.plan
+    if (changes === undefined) return
+    const changed = await client.send('PATCH', `/api/runs/${this.runId}/config`, changes)
+    if (changed?.status === 200) this.#acknowledged.push({ type: 'configured', changes })
+  }
+
+  async #answer(seq: number, client: Client): Promise<void> {
+    await this.#change(client)
+    const key = `${this.plan.name}-${seq}`
+    const words = { text: 'Please finish it.' }
+    const said = await client.send('POST', `/api/runs/${this.runId}/messages`, words, {
+      'idempotency-key': key,
+    })
+    if (said?.status === 201 || said?.status === 200) this.#acknowledged.push({ type: 'said', key })
+    const decision = { decision: 'approve', seq } as const
+    const answered = await client.send('POST', `/api/runs/${this.runId}/resume`, decision)
+    if (answered?.status === 200) this.#acknowledged.push({ type: 'resumed', ...decision })
   }
 }
 
-/** Plays runs of these plans on a server that dies at a crash point, and on the next one. All but those that wait have ended. */
-export async function crashAndContinue(
-  site: CrashSite,
-  at: string,
-  plans: readonly Plan[],
-): Promise<PlannedRuns> {
-  const runs = await PlannedRuns.on(site, plans)
-  site.crashAt(at)
-  await runs.play()
-  await expectKilled(site)
-  site.restart()
-  await runs.play()
-  return runs
+/** Plays runs on the server of a site until each of them is as far as it comes, or the server is gone. */
+export async function play({ server }: CrashSite, runs: readonly PlannedRun[]): Promise<void> {
+  const url = await server.url
+  if (url === null) return
+  const gone = new AbortController()
+  void server.exit.then(() => gone.abort())
+  const client = new Client(url, gone.signal)
+  await Promise.all(runs.map((run) => run.play(client, gone.signal)))
 }
 
 export async function expectKilled({ server }: CrashSite): Promise<void> {
   expect(await server.exit, server.output).toEqual({ code: null, signal: 'SIGKILL' })
 }
 
-async function play(run: PlannedRun, client: Client, gone: AbortSignal): Promise<void> {
-  const { body, answers } = run.plan
-  const request = { goal: 'shell-goal', model_name: 'scripted', cwd: run.project, ...body }
-  const runId = await client.create(run.key, request)
-  if (runId === null) return
-  run.runId = runId
-  run.acknowledged.push({ type: 'created' })
-  const enough = new AbortController()
-  const reactions: Promise<void>[] = []
-  const onFrame = (frame: Frame): void => {
-    if (frame.kind === 'approval_required') reactions.push(allow(run, runId, frame, client))
-    if (frame.kind === 'run_paused') reactions.push(change(run, runId, client))
-    if (frame.kind !== 'human_check_required') return
-    if (answers) reactions.push(answer(run, runId, frame.seq, client))
-    else enough.abort()
+/** A run of this plan, and the crash point at which its server dies. */
+export type Case = { readonly plan: Plan; readonly at: string }
+
+/** How long a server may take to reach its crash points, milliseconds. */
+const PATIENCE_MS = 200_000
+
+/**
+ * Plays a run for each case on a server that dies when each of them is at its point, and on the next one.
+ * @param between is called after the death
+ * @returns the runs, and the points that were reached
+ */
+export async function crashAndContinue(
+  site: CrashSite,
+  cases: readonly Case[],
+  { between = async () => {}, patienceMs = PATIENCE_MS }: Between = {},
+) {
+  const runs = await Promise.all(cases.map(({ plan }) => PlannedRun.on(site, plan)))
+  site.crashAt(...cases.map(({ at }, n) => `${at} in ${runs[n]?.project}`))
+  const tooLong = setTimeout(() => site.kill(), patienceMs)
+  await play(site, runs)
+  await expectKilled(site)
+  clearTimeout(tooLong)
+  const held = (await site.held).map((text) => text.replace(/ in \/.*/, ''))
+  await between(runs)
+  site.restart()
+  await play(site, runs)
+  return { runs, held }
+}
+type Between = {
+  readonly between?: (runs: readonly PlannedRun[]) => Promise<void>
+  readonly patienceMs?: number
+}
+
+/** Each run at work has a process for its files. */
+const AT_ONCE = 20
+const SETTINGS = { RETRAI_MAX_RUNS_AT_WORK: String(2 * AT_ONCE) }
+/** How long all of that may take on a machine that is busy, milliseconds. */
+const AMPLE_MS = 600_000
+
+/**
+ * Before the tests of a file, servers die in the runs of all cases.
+ * @param settings of all servers
+ * @returns the run of a case
+ */
+export function crashed<C extends Case>(
+  cases: readonly C[],
+  settings?: Readonly<Record<string, string>>,
+  between?: Between['between'],
+): (one: C) => PlannedRun {
+  let site: CrashSite | undefined
+  const played = new Map<C, PlannedRun>()
+  beforeAll(async () => {
+    site = await CrashSite.open({ ...SETTINGS, ...settings })
+    for (let from = 0; from < cases.length; from += AT_ONCE) {
+      const some = cases.slice(from, from + AT_ONCE)
+      const { runs, held } = await crashAndContinue(site, some, { ...(between && { between }) })
+      expect(held.toSorted()).toEqual(some.map(({ at }) => at).toSorted())
+      for (const [n, run] of runs.entries()) played.set(some[n] as C, run)
+    }
+  }, AMPLE_MS)
+  afterAll(() => site?.[Symbol.asyncDispose]())
+  return (one) => {
+    const run = played.get(one)
+    if (run === undefined) throw new Error(`nothing was played for ${one.at}`)
+    return run
   }
-  const signal = AbortSignal.any([gone, enough.signal])
-  run.observations.push(await watch(client.url, runId, { signal, onFrame }))
-  await Promise.all(reactions)
-}
-
-/** Allows the call that waits since this record. If it was allowed before, the server refuses that. */
-async function allow(run: PlannedRun, runId: string, frame: Frame, client: Client): Promise<void> {
-  const { seq, payload } = frame
-  const allowing = { decision: 'allow', call_sha256: payload.call_sha256 }
-  const answered = await client.send('POST', `/api/runs/${runId}/approvals/${seq}`, allowing)
-  if (answered?.status === 200) run.acknowledged.push({ type: 'allowed', seq })
-}
-
-async function change(run: PlannedRun, runId: string, client: Client): Promise<void> {
-  const { changes } = run.plan
-  if (changes === undefined) return
-  const changed = await client.send('PATCH', `/api/runs/${runId}/config`, changes)
-  if (changed?.status === 200) run.acknowledged.push({ type: 'configured', changes })
-}
-
-async function answer(run: PlannedRun, runId: string, seq: number, client: Client): Promise<void> {
-  await change(run, runId, client)
-  const key = `${run.plan.name}-${seq}`
-  const words = { text: 'Please finish it.' }
-  const said = await client.send('POST', `/api/runs/${runId}/messages`, words, {
-    'idempotency-key': key,
-  })
-  if (said?.status === 201 || said?.status === 200) run.acknowledged.push({ type: 'said', key })
-  const decision = { decision: 'approve', seq } as const
-  const answered = await client.send('POST', `/api/runs/${runId}/resume`, decision)
-  if (answered?.status === 200) run.acknowledged.push({ type: 'resumed', ...decision })
 }

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { readdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { expect } from 'vitest'
 import { kindsOf, repository, sh, sums, WORK } from '../carry/support.ts'
 import type { CrashPoint } from '../support/crash-points.ts'
@@ -10,96 +10,120 @@ import { test } from '../support/test.ts'
 
 const script = ({ turn }: { readonly turn: number }) => bash(turn === 0 ? WORK : 'touch done')
 
-/** @param at where it dies, or a file that names that later */
-async function serve(site: Site, at?: string): Promise<SiteServer> {
+/** A server that dies when it is at all points that the file `crash-at` names. */
+async function serve(site: Site) {
   const model = await site.model(script)
-  return site.serve('data', { model, env: at === undefined ? {} : { RETRAI_CRASH_AT: at } })
+  const server = await site.serve('data', {
+    model,
+    env: { RETRAI_CRASH_AT: site.path('crash-at') },
+  })
+  return { server, dead: once(server.process, 'exit') }
 }
 
-/** A server with a run that has reached its goal. From then on, it dies at this point. */
-async function serveUntil(site: Site, point: string, project: string, changes: object = {}) {
-  const server = await serve(site, site.path('crash-at'))
-  const dead = once(server.process, 'exit')
-  const runId = await server.start(project, changes)
-  await server.untilStatus(runId, 'achieved')
-  await site.write('crash-at', point)
-  return { server, dead, runId }
+type At = CrashPoint | `${CrashPoint}#${number}`
+/** A repository with a run that is to be killed at a point, and the content of all its files. */
+type Killed = { readonly at: At; readonly project: string; readonly before: string }
+
+async function repositories(site: Site, points: readonly At[]): Promise<Killed[]> {
+  const projects = await Promise.all(points.map((_, n) => repository(site, `project-${n}`)))
+  return projects.map((project, n) => ({ at: points[n] as At, project, before: sums(project) }))
 }
 
-const COPYING: readonly CrashPoint[] = [
+/** From now on, the server dies when each run is at its point. */
+const killAt = (site: Site, killed: readonly Killed[]) =>
+  site.write('crash-at', killed.map(({ at, project }) => `${at} in ${project}`).join('\n'))
+
+const COPYING: readonly At[] = [
   ...(['before copy', 'after copy', 'before append of project_copied'] as const),
   ...(['after append of project_copied'] as const),
 ]
 
-test.skipIf(isMissing('git')).for(COPYING)(
-  'killed %s, the next start makes the copy again, or uses it',
-  async (point, { site }) => {
-    const project = await repository(site)
-    const before = sums(project)
-    const server = await serve(site, point)
-    const dead = once(server.process, 'exit')
-    const runId = await server.start(project, { workspace: 'copy' })
+test.skipIf(isMissing('git'))(
+  'a server that starts again makes a copy again, or uses it',
+  async ({ site }) => {
+    const copying = await repositories(site, COPYING)
+    await killAt(site, copying)
+    const { server, dead } = await serve(site)
+    const runIds = await Promise.all(
+      copying.map(({ project }) => server.start(project, { workspace: 'copy' })),
+    )
     await dead
-    expect(sums(project)).toBe(before)
-    const again = await serve(site)
-    await again.untilStatus(runId, 'achieved')
-    const kinds = await kindsOf(again, runId)
-    expect(kinds.filter((kind) => kind === 'project_copied')).toHaveLength(1)
-    expect(sums(project)).toBe(before)
-    const copies = site.path('data-copies')
-    expect(await readdir(copies)).toEqual([runId])
-    expect(await readdir(join(copies, runId))).toEqual(['project'])
-    expect(sh(join(copies, runId, 'project'), 'cat a.txt')).toBe('1\nuncommitted\nwork')
+    await site.write('crash-at', '')
+    const { server: again } = await serve(site)
+    for (const [n, { at, project, before }] of copying.entries()) {
+      const runId = runIds[n] ?? ''
+      await again.untilStatus(runId, 'achieved')
+      const kinds = await kindsOf(again, runId)
+      expect(
+        kinds.filter((kind) => kind === 'project_copied'),
+        at,
+      ).toHaveLength(1)
+      expect(sums(project), at).toBe(before)
+      const copy = site.path('data-copies', runId)
+      expect(await readdir(copy), at).toEqual([basename(project)])
+      expect(sh(join(copy, basename(project)), 'cat a.txt'), at).toBe('1\nuncommitted\nwork')
+    }
+    expect((await readdir(site.path('data-copies'))).toSorted()).toEqual(runIds.toSorted())
   },
 )
 
-const APPLYING = [
+const APPLYING: readonly At[] = [
   ...(['before carry', 'after carry', 'before carry#2', 'after carry#2'] as const),
   ...(['before append of changes_applied', 'after append of changes_applied'] as const),
 ]
+const BACK: readonly At[] = [
+  'before carry#2',
+  'after carry#2',
+  'before append of files_rolled_back',
+]
 
-test.skipIf(isMissing('git')).for(APPLYING)(
-  'killed %s, the same apply ends, and each file is whole meanwhile',
-  async (point, { site }) => {
-    const project = await repository(site)
-    const before = sums(project)
-    const { server, dead, runId } = await serveUntil(site, point, project, { workspace: 'copy' })
-    const wanted = sums(site.path('data-copies', runId, 'project'))
-    await server.post(`/api/runs/${runId}/apply`, { as: 'files' }).catch(() => {})
+const apply = (server: SiteServer, runId: string) =>
+  server.post(`/api/runs/${runId}/apply`, { as: 'files' })
+const rollBack = (server: SiteServer, runId: string) =>
+  server.post(`/api/runs/${runId}/rollback`, { to: 0 })
+
+test.skipIf(isMissing('git'))(
+  'after a kill, the same apply or rollback ends, and each file is whole meanwhile',
+  async ({ site }) => {
+    const { server, dead } = await serve(site)
+    const killed = await repositories(site, [...APPLYING, ...BACK])
+    const runs = await Promise.all(
+      killed.map(async (one, n) => {
+        const applies = n < APPLYING.length
+        const runId = await server.start(one.project, applies ? { workspace: 'copy' } : {})
+        await server.untilStatus(runId, 'achieved')
+        const wanted = applies
+          ? sums(site.path('data-copies', runId, basename(one.project)))
+          : one.before
+        return { ...one, runId, wanted, carry: applies ? apply : rollBack, was: sums(one.project) }
+      }),
+    )
+    await killAt(site, killed)
+    await Promise.all(runs.map(({ carry, runId }) => carry(server, runId).catch(() => {})))
     await dead
-    const between = new Set([...before.split('\n'), ...wanted.split('\n')])
-    expect(
-      sums(project)
-        .split('\n')
-        .filter((line) => !between.has(line)),
-    ).toEqual([])
-    const again = await serve(site)
+    await site.write('crash-at', '')
+    const { server: again } = await serve(site)
     await again.untilReady()
-    const done = await again.post(`/api/runs/${runId}/apply`, { as: 'files' })
-    expect(done.status).toBe(200)
-    expect(sums(project)).toBe(wanted)
+    for (const { at, project, runId, wanted, was, carry } of runs) {
+      const between = new Set([...was.split('\n'), ...wanted.split('\n')])
+      const lines = sums(project).split('\n')
+      expect(
+        lines.filter((line) => !between.has(line)),
+        at,
+      ).toEqual([])
+      expect((await carry(again, runId)).status, at).toBe(200)
+      expect(sums(project), at).toBe(wanted)
+      if (carry === rollBack) {
+        const kinds = await kindsOf(again, runId)
+        expect(
+          kinds.filter((kind) => kind === 'files_rolled_back'),
+          at,
+        ).toHaveLength(1)
+        continue
+      }
+      const { workspace } = (await again.get(`/api/runs/${runId}`)).body
+      expect(workspace, at).toMatchObject({ copy: 'discarded' })
+    }
     await expect.poll(() => readdir(site.path('data-copies'))).toEqual([])
-    expect((await again.get(`/api/runs/${runId}`)).body.workspace).toMatchObject({
-      copy: 'discarded',
-    })
-  },
-)
-
-const BACK = ['before carry#2', 'after carry#2', 'before append of files_rolled_back'] as const
-
-test.skipIf(isMissing('git')).for(BACK)(
-  'killed %s, the same rollback ends',
-  async (point, { site }) => {
-    const project = await repository(site)
-    const before = sums(project)
-    const { server, dead, runId } = await serveUntil(site, point, project)
-    await server.post(`/api/runs/${runId}/rollback`, { to: 0 }).catch(() => {})
-    await dead
-    const again = await serve(site)
-    await again.untilReady()
-    expect((await again.post(`/api/runs/${runId}/rollback`, { to: 0 })).status).toBe(200)
-    expect(sums(project)).toBe(before)
-    const kinds = await kindsOf(again, runId)
-    expect(kinds.filter((kind) => kind === 'files_rolled_back')).toHaveLength(1)
   },
 )

@@ -1,16 +1,16 @@
 import { AROUND, type Around } from '../../src/server/around.ts'
 import {
-  crashAt,
+  Fuse,
   withCrashingAppends,
   withCrashingEffects,
   withCrashingRemovals,
 } from './crash-points.ts'
 
-/** A server that loads this with `--import` dies at the crash point of RETRAI_CRASH_AT. */
-const at = crashAt(process.env.RETRAI_CRASH_AT ?? '')
+/** A server that loads this with `--import` dies at the crash points of RETRAI_CRASH_AT. */
+const fuse = new Fuse(process.env.RETRAI_CRASH_AT ?? '')
 const around: Around = {
-  store: (store) => withCrashingAppends(store, at),
-  artifacts: (artifacts) => withCrashingRemovals(artifacts, at),
-  effects: (effects, runner) => withCrashingEffects(effects, at, runner),
+  store: (store) => withCrashingAppends(store, fuse),
+  artifacts: (artifacts) => withCrashingRemovals(artifacts, fuse),
+  effects: (effects, runner) => withCrashingEffects(effects, fuse, runner),
 }
 Object.assign(globalThis, { [AROUND]: around })

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { appendFileSync, readFileSync } from 'node:fs'
 import { ResultAsync } from 'neverthrow'
 import type { Effects } from '../../src/agent/run/effects.ts'
 import type { Artifacts } from '../../src/artifacts/artifacts.ts'
@@ -38,96 +38,143 @@ export const RUNNER_CRASH_POINTS: readonly RunnerCrashPoint[] = CRASH_MOMENTS.fl
 const ALL_POINTS = [...CRASH_POINTS, ...RUNNER_CRASH_POINTS]
 type Point = CrashPoint | RunnerCrashPoint
 
-type Crash = { readonly point: Point; readonly time: number }
+type Crash = {
+  readonly text: string
+  readonly point: Point
+  readonly time: number
+  /** Only in the run that works in this folder; null: in any. */
+  readonly project: string | null
+}
 
 /**
- * `after append of tool_call#2` is the second time that the server reaches this point; without a number, the first. For the
- * process that runs commands, the number is that of a call of a tool.
+ * `after append of tool_call#2 in /project` is the second time that the run in that folder reaches this point; without a number,
+ * the first time, and without a folder, that of any run. For the process that runs commands, the number is that of a call of a tool.
  */
 function crashNamed(text: string): Crash | undefined {
-  const [, name = '', time = '1'] = /^(.*?)(?:#([1-9]\d*))?$/.exec(text) ?? []
+  const [, name = '', time = '1', project = null] =
+    /^(.*?)(?:#([1-9]\d*))?(?: in (\/.*))?$/.exec(text) ?? []
   const point = ALL_POINTS.find((known) => known === name)
-  return point && { point, time: Number(time) }
+  return point && { text, point, time: Number(time), project }
 }
+
+/** The crashes in a file, one a line; none while there is no such file. */
+function crashesIn(file: string): Crash[] {
+  try {
+    return readFileSync(file, 'utf8')
+      .split('\n')
+      .flatMap((line) => crashNamed(line) ?? [])
+  } catch {
+    return []
+  }
+}
+
+const isAbout = (place: string, project: string | null): boolean =>
+  project === null || place.includes(project)
+
+/** Where the names of the crashes are that are reached, one a line. */
+export const heldFile = (file: string): string => `${file}.held`
 
 /**
- * A crash point, or the absolute path of a file that will name one. While it does not, the server does not crash, so it
- * can first work on other runs.
+ * Holds the work on a run at its crash point, and kills this process as `kill -9` does when all points are reached. So one server can
+ * die in the middle of many runs, in each at another point.
  */
-export type CrashAt = Crash | { readonly file: string }
+export class Fuse {
+  readonly #crashes: () => readonly Crash[]
+  readonly #hold: (text: string) => void
+  readonly #times = new Map<string, number>()
+  readonly #held = new Map<string, Crash>()
 
-/** @throws Error if the text is neither */
-export function crashAt(text: string): CrashAt {
-  if (text.startsWith('/')) return { file: text }
-  const crash = crashNamed(text)
-  if (crash === undefined) throw new Error(`${text} is not one of ${ALL_POINTS.join(', ')}`)
-  return crash
-}
+  /**
+   * @param at a crash, or the absolute path of a file that will name some. While it does not, the server does not crash, so
+   * it can first work on other runs.
+   * @throws Error if the text is neither
+   */
+  constructor(at: string) {
+    const only = crashNamed(at)
+    if (!at.startsWith('/') && only === undefined) {
+      throw new Error(`${at} is not one of ${ALL_POINTS.join(', ')}`)
+    }
+    this.#crashes = only === undefined ? () => crashesIn(at) : () => [only]
+    this.#hold = only === undefined ? (text) => appendFileSync(heldFile(at), `${text}\n`) : () => {}
+  }
 
-function crashIn(file: string): Crash | undefined {
-  try {
-    return crashNamed(readFileSync(file, 'utf8'))
-  } catch {
-    return undefined
+  /** @param place has the folder of the run in it @returns what never resolves, if the work must stop here */
+  reach(point: CrashPoint, place = ''): Promise<never> | undefined {
+    const crashes = this.#crashes()
+    const hit = crashes.find((crash) => crash.point === point && this.#counts(crash, place))
+    if (hit !== undefined) {
+      this.#held.set(hit.text, hit)
+      this.#hold(hit.text)
+    }
+    if (hit !== undefined && crashes.every(({ text }) => this.#held.has(text))) {
+      process.kill(process.pid, 'SIGKILL')
+    }
+    const isOver = [...this.#held.values()].some(({ project }) => isAbout(place, project))
+    return isOver ? new Promise(() => {}) : undefined
+  }
+
+  /** Whether it must be known in which folder a run works. */
+  get hasFolders(): boolean {
+    return this.#crashes().some(({ project }) => project !== null)
+  }
+
+  /** Lets the process that runs commands crash in a call of a tool, if that is the point. */
+  reachCall(runner: Pick<Runner, 'crash'>): void {
+    for (const crash of this.#crashes()) {
+      const [, how, moment] = /^runner (killed|stopped) (.*)$/.exec(crash.point) ?? []
+      if (how !== undefined && this.#counts(crash)) runner.crash({ how, moment } as RunnerCrash)
+    }
+  }
+
+  /** Whether this is the time of a crash. */
+  #counts({ text, time, project }: Crash, place = ''): boolean {
+    if (!isAbout(place, project)) return false
+    const times = (this.#times.get(text) ?? 0) + 1
+    this.#times.set(text, times)
+    return times === time
   }
 }
 
-const crashOf = (at: CrashAt): Crash | undefined => ('file' in at ? crashIn(at.file) : at)
-
-/** Counts how often a point is reached, and kills this process as `kill -9` does at the chosen time. */
-function fuse(at: CrashAt): (reached: CrashPoint) => void {
-  let times = 0
-  return (reached) => {
-    const crash = crashOf(at)
-    if (reached !== crash?.point) return
-    times += 1
-    if (times === crash.time) process.kill(process.pid, 'SIGKILL')
-  }
-}
-
-/** Lets the process that runs commands crash in a call of a tool, if that is the point. */
-function runnerFuse(at: CrashAt, runner: Pick<Runner, 'crash'>): () => void {
-  let calls = 0
-  return () => {
-    const crash = crashOf(at)
-    const [, how, moment] = /^runner (killed|stopped) (.*)$/.exec(crash?.point ?? '') ?? []
-    if (how === undefined) return
-    calls += 1
-    if (calls === crash?.time) runner.crash({ how, moment } as RunnerCrash)
-  }
+/** The first record of a run has its folder. */
+async function firstRecord(store: EventStore, stream: string): Promise<string> {
+  const read = await store.readStream(stream, { from: 0, direction: 'forward', limit: 1 })
+  return read.isOk() ? (read.value[0]?.data ?? '') : ''
 }
 
 /** The store with the crash points of its appends and removals. */
-export function withCrashingAppends(store: EventStore, at: CrashAt): EventStore {
-  const reach = fuse(at)
+export function withCrashingAppends(store: EventStore, fuse: Fuse): EventStore {
   const { removeStream } = store
+  const folders = new Map<string, string>()
+  const appended = async (...[stream, events, options]: Parameters<EventStore['append']>) => {
+    const first = async () => (fuse.hasFolders ? await firstRecord(store, stream) : '')
+    const place = folders.get(stream) ?? ((await first()) || (events[0]?.data ?? ''))
+    if (fuse.hasFolders) folders.set(stream, place)
+    const kinds = new Set(events.map(({ type }) => type as Kind | 'run_removed'))
+    for (const kind of kinds) await fuse.reach(`before append of ${kind}`, place)
+    const done = await store.append(stream, events, options)
+    for (const kind of done.isOk() ? kinds : []) await fuse.reach(`after append of ${kind}`, place)
+    return done
+  }
   return storeWith(store, {
     ...(removeStream && {
       removeStream: (...call) => {
-        reach('before removal of run')
-        return removeStream.apply(store, call).andTee(() => reach('after removal of run'))
+        void fuse.reach('before removal of run')
+        return removeStream.apply(store, call).andTee(() => void fuse.reach('after removal of run'))
       },
     }),
-    append: (stream, events, options) => {
-      const kinds = new Set(events.map(({ type }) => type as Kind | 'run_removed'))
-      for (const kind of kinds) reach(`before append of ${kind}`)
-      return store.append(stream, events, options).andTee(() => {
-        for (const kind of kinds) reach(`after append of ${kind}`)
-      })
-    },
+    append: (...call) => new ResultAsync(appended(...call)),
   })
 }
 
 /** The artifacts with the crash points of their removal. */
-export function withCrashingRemovals(artifacts: Artifacts, at: CrashAt): Artifacts {
-  const reach = fuse(at)
+export function withCrashingRemovals(artifacts: Artifacts, fuse: Fuse): Artifacts {
   return {
     put: (content) => artifacts.put(content),
     read: (sha256) => artifacts.read(sha256),
     remove: async (sha256) => {
-      reach('before removal of artifact')
+      await fuse.reach('before removal of artifact')
       await artifacts.remove(sha256)
-      reach('after removal of artifact')
+      await fuse.reach('after removal of artifact')
     },
   }
 }
@@ -135,48 +182,64 @@ export function withCrashingRemovals(artifacts: Artifacts, at: CrashAt): Artifac
 /** The effects of the run loop with the crash points around them. */
 export function withCrashingEffects(
   effects: Effects,
-  at: CrashAt,
+  fuse: Fuse,
   runner: Pick<Runner, 'crash'>,
 ): Effects {
-  const reach = fuse(at)
-  const reachCall = runnerFuse(at, runner)
   const { models, toolbox, findGoal, readProject, openCleanCopy, openWorkspace } = effects
-  const around = async <T>(effect: (typeof EFFECTS)[number], act: () => PromiseLike<T>) => {
-    reach(`before ${effect}`)
+  /** The folder of the run of each copy. */
+  const originals = new Map<string, string>()
+  const around = async <T>(
+    effect: (typeof EFFECTS)[number],
+    place: string,
+    act: () => PromiseLike<T>,
+  ) => {
+    await fuse.reach(`before ${effect}`, place)
     const outcome = await act()
-    reach(`after ${effect}`)
+    await fuse.reach(`after ${effect}`, place)
     return outcome
   }
   return {
     ...effects,
     models: {
       ...models,
-      complete: (request, signal, onPart) =>
-        new ResultAsync(around('model', () => models.complete(request, signal, onPart))),
+      complete: (request, signal, onPart) => {
+        const act = () => models.complete(request, signal, onPart)
+        return new ResultAsync(around('model', JSON.stringify(request), act))
+      },
     },
     toolbox: {
       ...toolbox,
       execute: (call, context) =>
-        around('tool', () => {
-          reachCall()
+        around('tool', context.cwd, () => {
+          fuse.reachCall(runner)
           return toolbox.execute(call, context)
         }),
     },
-    openCleanCopy: (asked) =>
-      around(asked.folder === undefined ? 'clean copy' : 'copy', () => openCleanCopy(asked)),
+    openCleanCopy: (asked) => {
+      const { folder, project } = asked
+      return around(folder === undefined ? 'clean copy' : 'copy', project.cwd, async () => {
+        const copy = await openCleanCopy(asked)
+        if (copy.isOk()) originals.set(copy.value.cwd, project.cwd)
+        return copy
+      })
+    },
     openWorkspace: (project) => {
       const files = openWorkspace(project)
       const ask = files.ask.bind(files) as (
         ...asked: readonly unknown[]
       ) => ReturnType<typeof files.ask>
       const carrying = (...asked: readonly unknown[]) =>
-        asked[0] === 'carry' ? around('carry', () => ask(...asked)) : ask(...asked)
+        asked[0] === 'carry' ? around('carry', project.cwd, () => ask(...asked)) : ask(...asked)
       return Object.assign(files, { ask: carrying as typeof files.ask })
     },
-    readProject: (...project) => around('project', () => readProject(...project)),
+    readProject: (files, signal) => around('project', files.cwd, () => readProject(files, signal)),
     findGoal: (name) => {
       const goal = findGoal(name)
-      return { ...goal, check: (context) => around('goal check', () => goal.check(context)) }
+      const check: typeof goal.check = (context) =>
+        around('goal check', originals.get(context.config.cwd) ?? context.config.cwd, () =>
+          goal.check(context),
+        )
+      return { ...goal, check }
     },
   }
 }
