@@ -94,6 +94,8 @@ export type Questions = {
     readonly maxFileBytes: number
     /** How many bytes of contents the packs may hold; of what is beyond that, only the ids are kept. */
     readonly maxBytes: number
+    /** With how many bytes they may hold trees, which name those ids. Left out: the same. */
+    readonly maxTreeBytes?: number
     /** For commitments to secrets, hex: the same for all snapshots of a run. */
     readonly salt: string
     /** How many files are looked at, and as many folders. Left out: 200,000. */

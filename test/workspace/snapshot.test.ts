@@ -451,6 +451,15 @@ test('beyond the limit of the run, only ids are kept, and counted', async () => 
   expect(unchanged).toMatchObject({ tree: more.tree, files, bytes, unkept, packs: 0 })
 })
 
+test('beyond the limit of contents, trees are kept up to a limit of their own', async () => {
+  const { project, snapshot } = await place()
+  bash(project, 'mkdir sub; echo content >sub/a; echo content of b >b')
+  const { tree, fresh, unkept } = await snapshot({ maxBytes: 0, maxTreeBytes: 1000 })
+  expect(fresh.map(({ type }) => type)).toEqual(['tree', 'tree'])
+  expect(fresh.map(({ id }) => id)).toContain(tree)
+  expect(unkept).toEqual({ objects: 2, bytes: 'content\ncontent of b\n'.length })
+})
+
 test('nothing is left beside the project', async () => {
   const { base, project, files, snapshot } = await place()
   writeFileSync(join(project, 'file'), 'text')

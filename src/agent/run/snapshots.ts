@@ -17,8 +17,12 @@ import { describeProblem } from '../../workspace/workspace-process.ts'
 import { orWarn, Protection, type ProtectionDeps } from './protection.ts'
 import type { RunSession } from './session.ts'
 
-/** How large all packs of a run may be. After that, only hashes are kept. */
+/**
+ * How large all packs of a run may be. After that, only hashes are kept: trees, up to another limit. Nobody can raise it, because it
+ * guards the disk of the server from those who start runs.
+ */
 const MAX_KEPT_BYTES = 256_000_000
+const MAX_WITH_TREES_BYTES = 2 * MAX_KEPT_BYTES
 const SALT_BYTES = 16
 
 /** Where the objects and lists of snapshots are kept. All reject if that fails. */
@@ -70,8 +74,11 @@ export class Snapshots {
   async #take(): Promise<Snapshot | null> {
     const { snapshot: last } = this.#deps.session.state
     const salt = last?.salt ?? randomBytes(SALT_BYTES).toString('hex')
-    const maxBytes = Math.max(0, MAX_KEPT_BYTES - (last?.keptBytes ?? 0))
-    const made = await this.#ask('snapshot', { maxFileBytes: MAX_FILE_BYTES, maxBytes, salt })
+    const leftOf = (limit: number): number => Math.max(0, limit - (last?.keptBytes ?? 0))
+    const made = await this.#ask('snapshot', {
+      ...{ maxFileBytes: MAX_FILE_BYTES, salt },
+      ...{ maxBytes: leftOf(MAX_KEPT_BYTES), maxTreeBytes: leftOf(MAX_WITH_TREES_BYTES) },
+    })
     const { tree, files, bytes, left_out, left_out_count: count, unkept, body } = made
     const leftOut = left_out === null ? body.toString() : JSON.stringify(left_out)
     const isSame = last?.tree === tree && (this.#leftOut ?? leftOut) === leftOut

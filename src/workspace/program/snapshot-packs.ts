@@ -1,4 +1,4 @@
-import type { GitObject } from '../../lib/git-objects.ts'
+import type { GitObject, ObjectType } from '../../lib/git-objects.ts'
 import { joinPack, packed } from '../../lib/write-pack.ts'
 
 /** Where packs end depends on what is in them only, so that runs of the same project have the same packs. */
@@ -20,24 +20,26 @@ export class SnapshotPacks {
   #packs: (Buffer | null)[] = []
   #open: Buffer[] = []
   #openBytes = 0
-  #left = 0
+  /** How many bytes of new objects are kept. */
+  #left: Record<ObjectType, number> = { blob: 0, tree: 0 }
   #onlyTrees = false
 
   /** Of a snapshot that failed, or whose packs were not all fetched, nothing is kept. */
-  begin(maxBytes: number, onlyTrees = false): void {
+  begin(maxBytes: number, maxTreeBytes = maxBytes, onlyTrees = false): void {
     this.#onlyTrees = onlyTrees
     const isFetched = this.#open.length === 0 && this.#packs.every((pack) => pack === null)
     if (isFetched) for (const id of this.#made) this.#kept.add(id)
     this.#made.clear()
     this.#unkept.clear()
     ;[this.#packs, this.#open] = [[], []]
-    ;[this.#openBytes, this.#left] = [0, maxBytes]
+    this.#openBytes = 0
+    this.#left = { blob: maxBytes, tree: maxTreeBytes }
   }
 
   /** Whether the content of an object is not needed: a pack holds it, or it is beyond the limit, which is counted. */
-  needsNot(id: string, bytes: number): boolean {
+  needsNot(id: string, type: ObjectType, bytes: number): boolean {
     if (this.#made.has(id) || this.#kept.has(id)) return true
-    if (bytes <= this.#left && !this.#beyond.has(id)) return false
+    if (bytes <= this.#left[type] && !this.#beyond.has(id)) return false
     this.#beyond.add(id)
     this.#unkept.set(id, bytes)
     return true
@@ -46,11 +48,12 @@ export class SnapshotPacks {
   /** Keeps nothing of the content itself. */
   add(object: GitObject): void {
     const { id, type, content } = object
-    if ((this.#onlyTrees && type === 'blob') || this.needsNot(id, content.length)) return
+    if ((this.#onlyTrees && type === 'blob') || this.needsNot(id, type, content.length)) return
     this.#made.add(id)
     this.#open.push(packed(object))
     this.#openBytes += content.length
-    this.#left -= content.length
+    this.#left.blob -= content.length
+    this.#left.tree -= content.length
     if (isLast(id) || this.#openBytes >= MAX_PACK_BYTES) this.#close()
   }
 

@@ -96,7 +96,7 @@ export class SnapshotWalk {
 
   #tree(entries: readonly TreeEntry[], known: KnownFolder): KnownFolder['tree'] {
     const isKnown = known.hasEntries(entries)
-    if (isKnown && this.#packs.needsNot(known.tree.id, known.tree.bytes)) return known.tree
+    if (isKnown && this.#packs.needsNot(known.tree.id, 'tree', known.tree.bytes)) return known.tree
     const content = encodeTree(entries)
     const id = objectId('tree', content)
     if (entries.length > 0) this.#packs.add({ id, type: 'tree', content })
@@ -178,7 +178,7 @@ export class SnapshotWalk {
     const before = known?.file
     if (before && isLarge === (before.entry === null) && isSame(before.state, stats)) {
       if (before.entry === null) return this.#leaveLarge(path, size, before.id)
-      if (this.#packs.needsNot(before.id, size)) return this.#take(before.entry, size)
+      if (this.#packs.needsNot(before.id, 'blob', size)) return this.#take(before.entry, size)
     }
     const begunMs = Date.now()
     if (isLarge && size > MAX_HASHED_BYTES) return this.#leave(path, { why: 'large', size })
