@@ -190,6 +190,7 @@ describe('a server with witnesses', () => {
     onTestFinished(() => {
       spec.lie = (honest) => honest()
     })
+    await finishedRun(server, 'seen-by-one')
     await until(stateOf, ({ witnesses: [, mine] }) => (mine?.size ?? 0) > size)
     const ofServer = { ...cleanEnv(), RETRAI_WITNESSES: file('witnesses.json') }
     const exported = async (env: NodeJS.ProcessEnv) => {
@@ -351,6 +352,7 @@ test('a witness says what it needs', async () => {
     [[...dir, '--log', keys.log], '--listen must be'],
     [['--listen', '127.0.0.1:0', '--log', keys.log], '--data-dir'],
     [['--listen', '127.0.0.1:0', ...dir, '--log', keys.own], '--log must be the key of a log'],
+    [['show', '--data-dir', file('elsewhere-yet')], 'There is no folder'],
   ] as const) {
     const done = await retrai(['witness', ...args])
     expect(done).toMatchObject({ code: 3, stderr: expect.stringContaining(why) })

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { createServer, type IncomingMessage } from 'node:http'
 import { join } from 'node:path'
@@ -70,6 +71,10 @@ async function* printKey(folder: Folder): Steps {
 }
 
 async function* show(folder: Folder): Steps {
+  const { dataDir } = folder
+  if (dataDir !== undefined && !existsSync(dataDir)) {
+    return yield* err(`There is no folder ${dataDir}.`)
+  }
   const { dir, key } = yield* openWitness(folder)
   for (const hash of originsIn(await readdir(dir))) {
     const seen = yield* await ResultAsync.fromPromise(readSeen(dir, hash), messageOf)
