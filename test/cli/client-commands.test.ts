@@ -409,6 +409,8 @@ describe('lists', () => {
     expect((await cli('configure', runId, '--tag', 'late', '--tag', 'kept')).code).toBe(0)
     expect(await tagged('early')).toBe('')
     expect((await cli('show', runId)).stdout).toMatch(/^tags +late, kept$/m)
+    const verified = await cli('verify', '--server', server.url)
+    expect(verified, verified.stdout).toMatchObject({ code: 0 })
     expect((await cli('configure', runId, '--set', 'tags=[]')).code).toBe(0)
     expect((await cli('show', runId)).stdout).not.toMatch(/^tags/m)
   })

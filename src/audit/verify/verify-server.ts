@@ -146,8 +146,9 @@ class RunsCheck {
       check.findings.push(finding('changed', READ_MODEL, `run ${runId}: the ${problem}`))
     if (got.isErr()) find('server answers that there is no such run')
     else {
-      // Whether its origin was redacted, or it is on hold, is not in its own records.
-      const { progress, origin_redacted: __, hold: ___, ...rest } = got.value
+      // Whether its origin was redacted, it is on hold, or has other tags now, is not in its own records.
+      const { progress, origin_redacted: __, hold: ___, ...answered } = got.value
+      const rest = { ...answered, tags: expected.tags }
       // Of a sub-agent, not only the records of the run itself say something.
       const { subagent: _, ...own } = progress
       // A run may have continued since the export, but it cannot go back.
