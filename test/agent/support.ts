@@ -10,7 +10,7 @@ import type { Effects } from '../../src/agent/run/effects.ts'
 import type { SubagentRules } from '../../src/agent/subagents/subagents.ts'
 import { Supervisor } from '../../src/agent/supervisor/supervisor.ts'
 import { createToolbox } from '../../src/agent/tools/toolbox.ts'
-import { createArtifacts } from '../../src/artifacts/artifacts.ts'
+import { type Artifacts, createArtifacts } from '../../src/artifacts/artifacts.ts'
 import { cleanCopies } from '../../src/carry/clean-copy.ts'
 import { FolderLocks } from '../../src/carry/folder-locks.ts'
 import { findGoal } from '../../src/checks/catalogue.ts'
@@ -147,6 +147,7 @@ export class Workshop implements AsyncDisposable {
   readonly folder: string
   readonly project: string
   readonly store: EventStore
+  readonly artifacts: Artifacts
   /** What the agents logged. */
   readonly logged: { readonly fields: object; readonly message: string }[] = []
   /** How far the clock of the agents and people is ahead, in seconds. */
@@ -164,6 +165,7 @@ export class Workshop implements AsyncDisposable {
   ) {
     this.folder = folder
     this.project = join(folder, 'project')
+    this.artifacts = createArtifacts(join(folder, 'artifacts'))
     this.store = store
     this.#model = model
   }
@@ -188,13 +190,7 @@ export class Workshop implements AsyncDisposable {
 
   /** The tools of an agent. */
   get toolbox() {
-    const artifacts = createArtifacts(join(this.folder, 'artifacts'))
-    const commands = { runCommand, startProcess }
-    return createToolbox({
-      ...commands,
-      artifacts,
-      subagents: true,
-    })
+    return createToolbox({ runCommand, startProcess, artifacts: this.artifacts, subagents: true })
   }
 
   /** The models of an agent. */
@@ -210,16 +206,15 @@ export class Workshop implements AsyncDisposable {
       openOutput: async () => null,
       filesOf: async (runId, more = []) => {
         const found = await snapshotsOf(this.store, runId)
-        const artifacts = createArtifacts(join(this.folder, 'artifacts'))
         const all = [...found._unsafeUnwrap(), ...more]
-        return RunFiles.open(all, artifacts, (sha256) => [sha256])
+        return RunFiles.open(all, this.artifacts, (sha256) => [sha256])
       },
       keepPack: async (pack) => ({
-        sha256: await createArtifacts(join(this.folder, 'artifacts')).put(pack),
+        sha256: await this.artifacts.put(pack),
         bytes: pack.length,
       }),
-      keepArtifact: (content) => createArtifacts(join(this.folder, 'artifacts')).put(content),
-      readArtifact: (sha256) => createArtifacts(join(this.folder, 'artifacts')).read(sha256),
+      keepArtifact: (content) => this.artifacts.put(content),
+      readArtifact: (sha256) => this.artifacts.read(sha256),
       log: { warn: this.#note },
       openServers: (onNotice) =>
         new RunServers({ configuration: NO_SERVERS, startProcess, onNotice }),

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { mkdir, readdir, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, onTestFinished, test, vi } from 'vitest'
+import { COMPILE_CACHE } from '../support/build.ts'
 import { isMissing } from '../support/missing.ts'
 import { bashIn, isRoot, place, run } from './copy-support.ts'
 
@@ -113,7 +114,9 @@ test.for([['none'], ['namespaces', 'bwrap'], ['landlock', 'landlock']] as const)
     const at = await place(level)
     await at.fill('mkdir many; for n in $(seq 40); do truncate -s 400M many/$n; done')
     const file = join(import.meta.dirname, './clean-copy-process.ts')
-    const server = spawn(process.execPath, [file, level, at.dataDir, at.cwd])
+    const server = spawn(process.execPath, [file, level, at.dataDir, at.cwd], {
+      env: { ...process.env, NODE_COMPILE_CACHE: COMPILE_CACHE },
+    })
     const files = () => at.folders().then(([folder = '/none']) => readdir(join(folder, 'many')))
     await vi.waitUntil(
       () =>

@@ -88,6 +88,7 @@ test.skipIf(needsGit.skip)(
   async ({ site }) => {
     const { project, before, server, runId, run } = await worked(site, {
       instructions: 'Fix it\nplease',
+      on_tampering: 'report',
     })
     const apply = (how: object) => server.post(`/api/runs/${runId}/apply`, how)
     const patch = await apply({ as: 'patch' })
@@ -160,7 +161,7 @@ test.skipIf(needsGit.skip)(
       bash('echo two >a.txt; touch done'),
     ])
     const server = await site.serve('data', { model })
-    const runId = await server.start(project)
+    const runId = await server.start(project, { on_tampering: 'off' })
     await server.untilStatus(runId, 'achieved')
     const { text } = await server.get(`/api/runs/${runId}/events?kinds=snapshot`)
     const [first, second] = JSON.parse(text).map(({ seq }: { seq: number }) => seq)

@@ -8,7 +8,7 @@ import { append, prepare } from '../support/append-records.ts'
 import { isMissing } from '../support/missing.ts'
 import { bash, type Site, type SiteServer } from '../support/site.ts'
 import { test } from '../support/test.ts'
-import { recordOf, repository, sh, sums } from './support.ts'
+import { IN_COPY, recordOf, repository, sh, sums } from './support.ts'
 
 const STEPS = [
   bash(
@@ -62,7 +62,7 @@ test.skipIf(isMissing('git'))(
     const project = await repository(site)
     const model = await site.model(STEPS)
     const server = await site.serve('data', { model })
-    const origin = await server.start(project)
+    const origin = await server.start(project, { on_tampering: 'off' })
     await server.untilStatus(origin, 'achieved')
     const records = await recordsOf(server, origin)
     const [, second] = records.filter(({ kind }: { kind: string }) => kind === 'snapshot')
@@ -105,7 +105,7 @@ test.skipIf(isMissing('git'))(
     const before = sums(project)
     const model = await site.model([bash('echo first >>a.txt; echo f >f; touch done')])
     const server = await site.serve('data', { model })
-    const origin = await server.start(project, { workspace: 'copy' })
+    const origin = await server.start(project, IN_COPY)
     await server.untilStatus(origin, 'achieved')
     const records = await recordsOf(server, origin)
     const copy = site.path('data-copies', origin, 'project')
@@ -159,7 +159,7 @@ test('what is gone is never written and never deleted, and is named', async ({ s
   const project = await site.project()
   const script = 'echo marigold >flower; echo y >y; cat flower; touch done'
   const server = await site.serve('data', { model: await site.model([bash(script)]) })
-  const origin = await server.start(project, { workspace: 'copy' })
+  const origin = await server.start(project, IN_COPY)
   await server.untilStatus(origin, 'achieved')
   const records = await recordsOf(server, origin)
   const { seq } = records.find(({ kind }: { kind: string }) => kind === 'tool_result')

@@ -19,6 +19,9 @@ mkdir -p node_modules/x; echo lib >node_modules/x/index.js; echo noise >build.lo
 export const WORK =
   'echo work >>a.txt; rm gone.txt; chmod +x sub/deep; mkdir fresh; echo made >fresh/file; touch done'
 
+/** A run in a copy, without a last check: that would make another copy. */
+export const IN_COPY = { workspace: 'copy', on_tampering: 'off' } as const
+
 export async function repository(site: Site, name = 'project'): Promise<string> {
   const project = await site.project(name)
   sh(project, PROJECT)
@@ -30,7 +33,7 @@ export async function worked(site: Site, more: object = {}) {
   const before = sums(project)
   const model = await site.model([bash(WORK)])
   const server = await site.serve('data', { model })
-  const runId = await server.start(project, { workspace: 'copy', ...more })
+  const runId = await server.start(project, { ...IN_COPY, ...more })
   const { body } = await server.untilStatus(runId, 'achieved')
   return { project, before, server, runId, run: body }
 }

@@ -9,6 +9,7 @@ import type { StartProcess } from '../../src/runner/run-command.ts'
 import type { Workshop } from '../agent/support.ts'
 import { create, given } from '../domain/support.ts'
 import { startProcess, temporaryFolder } from '../runner/support.ts'
+import { COMPILE_CACHE } from '../support/build.ts'
 
 export const FIXTURE = fileURLToPath(new URL('./fixture-process.ts', import.meta.url))
 
@@ -18,10 +19,14 @@ export const fixture = (how: string, changes: Partial<McpServer> = {}): McpServe
   ...{ command: process.execPath, args: [FIXTURE, how], ...changes },
 })
 
+/** Starts programs. All after the first take the code of the fixture from the cache. */
+const startCached: StartProcess = (program) =>
+  startProcess({ ...program, env: { ...program.env, NODE_COMPILE_CACHE: COMPILE_CACHE } })
+
 /** The effects of an agent whose runs have MCP servers. */
 export const withServers = (
   configuration: McpConfiguration = NO_SERVERS,
-  start: StartProcess = startProcess,
+  start: StartProcess = startCached,
 ) => ({
   openServers: (onNotice: (notice: Notice) => void) =>
     new RunServers({ configuration, startProcess: start, onNotice }),

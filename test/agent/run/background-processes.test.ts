@@ -25,9 +25,7 @@ test('a process lives from one turn to the next, and ends before the goal is che
     { calls: [list, reachGoal] },
     { text: 'Now it is.' },
   ])
-  shop.startAgent()
-  const runId = await shop.create(config)
-  const records = await shop.until(runId, 'run_end')
+  const records = await shop.play(config)
   const [started, alive, ended] = outputs(records)
   expect(started).toMatch(/^ready\n\[process p-\w+ is running\]$/)
   expect(alive).toMatch(/^p-\w+ is running: trap/)

@@ -42,9 +42,10 @@ test('a tool that a run does without is neither offered nor run, also in its sub
       ? { text: 'Done.', calls: request.turn === 1 ? [reachGoal] : [] }
       : { calls: request.messages[0]?.content === 'You help.' ? [log] : [log, help] },
   )
-  shop.startAgent({ effects: { subagents: SUBAGENTS } })
-  const runId = await shop.create({ ...config, tools: { exclude: ['git_log'] } })
-  const records = await shop.until(runId, 'run_end')
+  const records = await shop.play(
+    { ...config, tools: { exclude: ['git_log'] } },
+    { subagents: SUBAGENTS },
+  )
   const results = payloadsOf(records, 'tool_result')
   expect(results[0]).toMatchObject({
     ...{ tool: 'git_log', outcome: 'rejected' },

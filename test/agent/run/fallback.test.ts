@@ -22,9 +22,7 @@ function play({ model, turn }: ScriptedRequest): Turn | { status: number; body?:
 
 test('after all attempts with a model, the run continues with the next one, and stays with it', async () => {
   await using shop = await Workshop.open(play)
-  shop.startAgent()
-  const runId = await shop.create({ model_name: 'broken', fallback_models: ['forbidden', 'sound'] })
-  const records = await shop.until(runId, 'run_end')
+  const records = await shop.play({ model_name: 'broken', fallback_models: ['forbidden', 'sound'] })
   expect(fallbacks(records)).toEqual([
     {
       attempt: 4,
@@ -50,9 +48,7 @@ test('after all attempts with a model, the run continues with the next one, and 
 
 test('if the last model refuses too, the run fails with its reason; if it is away, it is waited for', async () => {
   await using shop = await Workshop.open(play)
-  shop.startAgent()
-  const refused = await shop.create({ model_name: 'broken', fallback_models: ['forbidden'] })
-  const records = await shop.until(refused, 'run_end')
+  const records = await shop.play({ model_name: 'broken', fallback_models: ['forbidden'] })
   const failure = records.find(({ kind }) => kind === 'error')
   expect(failure?.payload).toMatchObject({ message: expect.stringContaining('no such right') })
   const waiting = await shop.create({ model_name: 'forbidden', fallback_models: ['broken'] })

@@ -3,7 +3,6 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { Script } from '../../../examples/scripted-model/script.ts'
 import { changedLeftOut, hashedAtStart, hashLeftOut } from '../../../src/agent/run/left-out.ts'
-import { createArtifacts } from '../../../src/artifacts/artifacts.ts'
 import { fold } from '../../../src/domain/evolve.ts'
 import type { RunRecord } from '../../../src/domain/records.ts'
 import { openWorkspace, workspaceOf } from '../../workspace/support.ts'
@@ -23,12 +22,11 @@ async function shopWith(script: Script, ignored = 0) {
   await shop.file('inner/.git/HEAD', 'ref: refs/heads/main')
   await shop.file('inner/b', 'b')
   for (let at = 0; at < ignored; at += 1) await writeFile(join(shop.project, `${at}.out`), `${at}`)
-  const artifacts = createArtifacts(join(shop.folder, 'artifacts'))
   /** What was recorded of the start, and what is there now. */
   const compared = async (records: readonly RunRecord[]) => {
     const state = fold(records)
     if (state === null) throw new Error('no run')
-    const before = await hashedAtStart(shop.store, state, artifacts.read)
+    const before = await hashedAtStart(shop.store, state, shop.artifacts.read)
     const paths = before?.map(({ path }) => ({ path, why: 'ignored' as const })) ?? []
     const { hashed: now } = await hashLeftOut(workspaceOf(shop.project), paths, signal)
     const changed = now.filter(({ sha256 }, at) => sha256 !== before?.[at]?.sha256)

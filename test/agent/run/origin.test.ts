@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { Script, ScriptedRequest, Turn } from '../../../examples/scripted-model/script.ts'
 import type { Effects } from '../../../src/agent/run/effects.ts'
-import { createArtifacts } from '../../../src/artifacts/artifacts.ts'
 import { tokensOfTools } from '../../../src/domain/mcp-tools.ts'
 import { present } from '../../../src/domain/present.ts'
 import type { RunConfig } from '../../../src/domain/run-config.ts'
@@ -202,9 +201,10 @@ test('the whole outputs of a run can be read in one that begins from it', async 
     left = id
     return { calls: [{ tool: 'output_read', args: { call_id: id, offset: 9000, limit: 2 } }] }
   })
-  const artifacts = createArtifacts(join(shop.folder, 'artifacts'))
   const openOutput: Effects['openOutput'] = async (runId, sha256) =>
-    (await namesArtifact(shop.store, runId, sha256))._unsafeUnwrap() ? artifacts.read(sha256) : null
+    (await namesArtifact(shop.store, runId, sha256))._unsafeUnwrap()
+      ? shop.artifacts.read(sha256)
+      : null
   shop.startAgent({ effects: { openOutput } })
   const runId = await shop.create({ ...TURNS, max_iterations: 1 })
   await shop.until(runId, 'run_end')

@@ -6,7 +6,6 @@ import type { Script } from '../../../examples/scripted-model/script.ts'
 import type { Effects } from '../../../src/agent/run/effects.ts'
 import { withImages } from '../../../src/agent/run/model-request.ts'
 import { recordedOutput } from '../../../src/agent/tools/recorded-output.ts'
-import { createArtifacts } from '../../../src/artifacts/artifacts.ts'
 import { compact } from '../../../src/domain/compaction.ts'
 import type { Conversation } from '../../../src/domain/conversation.ts'
 import { converse } from '../../../src/domain/converse.ts'
@@ -33,7 +32,7 @@ async function seeing(script: Script, images: boolean | null = true) {
     RETRAI_LLM_BASE_URL: shop.url,
     ownModels: new Map([['scripted', images === null ? facts : { ...facts, images }]]),
   })
-  const artifacts = createArtifacts(join(shop.folder, 'artifacts'))
+  const { artifacts } = shop
   const openOutput: Effects['openOutput'] = (_, sha256) => artifacts.read(sha256)
   const start = (changes: Partial<Effects> = {}) =>
     shop.startAgent({ effects: { models, openOutput, ...changes } })

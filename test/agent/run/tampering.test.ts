@@ -1,8 +1,7 @@
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { json } from 'node:stream/consumers'
 import { expect, test } from 'vitest'
+import * as z from 'zod'
 import type { Script } from '../../../examples/scripted-model/script.ts'
-import { createArtifacts } from '../../../src/artifacts/artifacts.ts'
 import { fold } from '../../../src/domain/evolve.ts'
 import { allArtifactsOf } from '../../../src/domain/named-artifacts.ts'
 import { ProtectedFiles } from '../../../src/domain/snapshots.ts'
@@ -27,6 +26,12 @@ async function opened(script: Script, check = 'test -f done') {
   await shop.file('tests/data.txt', 'old\n')
   await shop.file('package.json', '{"scripts":{"test":"node --test"},"dependencies":{}}')
   return shop
+}
+
+/** The JSON document that an artifact is. */
+async function artifactOf(shop: Workshop, sha256 = ''): Promise<unknown> {
+  const kept = await shop.artifacts.read(sha256)
+  return kept && json(kept.stream)
 }
 
 test('what a run has changed of its check is named until it is restored, whatever changed it', async () => {
@@ -58,9 +63,7 @@ test('what a run has changed of its check is named until it is restored, whateve
 
   const [snapshot, ...later] = payloadsOf(records, 'snapshot')
   const { sha256 = '', count } = snapshot?.protected ?? {}
-  const kept = await createArtifacts(join(shop.folder, 'artifacts')).read(sha256)
-  if (kept === null) throw new Error('the list was not kept')
-  const list = ProtectedFiles.parse(JSON.parse((await kept.stream.toArray()).join('')))
+  const list = ProtectedFiles.parse(await artifactOf(shop, sha256))
   expect(list.files.map(({ path, test = false }) => [path, test])).toEqual([
     ['check.sh', false],
     ['package.json', false],
@@ -167,16 +170,8 @@ test.skipIf(isMissing('pytest'))(
     const records = await shop.play({ ...CHECK, goal: 'pytest', shell_goal: null })
     const [first, last] = payloadsOf(records, 'goal_check')
     expect([first?.tests, last?.tests]).toEqual([3, 3])
-    const names = await readFile(
-      join(
-        shop.folder,
-        'artifacts',
-        first?.named_tests?.slice(0, 2) ?? '',
-        first?.named_tests ?? '',
-      ),
-      'utf8',
-    )
-    expect(JSON.parse(names).toSorted()).toEqual(
+    const names = z.array(z.string()).parse(await artifactOf(shop, first?.named_tests))
+    expect(names.toSorted()).toEqual(
       ['one', 'three', 'two'].map((name) => `test_a.py::test_${name}`),
     )
     expect(last).toMatchObject({

@@ -42,9 +42,7 @@ test('a project that is green already costs no token, and no model is asked', as
 
 test('a goal that cannot be checked ends the run before a model is asked', async () => {
   await using shop = await Workshop.open([])
-  shop.startAgent()
-  const runId = await shop.create({ ...config, goal: 'npm-test', shell_goal: null })
-  const records = await shop.until(runId, 'run_end')
+  const records = await shop.play({ ...config, goal: 'npm-test', shell_goal: null })
   expect(only(records, 'goal_check').payload.verdict).toBe('cannot_check')
   expect(only(records, 'run_end').payload.reason).toMatch(/cannot be checked: .*no test script/)
   expect(shop.requests).toHaveLength(0)

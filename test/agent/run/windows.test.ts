@@ -46,9 +46,7 @@ describe('a window of 16,000 tokens that is not known', () => {
   test('is found in few tries, is mostly used, and is not summarized every other turn', async () => {
     const { models, seen } = smallModel(60)
     await using shop = await Workshop.open(() => ({ text: 'unused' }))
-    shop.startAgent({ effects: { models } })
-    const runId = await shop.create({ max_turns_per_iteration: 200, max_iterations: 2 })
-    const records = await shop.until(runId, 'run_end')
+    const records = await shop.play({ max_turns_per_iteration: 200, max_iterations: 2 }, { models })
     expect(records.at(-1)?.payload).toMatchObject({ achieved: true })
     const compacted = records.filter(({ kind }) => kind === 'context_compacted')
     expect(compacted.every(({ payload }) => 'failure' in payload === false)).toBe(true)

@@ -1,16 +1,14 @@
-import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { Script } from '../../../examples/scripted-model/script.ts'
-import { createArtifacts } from '../../../src/artifacts/artifacts.ts'
 import { verifyStore } from '../../../src/audit/verify/verify-store.ts'
 import type { Kind } from '../../../src/domain/records.ts'
 import type { RunConfig } from '../../../src/domain/run-config.ts'
 import { logPages } from '../../../src/log/stream-pages.ts'
 import { only, SUBAGENTS, Workshop } from '../support.ts'
 
-const verifiable = ({ store, folder }: Workshop) => ({
+const verifiable = ({ store, artifacts }: Workshop) => ({
   ...{ reader: store, pages: () => logPages(store), keys: new Map(), projected: null },
-  artifacts: createArtifacts(join(folder, 'artifacts')),
+  artifacts,
 })
 
 /** Longer than any silence of a server in these tests. */

@@ -48,29 +48,21 @@ test('a run whose process stays silent is taken over', async () => {
   expect(only(records, 'run_end').payload.status).toBe('achieved')
 })
 
-test('a process that starts takes over the runs of a stopped process without a wait', async () => {
-  await using shop = await Workshop.open([
-    { calls: [{ tool: 'bash_exec', args: { command: 'touch begun; sleep 600' } }] },
-    { calls: [reachGoal] },
-  ])
-  const first = shop.startAgent({ leaseMs: 3_600_000 })
-  const runId = await shop.create()
-  await shop.until(runId, 'tool_call')
-  await first.stop()
-  shop.startAgent({ leaseMs: 3_600_000 })
-  await shop.until(runId, 'run_end')
-})
-
-test('the other processes take over the runs of a process that stops without a wait', async () => {
-  await using shop = await Workshop.open([
-    { calls: [{ tool: 'bash_exec', args: { command: 'touch begun; sleep 600' } }] },
-    { calls: [reachGoal] },
-  ])
-  // A test that waits for this to end fails.
-  const first = shop.startAgent({ leaseMs: 3_600_000 })
-  const runId = await shop.create()
-  await shop.until(runId, 'tool_call')
-  shop.startAgent({ leaseMs: 3_600_000 })
-  await first.stop()
-  await shop.until(runId, 'run_end')
-})
+test.each(['that starts then', 'that is there already'])(
+  'a process %s takes over the runs of a process that stops, without a wait',
+  async (which) => {
+    await using shop = await Workshop.open([
+      { calls: [{ tool: 'bash_exec', args: { command: 'touch begun; sleep 600' } }] },
+      { calls: [reachGoal] },
+    ])
+    // A test that waits for this to end fails.
+    const start = () => shop.startAgent({ leaseMs: 3_600_000 })
+    const first = start()
+    const runId = await shop.create()
+    await shop.until(runId, 'tool_call')
+    if (which === 'that is there already') start()
+    await first.stop()
+    if (which === 'that starts then') start()
+    await shop.until(runId, 'run_end')
+  },
+)

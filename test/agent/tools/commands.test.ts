@@ -56,17 +56,6 @@ describe('bash_exec', () => {
     expect(await result).toMatchObject({ outcome: 'aborted', exit_code: null })
   })
 
-  test('stores a long output as an artifact', async () => {
-    const { artifacts, run } = await projectWith()
-    const result = await run('bash_exec', { command: 'seq 1 200000' })
-    expect(result).toMatchObject({ outcome: 'ok', truncated: true, bytes: 1_288_895 })
-    expect(result.output.startsWith('1\n2\n')).toBe(true)
-    expect(result.output.endsWith('\n200000\n')).toBe(true)
-    const artifact = await artifacts.read(result.sha256 ?? '')
-    expect(artifact?.bytes).toBe(1_288_895)
-    artifact?.stream.destroy()
-  })
-
   test('rejects arguments that are not valid', async () => {
     const { run } = await projectWith()
     for (const args of [
@@ -101,18 +90,6 @@ describe('run_pytest', () => {
       expect(result.output).toBe('<-m><pytest><--color=no><-k><a and b><$HOME>')
     },
   )
-
-  test('rejects arguments that are not valid', async () => {
-    const { run } = await projectWith()
-    for (const args of [
-      { args: '-x tests' },
-      { args: [1] },
-      { args: ['a\0'] },
-      { path: 'tests' },
-    ]) {
-      expect(await run('run_pytest', args)).toMatchObject({ outcome: 'rejected' })
-    }
-  })
 })
 
 describe.skipIf(isMissing('pytest'))('run_pytest with a real pytest', () => {
