@@ -2,7 +2,7 @@ import { errAsync, okAsync } from 'neverthrow'
 import type { buildApp } from '../../src/http/app.ts'
 import type { Signing } from '../../src/log/chain.ts'
 
-/** Stands for a room whose routes no bench asks. */
+/** In place of a room whose routes no bench asks. */
 function unused<T extends object>(): T {
   return {} as T
 }

@@ -57,6 +57,8 @@ export class Auth {
   readonly #timer = setInterval(() => this.#endExpired(), EXPIRY_MS).unref()
   readonly #readOnce = Promise.withResolvers<void>()
   readonly #ledger: FollowedLedger<TokenEntry, Tokens>
+  /** Settled when the last known tokens are kept. */
+  #saving: Promise<void> | undefined
 
   /** Follows the ledger until `close`. */
   constructor(deps: AuthDeps) {
@@ -140,6 +142,7 @@ export class Auth {
   async close(): Promise<void> {
     clearInterval(this.#timer)
     await this.#ledger.close()
+    await this.#saving
   }
 
   #extend(
@@ -159,7 +162,7 @@ export class Auth {
   #takeOver(tokens: Tokens): void {
     this.#update(tokens)
     this.#readOnce.resolve()
-    void this.#deps.kept?.write(tokens).match(
+    this.#saving = this.#deps.kept?.write(tokens).match(
       () => {},
       (message) => {
         const text = 'the tokens could not be saved for use while the store is away'

@@ -61,7 +61,7 @@ export type Redactions = {
 }
 
 /** What is on hold, what was removed, and what rules say about that. */
-export type RetentionOfRuns = {
+type RetentionOfRuns = {
   /** The entry about a run that was removed; undefined for others. */
   removalOf(runId: string): RunRemoval | undefined
   /** The hold on a run, or on one whose agent has led to it; undefined without one. */
@@ -78,7 +78,7 @@ export type RetentionOfRuns = {
 export type CarryResult<T> = PromiseLike<Result<T, CarryError | CommandError>>
 
 /** Carries files back, and from the copies of runs to their projects. */
-export type Carrier = {
+type Carrier = {
   rollback(id: string, how: z.output<typeof RollbackRun>, by: Author): CarryResult<CarriedFiles>
   apply(id: string, how: z.output<typeof ApplyRun>, by: Author): CarryResult<CarriedFiles>
   discard(id: string, why: z.output<typeof AbortRun>, by: Author): CarryResult<RunState>

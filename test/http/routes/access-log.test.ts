@@ -59,7 +59,7 @@ async function finishedRun(server: TestServer): Promise<string> {
 }
 
 describe('an access', () => {
-  test('is recorded for every way to read a run, not if nothing was shown, and as verifying if it says so', async ({
+  test('is recorded for every way to read a run, not if nothing was shown, and as verifying if its client names that purpose', async ({
     start,
   }) => {
     const server = await start()

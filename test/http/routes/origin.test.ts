@@ -78,7 +78,7 @@ async function post(path: string, sent: object, key?: string) {
   return { status, answer }
 }
 
-const create = (body: object, key?: string) => post('/api/runs', body, key)
+const create = (body: object) => post('/api/runs', body)
 const say = (runId: string, text: string, key?: string) =>
   post(`/api/runs/${runId}/messages`, { text }, key)
 
