@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Checkpoint } from '../../src/api/audit.ts'
 
-export const LOG = randomUUID()
+const LOG = randomUUID()
 
 /** A checkpoint that nobody has signed. */
 export const checkpoint = (number: number, log_id = LOG): Checkpoint => ({
