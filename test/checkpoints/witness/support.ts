@@ -91,6 +91,13 @@ export class Checkpointing {
     await this.head()
   }
 
+  /** Writes a checkpoint, and waits until so many witnesses have seen it. */
+  async writeSeen(witnesses: Witnesses, seen = 1): Promise<void> {
+    await this.write()
+    witnesses.notice()
+    await untilSeen(witnesses, seen, (await this.head()).size)
+  }
+
   async head() {
     return (await this.ownLog.read())._unsafeUnwrap()
   }

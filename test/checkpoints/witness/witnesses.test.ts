@@ -19,9 +19,8 @@ test('a witness that was written from the specification signs what this server s
   await server.write(3)
   const witnesses = server.witnesses([witness])
   await untilSeen(witnesses, 1, 3)
-  await server.write(5)
-  witnesses.notice()
-  await untilSeen(witnesses, 1, 8)
+  await server.write(4)
+  await server.writeSeen(witnesses)
   const note = await server.note()
   expect(signaturesBy(note, witness.key)).toEqual({ count: 1, good: true })
   expect(signaturesBy(note, await server.key())).toEqual({ count: 1, good: true })
@@ -84,11 +83,7 @@ test('outage, slowness and lies of some witnesses change nothing for the others'
   liar.lie = () => lies[liar.requests % lies.length] ?? { status: 500, body: '' }
   const witnesses = server.witnesses([good, slow, liar, away], { quorum: 1 })
   const { origin } = server.ownLog
-  for (let size = 1; size <= 10; size += 1) {
-    await server.write(1)
-    witnesses.notice()
-    await untilSeen(witnesses, 1, size)
-  }
+  for (let size = 1; size <= 10; size += 1) await server.writeSeen(witnesses)
   await until(
     () => liar.requests,
     (count) => count > 2 * lies.length,
@@ -154,23 +149,17 @@ test('after a rotation, notes have both signatures until all witnesses know the 
     const note = await server.note()
     return [signaturesBy(note, old).good, signaturesBy(note, next).good]
   }
-  await server.write(1)
-  witnesses.notice()
-  await untilSeen(witnesses, 2, 2)
+  await server.writeSeen(witnesses, 2)
   expect(await noted()).toEqual([true, true])
   one.logs.push(next)
-  await server.write(1)
-  witnesses.notice()
-  await untilSeen(witnesses, 2, 3)
+  await server.writeSeen(witnesses, 2)
   expect(await noted()).toEqual([true, true])
   // A restart between forgets nothing.
   await witnesses.stop()
   server.restart()
   const again = server.witnesses([one, two])
   two.logs = [next]
-  await server.write(1)
-  again.notice()
-  await untilSeen(again, 2, 4)
+  await server.writeSeen(again, 2)
   await until(noted, ([isOld]) => isOld === false)
   expect(await noted()).toEqual([false, true])
 })
@@ -199,20 +188,31 @@ async function putBack(server: Checkpointing, size: number): Promise<Checkpointi
   return opened
 }
 
-test('if a witness has seen a larger tree, the server takes another id, and names the old one', async () => {
+/** Such a log after 4 of 6 checkpoints, all of which these witnesses have seen. */
+async function putBackAfter(all: (server: Checkpointing) => Promise<readonly SpecWitness[]>) {
   const server = await Checkpointing.open()
-  const witness = await witnessOf(server)
+  const witnesses = await all(server)
   await server.write(6)
-  const first = server.witnesses([witness])
-  await untilSeen(first, 1, 6)
+  const first = server.witnesses(witnesses)
+  await untilSeen(first, witnesses.length, 6)
   await first.stop()
-  const older = await putBack(server, 4)
-  const before = (await older.head()).origin
-  const witnesses = older.witnesses([witness])
-  await until(
-    () => older.ownLog.former,
+  return { older: await putBack(server, 4), witnesses }
+}
+const oneWitness = async (server: Checkpointing) => [await witnessOf(server)]
+
+const untilFormer = ({ ownLog }: Checkpointing) =>
+  until(
+    () => ownLog.former,
     (former) => former.length > 0,
   )
+
+test('if a witness has seen a larger tree, the server takes another id, and names the old one', async () => {
+  const { older, witnesses: all } = await putBackAfter(oneWitness)
+  const [witness] = all
+  if (witness === undefined) throw new Error('no witness')
+  const before = (await older.head()).origin
+  const witnesses = older.witnesses(all)
+  await untilFormer(older)
   expect(older.ownLog.former).toEqual([{ origin: before, size: 6 }])
   expect(older.ownLog.origin).not.toBe(before)
   await until(
@@ -233,32 +233,19 @@ test('if a witness has seen a larger tree, the server takes another id, and name
 })
 
 test('the same if the log that was put back has grown beyond what the witness has seen', async () => {
-  const server = await Checkpointing.open()
-  const witness = await witnessOf(server)
-  await server.write(6)
-  const first = server.witnesses([witness])
-  await untilSeen(first, 1, 6)
-  await first.stop()
-  const older = await putBack(server, 4)
+  const { older, witnesses } = await putBackAfter(oneWitness)
   await older.write(5, 'b')
   const before = (await older.head()).origin
-  older.witnesses([witness])
-  await until(
-    () => older.ownLog.former,
-    (former) => former.length > 0,
-  )
+  older.witnesses(witnesses)
+  await untilFormer(older)
   expect(older.ownLog.former).toMatchObject([{ origin: before }])
 })
 
 test('of three witnesses, one that claims a larger tree is believed only if it shows that', async () => {
-  const server = await Checkpointing.open()
   const names = ['w/1', 'w/2', 'w/3']
-  const all = await Promise.all(names.map((name) => witnessOf(server, name)))
-  await server.write(6)
-  const first = server.witnesses(all, { quorum: 2 })
-  await untilSeen(first, 3, 6)
-  await first.stop()
-  const older = await putBack(server, 4)
+  const { older, witnesses: all } = await putBackAfter((server) =>
+    Promise.all(names.map((name) => witnessOf(server, name))),
+  )
   const { origin } = await older.head()
   // Two have not seen the later ones.
   for (const each of all.slice(1)) each.seen.delete(origin)
@@ -274,10 +261,7 @@ test('of three witnesses, one that claims a larger tree is believed only if it s
     return answer.status === 404 ? { status: 200, body: note } : answer
   }
   older.witnesses(all, { quorum: 2 })
-  await until(
-    () => older.ownLog.former,
-    (former) => former.length > 0,
-  )
+  await untilFormer(older)
   expect(older.ownLog.former).toEqual([{ origin, size: 6 }])
 })
 
