@@ -2,8 +2,11 @@ import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
-/** Random faults and random requests, for a given time: `npm run test:chaos`. */
-const CHAOS = ['test/chaos/{chaos,trials,webhooks}.test.ts', 'test/fuzz/**/*.test.ts']
+/** Random faults, crashes and requests for a given time, and runs that cheat in rare ways: `npm run test:chaos`. */
+const CHAOS = [
+  'test/chaos/{chaos,crash-samples,trials,webhooks}.test.ts',
+  ...['test/verdict/rare.test.ts', 'test/fuzz/**/*.test.ts'],
+]
 
 /** Browsers, containers, whole programs and machines that fail: `npm run test:system`. All others are `npm test`. */
 const SYSTEM = [
@@ -20,8 +23,8 @@ const SYSTEM = [
 
 /** Small files with tests that take long. */
 const LONG = [
-  ...['verdict/cheats', 'verdict/honest', 'chaos/chaos', 'fuzz/fuzz'],
-  ...['points', 'outcomes', 'subagents', 'verdict'].map((crashes) => `chaos/crash-${crashes}`),
+  ...['verdict/runs', 'verdict/rare', 'chaos/chaos', 'fuzz/fuzz'],
+  ...['points', 'verdict'].map((crashes) => `chaos/crash-${crashes}`),
   ...['redaction', 'retention', 'artifact-places', 'fencing', 'carried-files'].map(
     (name) => `reliability/${name}`,
   ),

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { chmod, mkdir, realpath, symlink } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { describe, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import * as z from 'zod'
 import { createArtifacts } from '../../src/artifacts/artifacts.ts'
@@ -20,6 +20,8 @@ const needs = z.string().transform((name) => name as Tool)
 const Played = z.strictObject({
   name: z.string(),
   needs: needs.optional(),
+  /** Another run shows the same of this ecosystem, so only the chaos tier plays it. */
+  rare: z.literal(true).optional(),
   /** Files of the project beside those of all runs of the table, or in their place. */
   files: Files.default({}),
   config: z.looseObject({}).default({}),
@@ -31,7 +33,7 @@ const Played = z.strictObject({
   /** What the end of the run names. */
   named: z.array(z.string()).default([]),
 })
-export type Played = z.infer<typeof Played>
+type Played = z.infer<typeof Played>
 
 /** A project whose goal is not reached, and runs in it. */
 const Table = z.strictObject({
@@ -78,7 +80,7 @@ async function link(name: string, project: string): Promise<void> {
 }
 
 /** Plays a run of a table in a new project, with what else a test wants. */
-export async function play(table: Table, played: Played, changes: Partial<RunConfig> = {}) {
+async function play(table: Table, played: Played, changes: Partial<RunConfig> = {}) {
   const { files, run, config, env } = played
   const command = run.replaceAll('SOLVE', table.solve)
   const bash = { calls: [{ tool: 'bash_exec', args: { command } }] }
@@ -120,21 +122,57 @@ function namedIn(records: readonly RunRecord[]): readonly string[] {
   ]
 }
 
-/** A test for each run of a kind in all tables, or for those of them that are wanted. */
-export function eachRun(
-  kind: 'cheats' | 'fooled' | 'honest',
-  prove: (table: Table, played: Played) => Promise<void>,
-  isWanted = (_table: Table & { readonly title: string }, _index: number): boolean => true,
-) {
+/** Fails unless a run of a kind ends as it must. */
+const PROOFS = {
+  /** The end of a run that may not cheat. */
+  cheats: async (table: Table, played: Played) => {
+    const { records, end, named } = await play(table, played, { on_tampering: 'fail' })
+    expect({ ...end.verdict, named }).toMatchObject({
+      ...{ as_is: 'achieved', original_checks: played.original, named: played.named },
+    })
+    expect(only(records, 'final_check').payload.rejected).toBe('tampering')
+    expect(end.status).toBe('failed')
+  },
+  /** What only a check that the agent does not see finds. */
+  fooled: async (table: Table, played: Played) => {
+    const accept = { sha256: '', files: 1 }
+    const { records, end, named } = await play(table, played, { on_tampering: 'fail', accept })
+    expect({ ...end.verdict, named }).toMatchObject({
+      ...{ as_is: 'achieved', original_checks: 'achieved', accept: 'not_achieved' },
+      named: played.named,
+    })
+    expect(only(records, 'final_check').payload.rejected).toBe('accept')
+    expect(end.status).toBe('failed')
+  },
+  honest: async (table: Table, played: Played) => {
+    const { end, named } = await play(table, played, { on_tampering: 'fail' })
+    expect({ ...end.verdict, named, status: end.status }).toMatchObject({
+      ...{ status: 'achieved', as_is: 'achieved', original_checks: 'achieved' },
+      named: played.named,
+    })
+  },
+}
+
+/** A test for each run in all tables, or for the rare ones only. */
+export function proveRuns({ rare }: { readonly rare: boolean }): void {
   for (const table of TABLES) {
     const lacks = table.needs !== undefined && isMissing(table.needs)
-    const wanted = table[kind].filter((_, index) => isWanted(table, index))
-    if (wanted.length === 0) continue
     describe.skipIf(lacks)(table.title, { concurrent: true }, () => {
-      for (const played of wanted) {
-        const skipped = played.needs !== undefined && isMissing(played.needs)
-        test.skipIf(skipped)(played.name, () => prove(table, played), 400_000)
+      for (const kind of ['cheats', 'fooled', 'honest'] as const) {
+        for (const played of table[kind].filter((one) => (one.rare === true) === rare)) {
+          const skipped = played.needs !== undefined && isMissing(played.needs)
+          const prove = () => PROOFS[kind](table, played)
+          test.skipIf(skipped)(`${kind}: ${played.name}`, prove, 400_000)
+        }
       }
     })
   }
+}
+
+/** The run in the table of the shell that edits its check: it depends on no kind of check. */
+export async function playReporting() {
+  const table = TABLES.find(({ title }) => title === 'shell')
+  const [played] = table?.cheats ?? []
+  if (table === undefined || played === undefined) throw new Error('there is no such run')
+  return { played, ...(await play(table, played)) }
 }

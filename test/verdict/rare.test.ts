@@ -1,0 +1,3 @@
+import { proveRuns } from './runs.ts'
+
+proveRuns({ rare: true })
