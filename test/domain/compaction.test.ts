@@ -144,7 +144,7 @@ describe('a plan', () => {
     expect(note).not.toContain('Read.')
   })
 
-  test('that was redacted, or refused, is none', () => {
+  test('that was redacted, or refused, is not kept', () => {
     const steps = [{ step: '[redacted]', status: '[redacted]' }]
     expect(planOf({ tool: 'update_plan', args: { steps } })).toBeNull()
     const refused = result('c0', 'update_plan', 'not valid', 'rejected')

@@ -118,7 +118,7 @@ describe('a history that no commands can have produced is refused', () => {
   const fromLog = { subagents: [end({ status: 'running' })] }
   const aborted = given(...started, { command: abort, fromLog }).records
 
-  /** What is wrong, and the values of the first record of this kind that say so. */
+  /** What is wrong, and the values of the first record of this kind that show it. */
   const impossible: { readonly [K in Kind]?: [string, readonly RunRecord[], object][] } = {
     subagent_started: [
       ['a start by a call that was not requested', whole, { call_id: 'c2' }],

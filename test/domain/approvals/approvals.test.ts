@@ -361,7 +361,7 @@ describe('a history that no commands can have produced is refused', () => {
   const denied = given(...asked, answer('deny', seq), proceed).records
   const byRule = given(...replied, review('c0', { ...ASK, action: 'deny' })).records
 
-  /** What is wrong, and the values of the first record of this kind that say so. */
+  /** What is wrong, and the values of the first record of this kind that show it. */
   const impossible: { readonly [K in Kind]?: [string, readonly RunRecord[], object][] } = {
     approval_required: [
       ['a question about another tool', allowed, { tool: 'file_read' }],

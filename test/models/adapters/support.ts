@@ -41,7 +41,7 @@ const HOSTS = {
   ollama: { vendor: 'ollama', baseUrl: 'http://127.0.0.1:11434', model: 'qwen3:8b' },
 } as const
 
-export const endpointOf = (
+const endpointOf = (
   vendor: Endpoint['vendor'],
   baseUrl: string,
   apiKey: string | null = null,
@@ -130,7 +130,7 @@ export async function askBy(adapter: Adapter, route: Route, request: ModelReques
 }
 
 /** Reads a response that comes in these pieces. */
-export const readBy = (adapter: Adapter, route: Route, pieces: readonly Uint8Array[]) =>
+const readBy = (adapter: Adapter, route: Route, pieces: readonly Uint8Array[]) =>
   askBy({ ...adapter, send: async () => streamOf(pieces) }, route)
 
 /** The same, by the adapter and a model of an API. */

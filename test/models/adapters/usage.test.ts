@@ -117,7 +117,7 @@ describe.each(APIS)('of a reply over %s', (api) => {
   })
 })
 
-test('a count that no reply can have is none', () => {
+test('a count that no reply can have is not known', () => {
   for (const prompt_tokens of [-1, 1e20, 'many']) {
     expect(usageOf('chat', { ...chat, prompt_tokens })).toBeNull()
   }
