@@ -8,7 +8,12 @@ import type { RunRecord } from '../../src/domain/records.ts'
 import { type LoadedRun, streamOf } from '../../src/log/run-log.ts'
 import { Projector } from '../../src/projections/projector.ts'
 import { SqliteReadModel } from '../../src/projections/sqlite-read-model.ts'
-import type { EventStore, RecordedEvent, SubscriptionItem } from '../../src/store/event-store.ts'
+import {
+  type EventStore,
+  type RecordedEvent,
+  type SubscriptionItem,
+  storeWith,
+} from '../../src/store/event-store.ts'
 import { append, prepare } from '../support/append-records.ts'
 import { memoryStore } from '../support/memory-store.ts'
 import { createdRecord, validAppends, validRun } from '../support/run-records.ts'
@@ -22,6 +27,13 @@ const PATIENCE_MS = 30_000
 function openStore(): EventStore {
   const store = memoryStore()
   onTestFinished(() => store.close())
+  return store
+}
+
+/** A store that holds long runs with these ids. */
+async function storeOf(...runIds: string[]): Promise<EventStore> {
+  const store = openStore()
+  for (const runId of runIds) await write(store, longRun(runId))
   return store
 }
 
@@ -123,8 +135,7 @@ describe('the projector', () => {
   })
 
   test('reports when the whole log is projected, and as of when its runs are unfinished', async () => {
-    const store = openStore()
-    await write(store, longRun(RUN))
+    const store = await storeOf(RUN)
     const { projector, readModel, lines } = start(store)
     expect(readModel.caughtUp).toBe(false)
     expect(readModel.unfinished()).toEqual({ runs: [], asOf: null })
@@ -217,22 +228,13 @@ describe('the projector', () => {
 })
 
 /** The store with subscriptions that deliver something else; each ends only with its signal. */
-function withSubscriptions(
-  store: EventStore,
-  deliver: () => Iterable<SubscriptionItem>,
-): EventStore {
-  return {
-    append: (...args) => store.append(...args),
-    readStream: (...args) => store.readStream(...args),
-    subscribeStream: (...args) => store.subscribeStream(...args),
-    ping: () => store.ping(),
-    close: () => store.close(),
+const withSubscriptions = (store: EventStore, deliver: () => Iterable<SubscriptionItem>) =>
+  storeWith(store, {
     async *subscribeAll({ signal }) {
       yield* deliver()
       if (!signal.aborted) await once(signal, 'abort')
     },
-  }
-}
+  })
 
 describe('what goes wrong', () => {
   test('a damaged run stops no other run, and is logged once', async () => {
@@ -257,9 +259,7 @@ describe('what goes wrong', () => {
   })
 
   test('a log that was restored from a backup and then received other records is projected from the start', async () => {
-    const before = openStore()
-    await write(before, longRun(RUN))
-    await write(before, longRun(OTHER))
+    const before = await storeOf(RUN, OTHER)
     const file = await projected(before)
 
     const after = openStore()
@@ -272,8 +272,7 @@ describe('what goes wrong', () => {
   })
 
   test('a damaged file is rebuilt from the log', async () => {
-    const store = openStore()
-    await write(store, longRun(RUN))
+    const store = await storeOf(RUN)
     const file = await projected(store)
     change(file, `UPDATE runs SET state = 'null'`)
 
@@ -301,8 +300,7 @@ describe('what goes wrong', () => {
   })
 
   test('a failed commit is retried', async () => {
-    const store = openStore()
-    await write(store, longRun(RUN))
+    const store = await storeOf(RUN)
     const failure = { type: 'read_model_failed', message: 'the disk is full' } as const
     const { projector, readModel, lines } = start(store, newFile(), (opened) => {
       vi.spyOn(opened, 'commit').mockReturnValueOnce(err(failure))
@@ -314,8 +312,7 @@ describe('what goes wrong', () => {
   })
 
   test('a log that was moved to a store with other positions is projected from the start', async () => {
-    const store = openStore()
-    await write(store, longRun(RUN))
+    const store = await storeOf(RUN)
     const file = await projected(store)
     const readStream: EventStore['readStream'] = (...args) =>
       store
@@ -325,19 +322,17 @@ describe('what goes wrong', () => {
       { type: 'events', events: numbered(eventsOf(longRun(OTHER))) },
       { type: 'caught_up' },
     ])
-    const { projector, readModel } = start({ ...moved, readStream }, file)
+    const { projector, readModel } = start(storeWith(moved, { readStream }), file)
     expect(await projector.caughtUpOnce()).toBe(true)
     expect(readModel.get(RUN)).toBeNull()
     expect(stateOf(readModel, OTHER)).toEqual(fold(longRun(OTHER)))
   })
 
   test('the read model of another log is thrown away once the store names its log', async () => {
-    const store = openStore()
-    await write(store, longRun(RUN))
+    const store = await storeOf(RUN)
     const file = await projected(store)
 
-    const other = openStore()
-    await write(other, longRun(OTHER))
+    const other = await storeOf(OTHER)
     const { readModel, projector } = start(other, file)
     // Until then, it is read as it is.
     expect(stateOf(readModel, RUN)).toEqual(fold(longRun(RUN)))
@@ -347,18 +342,17 @@ describe('what goes wrong', () => {
   })
 
   test('an outage is reported while it lasts, and logged when it begins and ends', async () => {
-    const store = openStore()
-    await write(store, longRun(RUN))
+    const store = await storeOf(RUN)
     const { promise: tried, resolve } = Promise.withResolvers<void>()
     let attempts = 0
     const readStream: EventStore['readStream'] = (...args) => {
       attempts += 1
-      if (attempts > 5) return store.readStream(...args)
-      if (attempts === 3) resolve()
+      if (attempts > 3) return store.readStream(...args)
+      if (attempts === 2) resolve()
       return errAsync({ type: 'store_failed', message: 'no room left' } as const)
     }
     const away = withSubscriptions(store, () => [{ type: 'caught_up' }])
-    const { projector, lines, errors } = start({ ...away, readStream })
+    const { projector, lines, errors } = start(storeWith(away, { readStream }))
     expect(projector.problem()).toBeNull()
     await tried
     expect(projector.problem()).toBe('no room left')

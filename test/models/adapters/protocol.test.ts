@@ -288,7 +288,7 @@ test('whatever happens in a run, its requests break no rule of any provider', as
         await run.take(step, routeOf(model))
       }
     }),
-    { numRuns: 150 },
+    { numRuns: 100 },
   )
 })
 
