@@ -464,8 +464,12 @@ describe('the goal of retrai run', () => {
     expect(code).toBe(0)
     expect(stdout).toContain('1 of 2 reached. `test -e done` not reached')
     expect(stdout).toContain('2 of 2 reached')
-    const [runId = ''] = /[\da-f-]{36}/.exec(stdout) ?? []
-    const shown = await cli('show', runId)
+  })
+
+  test('may be a field of the request that is set', async () => {
+    const goals = 'all_of=[{"goal": "shell-goal"}, {"check": {"command": "test -d ."}}]'
+    const { stdout } = await cli('run', '--set', goals, '--cwd', await project(), '--detach')
+    const shown = await cli('show', stdout.trim())
     expect(shown.stdout).toContain('goals      shell-goal `test -e done`; shell-goal `test -d .`')
   })
 

@@ -73,8 +73,9 @@ export function runCommand(): Command {
 async function* run(connection: Connection, names: readonly string[], options: Options): Steps {
   const instructions = yield* await wordsOf({ text: options.message, file: options.file })
   const config = configIn(options)
+  const isNamed = names.length > 0 || options.check !== undefined
   const isSet = 'goal' in config || 'check' in config || 'all_of' in config
-  const goal = isSet ? {} : yield* chosenGoal(connection, names, options)
+  const goal = isSet && !isNamed ? {} : yield* chosenGoal(connection, names, options)
   const accept = yield* await acceptanceFrom(options.accept)
   const { cwd, copy, reason } = options
   const request: RunRequest = {
