@@ -97,7 +97,7 @@ withBwrap(
   },
 )
 
-withBwrap('what is isolated less than its run began with says so', async () => {
+withBwrap('a command that is isolated less than its run began with has that in its record', async () => {
   const made = await (await place('namespaces')).policy()
   const { background, bash } = await place('none')
   expect(await bash('true', made)).toMatchObject({
