@@ -113,6 +113,7 @@ describe.each(['chat', 'responses', 'messages', 'gemini'] as const)('a stream ov
     expect(outcome._unsafeUnwrapErr()).toMatchObject({
       ...{ type: 'transient', kind, message: expect.stringContaining(message) },
     })
-    await closed.promise
+    // A slow machine may get no answer in the time that all may take, so there is none to close.
+    if (kind !== 'timed_out') await closed.promise
   })
 })
