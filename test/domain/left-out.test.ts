@@ -29,7 +29,7 @@ describe('what snapshots leave out is hashed', () => {
   test('not after a call that may have written, or if nobody asks for it, or without a snapshot', () => {
     const late = given(...asked('bash_exec'), result('c0', 'bash_exec'))
     expect(late.state?.snapshot?.hashedAt).toBeNull()
-    late.when(hashed).refused(outOfStep('planning'))
+    late.each([hashed, outOfStep('planning')])
     for (const steps of [[...begun({ on_tampering: 'off' }), snapshot], begun()]) {
       given(...steps).each([hashed, outOfStep('evaluating')])
     }

@@ -225,46 +225,27 @@ export function story(before: readonly Step[], ...rows: readonly Row[]): void {
   })
 }
 
-/** given these commands, when this one is sent (at second `at`), it gives … or is refused */
+/** A run after these steps. `each` sends the step of each row to it as it is then. */
 export function given(...steps: Step[]) {
   const records = apply(steps)
   const state = fold(records)
-  const when = (command: RunCommand, at = steps.length, fromLog: Partial<FromLog> = {}) => {
-    const decided = decide(command, state, at, { ...NOTHING, ...fromLog })
-    return {
-      gives: (...expected: string[]): RunRecord[] => {
-        const found = decided.isOk() ? decided.value.map(brief) : decided.error
-        expect(found).toEqual(expected.flatMap(briefs))
-        return decided.unwrapOr([])
-      },
-      refused: (error: object) =>
-        expect(decided.isErr() ? decided.error : decided.value.map(brief)).toEqual(error),
+  const each = (...rows: readonly Row[]): void => {
+    for (const [step, ...outcome] of rows) {
+      const { command, at = steps.length, fromLog } = 'command' in step ? step : { command: step }
+      const decided = decide(command, state, at, { ...NOTHING, ...fromLog })
+      const lists = outcome.filter((one) => typeof one === 'string')
+      const [refusal] = outcome
+      const expected = typeof refusal === 'object' ? refusal : lists.flatMap(briefs)
+      const made = decided.unwrapOr([])
+      expect(decided.isOk() ? made.map(brief) : decided.error).toEqual(expected)
+      let count = 0
+      for (const one of outcome) {
+        if (typeof one === 'string') count += briefs(one).length
+        else if (one !== refusal) expect(made[count - 1]?.payload).toMatchObject(one)
+      }
     }
   }
-  return {
-    records,
-    state,
-    when,
-    /** Sends the step of each row to the run as it is now. */
-    each: (...rows: readonly Row[]): void => {
-      for (const [step, ...outcome] of rows) {
-        const { command, at, fromLog } = 'command' in step ? step : { command: step }
-        const sent = when(command, at, fromLog)
-        const lists = outcome.filter((one) => typeof one === 'string')
-        const [refusal] = outcome
-        if (typeof refusal === 'object') {
-          sent.refused(refusal)
-          continue
-        }
-        const made = sent.gives(...lists)
-        let count = 0
-        for (const one of outcome) {
-          if (typeof one === 'string') count += briefs(one).length
-          else expect(made[count - 1]?.payload).toMatchObject(one)
-        }
-      }
-    },
-  }
+  return { records, state, each }
 }
 
 /** A record of a run that says only this. */
