@@ -109,8 +109,8 @@ async function restore(
 /** What is in a copy. */
 async function filesNow({ files }: CleanCopy, signal: AbortSignal) {
   const how = { signal, withinMs: WITHIN_MS }
-  const asked = { maxFileBytes: MAX_FILE_BYTES, maxBytes: Number.MAX_SAFE_INTEGER, salt: '' }
-  const now = await files.ask('snapshot', { ...asked, onlyTrees: true }, how)
+  const kept = { maxBytes: 0, maxTreeBytes: Number.MAX_SAFE_INTEGER }
+  const now = await files.ask('snapshot', { maxFileBytes: MAX_FILE_BYTES, salt: '', ...kept }, how)
   if (now.isErr()) return err(now.error)
   const { tree, packs, left_out, body } = now.value
   const trees = new Map<string, Buffer>()

@@ -100,8 +100,6 @@ export type Questions = {
     readonly salt: string
     /** How many files are looked at, and as many folders. Left out: 200,000. */
     readonly maxFiles?: number
-    /** The packs hold no contents of files, whatever `maxBytes` is. */
-    readonly onlyTrees?: true
     /** The folder that a copy is of: the rules above that one count, and not those above the copy. */
     readonly copyOf?: string
   }

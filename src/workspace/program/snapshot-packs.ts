@@ -22,11 +22,9 @@ export class SnapshotPacks {
   #openBytes = 0
   /** How many bytes of new objects are kept. */
   #left: Record<ObjectType, number> = { blob: 0, tree: 0 }
-  #onlyTrees = false
 
   /** Of a snapshot that failed, or whose packs were not all fetched, nothing is kept. */
-  begin(maxBytes: number, maxTreeBytes = maxBytes, onlyTrees = false): void {
-    this.#onlyTrees = onlyTrees
+  begin(maxBytes: number, maxTreeBytes = maxBytes): void {
     const isFetched = this.#open.length === 0 && this.#packs.every((pack) => pack === null)
     if (isFetched) for (const id of this.#made) this.#kept.add(id)
     this.#made.clear()
@@ -48,7 +46,7 @@ export class SnapshotPacks {
   /** Keeps nothing of the content itself. */
   add(object: GitObject): void {
     const { id, type, content } = object
-    if ((this.#onlyTrees && type === 'blob') || this.needsNot(id, type, content.length)) return
+    if (this.needsNot(id, type, content.length)) return
     this.#made.add(id)
     this.#open.push(packed(object))
     this.#openBytes += content.length

@@ -31,7 +31,7 @@ export function snapshot(asked: Questions['snapshot']): {
   last = null
   // It must still be where it was.
   pathIn('.')
-  packs.begin(asked.maxBytes, asked.maxTreeBytes, asked.onlyTrees)
+  packs.begin(asked.maxBytes, asked.maxTreeBytes)
   const walk = new SnapshotWalk(asked, packs)
   known = walk.project(rulesAbove(asked.copyOf ?? ROOT), known)
   const { files, bytes, leftOut, leftOutCount } = walk
