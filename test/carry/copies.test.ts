@@ -6,18 +6,30 @@ import * as z from 'zod'
 import { PublishedKey } from '../../src/api/audit.ts'
 import { statementIn } from '../support/in-toto.ts'
 import { isMissing } from '../support/missing.ts'
-import { bash, printed } from '../support/site.ts'
-import { test } from '../support/test.ts'
-import { kindsOf, recordOf, repository, sh, sums, worked } from './support.ts'
+import { bash, printed, Site } from '../support/site.ts'
+import { test as base } from '../support/test.ts'
+import { kindsOf, recordOf, repository, sh, sums, WORK, worked } from './support.ts'
 
 const needsGit = { skip: isMissing('git') }
 
+const TWO_STEPS = [bash('echo one >a.txt; echo x >x'), bash('echo two >a.txt; touch done')]
+
+/** `test` with `shared`: a server for all tests of this file. In the project `rolled`, its model works in two steps. */
+const test = base.extend('shared', { scope: 'file' }, async ({ serverOptions: _ }, on) => {
+  const site = await Site.open()
+  on.onCleanup(() => site.close())
+  const model = await site.model(({ turn, messages }) =>
+    messages[0]?.content.includes('/rolled.') ? (TWO_STEPS[turn] ?? {}) : bash(WORK),
+  )
+  return { site, server: await site.serve('data', { model }) }
+})
+
 test.skipIf(needsGit.skip)(
   'a run works in a copy, and its changes are applied',
-  async ({ site }) => {
-    const { project, before, server, runId, run } = await worked(site)
+  async ({ shared: { site, server } }) => {
+    const { project, before, runId, run } = await worked(site, server, 'applied')
     expect(sums(project)).toBe(before)
-    const copy = site.path('data-copies', runId, 'project')
+    const copy = site.path('data-copies', runId, 'applied')
     expect(run.workspace).toEqual({ mode: 'copy', folder: copy, copy_of: project, copy: 'made' })
     expect(run.cwd).toBe(copy)
     expect(sh(copy, 'cat node_modules/x/index.js build.log; git log --oneline | wc -l')).toBe(
@@ -85,8 +97,8 @@ test.skipIf(needsGit.skip)(
 
 test.skipIf(needsGit.skip)(
   'as a patch and as a branch, nothing of the project changes but one ref',
-  async ({ site }) => {
-    const { project, before, server, runId, run } = await worked(site, {
+  async ({ shared: { site, server } }) => {
+    const { project, before, runId, run } = await worked(site, server, 'branched', {
       instructions: 'Fix it\nplease',
       on_tampering: 'report',
     })
@@ -98,7 +110,7 @@ test.skipIf(needsGit.skip)(
     })
     expect(sums(project)).toBe(before)
     const copied = site.path('patched')
-    sh(site.folder, 'cp -a project patched')
+    sh(site.folder, 'cp -a branched patched')
     await writeFile(join(copied, 'p'), String(patch.body.patch))
     sh(copied, 'git apply --binary p; test -f done; ! test -e gone.txt')
 
@@ -154,13 +166,8 @@ test.skipIf(needsGit.skip)(
 
 test.skipIf(needsGit.skip)(
   'a run is rolled back, again and again, and never over the work of people',
-  async ({ site }) => {
-    const project = await repository(site)
-    const model = await site.model([
-      bash('echo one >a.txt; echo x >x'),
-      bash('echo two >a.txt; touch done'),
-    ])
-    const server = await site.serve('data', { model })
+  async ({ shared: { site, server } }) => {
+    const project = await repository(site, 'rolled')
     const runId = await server.start(project, { on_tampering: 'off' })
     await server.untilStatus(runId, 'achieved')
     const { text } = await server.get(`/api/runs/${runId}/events?kinds=snapshot`)
@@ -196,7 +203,8 @@ test.skipIf(needsGit.skip)(
 )
 
 test('the next start removes copies that no run has', async ({ site }) => {
-  const { server, runId } = await worked(site)
+  const server = await site.serve('data', { model: await site.model([bash(WORK)]) })
+  const { runId } = await worked(site, server, 'project')
   await server.stop()
   const copies = site.path('data-copies')
   sh(site.folder, 'mkdir -p data-copies/4f6f3a52-0000-4000-8000-000000000000/x')

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { bash, type Site, type SiteServer } from '../support/site.ts'
+import type { Site, SiteServer } from '../support/site.ts'
 
 export const sh = (cwd: string, script: string): string =>
   execFileSync('bash', ['-ec', script], { cwd, encoding: 'utf8' }).trim()
@@ -28,14 +28,13 @@ export async function repository(site: Site, name = 'project'): Promise<string> 
   return project
 }
 
-export async function worked(site: Site, more: object = {}) {
-  const project = await repository(site)
+/** A run of the server that has done the work in a copy of a new project. */
+export async function worked(site: Site, server: SiteServer, name: string, more: object = {}) {
+  const project = await repository(site, name)
   const before = sums(project)
-  const model = await site.model([bash(WORK)])
-  const server = await site.serve('data', { model })
   const runId = await server.start(project, { ...IN_COPY, ...more })
   const { body } = await server.untilStatus(runId, 'achieved')
-  return { project, before, server, runId, run: body }
+  return { project, before, runId, run: body }
 }
 
 export const kindsOf = async (server: SiteServer, runId: string): Promise<string[]> =>

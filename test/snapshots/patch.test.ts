@@ -40,54 +40,48 @@ describe.skipIf(isMissing('git'))('git applies the patch', () => {
 
   const text = 'one\ntwo\nthree\n'
   const link: Files = filesOf({ a: 'c' }, '120000')
-  test.each<[string, Files, Files]>([
-    ['a file that becomes a folder', filesOf({ a: text }), filesOf({ 'a/a': text, 'a/b': 'x' })],
-    ['a folder that becomes a file', filesOf({ 'a/a': 'x', 'a/b': 'y' }), filesOf({ a: 'y' })],
-    ['a file that becomes a link', filesOf({ a: 'c' }), link],
-    ['a link that becomes a file', link, filesOf({ a: 'c' })],
-    [
-      'a link to a folder that becomes a folder with the same names',
+  const CHANGED: Readonly<Record<string, readonly [from: Files, to: Files]>> = {
+    'a file that becomes a folder': [filesOf({ a: text }), filesOf({ 'a/a': text, 'a/b': 'x' })],
+    'a folder that becomes a file': [filesOf({ 'a/a': 'x', 'a/b': 'y' }), filesOf({ a: 'y' })],
+    'a file that becomes a link': [filesOf({ a: 'c' }), link],
+    'a link that becomes a file': [link, filesOf({ a: 'c' })],
+    'a link to a folder that becomes a folder with the same names': [
       new Map([...filesOf({ 'c/x': text }), ...link]),
       filesOf({ 'c/x': text, 'a/x': text }),
     ],
-    [
-      'a folder that becomes a link to a folder with the same names',
+    'a folder that becomes a link to a folder with the same names': [
       filesOf({ 'c/x': text, 'a/x': text }),
       new Map([...filesOf({ 'c/x': text }), ...link]),
     ],
-    [
-      'a link that moves into a folder of its name',
+    'a link that moves into a folder of its name': [
       filesOf({ a: 'c' }, '120000'),
       filesOf({ 'a/a': 'c' }, '120000'),
     ],
-    ['a link to another target', link, filesOf({ a: 'd/e' }, '120000')],
-    ['a mode', filesOf({ a: text }), filesOf({ a: text }, '100755')],
-    ['a mode and a content', filesOf({ a: text }, '100755'), filesOf({ a: `${text}4` })],
-    [
-      'a renamed file with another mode',
+    'a link to another target': [link, filesOf({ a: 'd/e' }, '120000')],
+    'a mode': [filesOf({ a: text }), filesOf({ a: text }, '100755')],
+    'a mode and a content': [filesOf({ a: text }, '100755'), filesOf({ a: `${text}4` })],
+    'a renamed file with another mode': [
       filesOf({ 'a b': text }),
       filesOf({ '\xffb': text }, '100755'),
     ],
-    ['empty files', filesOf({ 'a ': '', b: 'x' }), filesOf({ b: '', ' c': '' })],
-    [
-      'a NUL byte after those that are looked at',
+    'empty files': [filesOf({ 'a ': '', b: 'x' }), filesOf({ b: '', ' c': '' })],
+    'a NUL byte after those that are looked at': [
       filesOf({ a: text }),
       filesOf({ a: `${text.repeat(600)}\0\n` }),
     ],
-    [
-      'a text that becomes binary',
+    'a text that becomes binary': [
       filesOf({ a: text }),
       filesOf({ a: Buffer.alloc(70_000, '\0abc') }),
     ],
-    ['a line without an end, then with one', filesOf({ a: 'x\ny' }), filesOf({ a: 'x\ny\n' })],
-    ['every line', filesOf({ a: 'x\n'.repeat(5000) }), filesOf({ a: 'y\n'.repeat(5000) })],
-    [
-      'more lines between others than are compared',
+    'a line without an end, then with one': [filesOf({ a: 'x\ny' }), filesOf({ a: 'x\ny\n' })],
+    'every line': [filesOf({ a: 'x\n'.repeat(5000) }), filesOf({ a: 'y\n'.repeat(5000) })],
+    'more lines between others than are compared': [
       filesOf({ a: `${text}end` }),
       filesOf({ a: `${text}${'y\n'.repeat(3000)}end` }),
     ],
-    ['all files', filesOf({ 'a/b/c': text, d: 'x' }), new Map()],
-  ])('of %s', async (_, from, to) => {
+    'all files': [filesOf({ 'a/b/c': text, d: 'x' }), new Map()],
+  }
+  test.each(Object.entries(CHANGED))('of %s', async (_, [from, to]) => {
     await expectPatchBetween(from, to)
   })
 })

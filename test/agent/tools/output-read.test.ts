@@ -1,23 +1,15 @@
 import { expect, test } from 'vitest'
-import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
-import { runCommand } from '../../../src/runner/run-command.ts'
-import { BARE } from './bare-call.ts'
 import { projectWith } from './support.ts'
 
 /** A run with a long output that no other run has. */
 async function longOutput() {
-  const { cwd, workspace, artifacts } = await projectWith()
+  const { run: call, artifacts } = await projectWith()
   const owners = new Map<string, string>()
-  const toolbox = createToolbox({ runCommand, artifacts })
   const run = (runId: string, tool: string, args: Readonly<Record<string, string | number>>) =>
-    toolbox.execute(
-      { call_id: 'c', tool, args, read_only: true },
-      {
-        ...{ ...BARE, cwd, workspace, runId, signal: new AbortController().signal },
-        openOutput: async (sha256) =>
-          owners.get(sha256) === runId ? artifacts.read(sha256) : null,
-      },
-    )
+    call(tool, args, undefined, {
+      runId,
+      openOutput: async (sha256) => (owners.get(sha256) === runId ? artifacts.read(sha256) : null),
+    })
   const command = 'seq 1 5000; echo "Error: grün"; seq 5001 10000'
   const { output, sha256 } = await run('mine', 'bash_exec', { command })
   /** Makes the run the owner of an artifact. */
@@ -40,24 +32,17 @@ test('a shortened result names the tool, which reads the whole output by lines',
 })
 
 test('an output in the log is read by the call that made it', async () => {
-  const { cwd, workspace, artifacts } = await projectWith()
-  const toolbox = createToolbox({ runCommand, artifacts })
-  const context = { ...BARE, cwd, workspace, runId: 'mine', signal: new AbortController().signal }
-  const run = (callId: string, tool: string, args: Readonly<Record<string, string>>) =>
-    toolbox.execute(
-      { call_id: callId, tool, args, read_only: true },
-      { ...context, resultOf: (id) => (id === 'first' ? first : null) },
-    )
-  const first = await toolbox.execute(
-    { call_id: 'first', tool: 'bash_exec', args: { command: 'seq 1 300' }, read_only: false },
-    context,
-  )
-  expect(await run('c', 'output_read', { call_id: 'first', pattern: '299' })).toMatchObject({
+  const { run } = await projectWith()
+  const first = await run('bash_exec', { command: 'seq 1 300' })
+  const resultOf = (id: string) => (id === 'first' ? first : null)
+  const read = (args: Readonly<Record<string, string>>) =>
+    run('output_read', args, undefined, { resultOf })
+  expect(await read({ call_id: 'first', pattern: '299' })).toMatchObject({
     outcome: 'ok',
     output: '299\t299',
   })
-  expect(await run('c', 'output_read', { call_id: 'other' })).toMatchObject({ outcome: 'error' })
-  expect(await run('c', 'output_read', {})).toMatchObject({
+  expect(await read({ call_id: 'other' })).toMatchObject({ outcome: 'error' })
+  expect(await read({})).toMatchObject({
     ...{ outcome: 'rejected', output: expect.stringContaining('give "artifact" or "call_id"') },
   })
 })

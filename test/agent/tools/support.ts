@@ -5,7 +5,6 @@ import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
 import { createArtifacts } from '../../../src/artifacts/artifacts.ts'
 import type { PayloadOf } from '../../../src/domain/records.ts'
 import type { OpenCall } from '../../../src/domain/state.ts'
-import type { RunCommand } from '../../../src/runner/command.ts'
 import { runCommand } from '../../../src/runner/run-command.ts'
 import type { Workspace } from '../../../src/workspace/workspace.ts'
 import { startProcess, temporaryFolder } from '../../runner/support.ts'
@@ -36,7 +35,7 @@ export type Project = {
 /** A project with these files, its tools, and by default real processes. */
 export async function projectWith(
   files: Readonly<Record<string, string | Buffer>> = {},
-  options: { readonly runCommand?: RunCommand } = {},
+  options: Partial<Parameters<typeof createToolbox>[0]> = {},
 ): Promise<Project> {
   const base = await temporaryFolder()
   const cwd = join(base, 'project')
@@ -48,12 +47,7 @@ export async function projectWith(
     await writeFile(join(cwd, path), content)
   }
   const artifacts = createArtifacts(join(base, 'artifacts'))
-  const toolbox = createToolbox({
-    runCommand,
-    startProcess,
-    artifacts,
-    ...options,
-  })
+  const toolbox = createToolbox({ runCommand, startProcess, artifacts, ...options })
   const workspace = workspaceOf(cwd)
   const run: Run = (tool, args = {}, signal = new AbortController().signal, context = {}) => {
     const call = { call_id: 'call-1', tool, args, read_only: false }

@@ -185,18 +185,14 @@ const longText = fc
 
 describe('output', () => {
   test('that is too long for a record is cut to head and tail in whole characters, and stored as an artifact', async () => {
-    const { cwd, workspace, artifacts } = await projectWith()
-    const { signal } = new AbortController()
-    const call = { call_id: 'c', tool: 'bash_exec', args: { command: 'print' }, read_only: false }
+    let whole = ''
+    const runCommand: RunCommand = (command) => printing(whole)(command)
+    const { run, artifacts } = await projectWith({}, { runCommand })
     await fc.assert(
       fc.asyncProperty(longText, async (printed) => {
         // As the runner decodes what a command prints.
-        const whole = printed.toWellFormed()
-        const toolbox = createToolbox({
-          runCommand: printing(whole),
-          artifacts,
-        })
-        const result = await toolbox.execute(call, { ...BARE, cwd, workspace, signal })
+        whole = printed.toWellFormed()
+        const result = await run('bash_exec', { command: 'print' })
         expect(result.bytes).toBe(Buffer.byteLength(whole))
         expect(Buffer.byteLength(result.output)).toBeLessThanOrEqual(INLINE_BYTES)
         expect(result.output.isWellFormed()).toBe(true)
@@ -244,16 +240,11 @@ describe('output', () => {
   })
 
   test('that cannot be stored is shortened too, with a note', async () => {
-    const { cwd, workspace } = await projectWith()
     const full = Object.assign(new Error('no space left on device'), { code: 'ENOSPC' })
     const artifacts = { put: () => Promise.reject(full) }
-    const toolbox = createToolbox({
-      runCommand: printing('x\n'.repeat(20_000)),
-      artifacts,
-    })
-    const { signal } = new AbortController()
-    const call = { call_id: 'c', tool: 'bash_exec', args: { command: 'x' }, read_only: false }
-    const result = await toolbox.execute(call, { ...BARE, cwd, workspace, signal })
+    const runCommand = printing('x\n'.repeat(20_000))
+    const { run } = await projectWith({}, { runCommand, artifacts })
+    const result = await run('bash_exec', { command: 'x' })
     expect(result).toMatchObject({ outcome: 'ok', bytes: 40_000, truncated: true, sha256: null })
     expect(result.output).toContain('the whole could not be kept (ENOSPC)')
   })
