@@ -141,15 +141,4 @@ describe('a model that makes no progress', () => {
     const { records } = await runOf(() => ({ calls: [{ tool: 'file_list', args: {} }] }), stuck)
     expect(only(records, 'run_end').payload.reason).toMatch(/makes no progress: the same calls/)
   })
-
-  test.each([
-    ['empty', {}],
-    ['cut off', { text: 'I write', finishReason: 'length' as const }],
-    ['not valid', { calls: [{ tool: 'no_such_tool', args: {} }] }],
-  ])('ends its run after five replies that are %s', async (what, reply) => {
-    const { records, requests } = await runOf(() => reply, stuck)
-    expect(only(records, 'run_end').payload.reason).toContain(`replies in a row were ${what}`)
-    // The last one asks for a summary.
-    expect(requests).toHaveLength(6)
-  })
 })

@@ -14,21 +14,6 @@ function timesHeld(shop: Workshop): number[] {
   })
 }
 
-test('a message sent while a call runs is in the next request', async () => {
-  await using shop = await Workshop.open([
-    { calls: [{ tool: 'bash_exec', args: { command: 'until test -e go; do sleep 0.02; done' } }] },
-    { calls: [reachGoal] },
-  ])
-  shop.startAgent()
-  const runId = await shop.create({ max_turns_per_iteration: 50 })
-  await shop.until(runId, 'tool_call')
-  await shop.command(runId, { type: 'send_message', text: WORDS })
-  await shop.file('go', '')
-  await shop.until(runId, 'run_end')
-  expect(shop.requests[1]?.messages.at(-1)).toMatchObject({ role: 'user' })
-  expect(shop.requests[1]?.messages.at(-1)?.content).toContain(WORDS)
-})
-
 test('a message sent while the model replies is in the next request, also after a crash', async () => {
   await using shop = await Workshop.open([
     { text: 'It is done.', delayMs: 400 },

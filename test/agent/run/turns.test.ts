@@ -48,14 +48,6 @@ test('a goal that cannot be checked ends the run before a model is asked', async
   expect(shop.requests).toHaveLength(0)
 })
 
-test('the first request holds the verdict of the first check', async () => {
-  await using shop = await Workshop.open([{ calls: [reachGoal] }])
-  await shop.play(config)
-  const [first] = shop.requests
-  expect(first?.messages.map(({ role }) => role)).toEqual(['system', 'user'])
-  expect(first?.messages[1]?.content).toMatch(/goal was checked: not reached yet/)
-})
-
 test('after turns that only read there is no check, and the model reads that nothing has changed', async () => {
   await using shop = await Workshop.open(({ turn }) =>
     turn % 2 === 0

@@ -23,44 +23,6 @@ const printing =
   }
 
 describe('the toolbox', () => {
-  test('has exactly the documented tools, and knows which of them only read', async () => {
-    const { toolbox } = await projectWith()
-    expect(toolbox.specs.map(({ name }) => name).sort()).toEqual([
-      'apply_patch',
-      'bash_exec',
-      'file_delete',
-      'file_list',
-      'file_patch',
-      'file_read',
-      'file_rename',
-      'file_write',
-      'find_files',
-      'git_diff',
-      'git_log',
-      'git_status',
-      'grep_search',
-      'output_read',
-      'process_input',
-      'process_read',
-      'process_start',
-      'process_stop',
-      'run_pytest',
-      'update_plan',
-    ])
-    expect([...toolbox.readOnly].sort()).toEqual([
-      'file_list',
-      'file_read',
-      'find_files',
-      'git_diff',
-      'git_log',
-      'git_status',
-      'grep_search',
-      'output_read',
-      'process_read',
-      'update_plan',
-    ])
-  })
-
   test('runs a call that only reads again after the death of its process, and is never in doubt about it', async () => {
     const { cwd, artifacts } = await projectWith({ 'a.txt': 'word\n' })
     let deaths = 0
