@@ -6,7 +6,6 @@ import { createArtifacts } from '../../src/artifacts/artifacts.ts'
 import { readAcceptance } from '../../src/log/acceptance.ts'
 import { cleanEnv, retrai } from '../cli/support.ts'
 import { isMissing } from '../support/missing.ts'
-import { ACCESS_KEY, BUCKET, S3StandIn, SECRET_KEY } from '../support/s3-stand-in.ts'
 import { bash, printed, type ServeOptions, type Site, type SiteServer } from '../support/site.ts'
 import { test } from '../support/test.ts'
 
@@ -20,20 +19,8 @@ async function hashOf(server: SiteServer, runId: string): Promise<string> {
   return JSON.parse(text)[0].payload.config.accept.sha256
 }
 
-async function bucketOf(site: Site): Promise<Readonly<Record<string, string>>> {
-  const service = await S3StandIn.start()
-  site.onClose(() => service.stop())
-  return {
-    RETRAI_ARTIFACTS: `s3://${BUCKET}/outputs?endpoint=${service.endpoint}`,
-    AWS_ACCESS_KEY_ID: ACCESS_KEY,
-    AWS_SECRET_ACCESS_KEY: SECRET_KEY,
-  }
-}
-
 const PLACES: readonly [string, (site: Site) => Promise<ServeOptions>][] = [
   ['the data folder', async () => ({})],
-  ['a folder', async (site) => ({ env: { RETRAI_ARTIFACTS: site.path('shared') } })],
-  ['a bucket', async (site) => ({ env: await bucketOf(site) })],
   ['the log of the data folder', async () => ({ env: { RETRAI_ARTIFACTS: 'log' } })],
   ['an EventStoreDB', async (site) => ({ store: await site.standIn() })],
 ]

@@ -125,7 +125,9 @@ test('a run that is created on one of two servers is worked on once', async ({ s
 /** Longer than any test: a server that waits for its end fails. */
 const FOR_EVER = { RETRAI_LEASE_SECONDS: '3600' }
 
-test('a server that starts beside another does not touch its runs', async ({ site }) => {
+test('a server that starts beside another does not touch its runs, and needs a data folder of its own', async ({
+  site,
+}) => {
   const standIn = await site.standIn()
   const { model, release } = await playedModel(site)
   const options = { model, store: standIn, env: FOR_EVER }
@@ -139,12 +141,23 @@ test('a server that starts beside another does not touch its runs', async ({ sit
   const other = await second.start('asking', { max_iterations: 40 })
   await second.untilStatus(other, 'achieved')
   for (const pid of await pids()) expect(isAlive(pid)).toBe(true)
+  const place = ['--data-dir', site.path('second'), '--store', standIn.connectionString]
+  const third = await retraiProcess(['serve', '--port', '0', ...place])
+  expect(third.code).toBe(1)
+  expect(third.stderr).toContain('read-model.sqlite')
+  expect(third.stderr).toContain('give each server a data folder of its own')
+  expect((await second.get('/health/live')).status).toBe(200)
+  // A server that was killed continues its runs at once when it starts again.
+  await first.kill()
+  const again = await site.serve('first', options)
+  const claims = () => standIn.log.events(`run-${runId}`).filter((e) => e.type === 'run_claimed')
+  await until(claims, ({ length }) => length === 2)
   // A server that stops releases its lease, so no server waits for its end.
+  await again.stop()
   release()
-  await first.stop()
   await second.untilStatus(runId, 'achieved')
   const store = await site.storeOf(standIn)
-  expect(claimsOf(await audit(store, runId))).toBe(2)
+  expect(claimsOf(await audit(store, runId))).toBe(3)
   expect(claimsOf(await audit(store, other))).toBe(1)
 })
 
@@ -169,18 +182,6 @@ test('the runs of a killed server continue on another, which also takes the answ
   await second.untilStatus(waiting, 'achieved')
 })
 
-test('a killed server continues its runs at once when it starts again', async ({ site }) => {
-  const standIn = await site.standIn()
-  const { model } = await playedModel(site)
-  const options = { model, store: standIn, env: FOR_EVER }
-  const first = await site.serve('data', options)
-  const runId = await first.start('stepping', { max_iterations: 40 })
-  await untilRecords(standIn, runId, 12)
-  await first.kill()
-  const again = await site.serve('data', options)
-  await again.untilStatus(runId, 'achieved')
-})
-
 test('a second server on one data folder refuses to start, and does not disturb the first', async ({
   site,
 }) => {
@@ -194,22 +195,4 @@ test('a second server on one data folder refuses to start, and does not disturb 
   expect(second.stderr).toContain('--data-dir')
   expect(await readFile(`${dataDir}/log.sqlite`)).toEqual(before)
   expect((await server.get('/health/ready')).status).toBe(200)
-})
-
-test('two servers on one EventStoreDB need a data folder each', async ({ site }) => {
-  const standIn = await site.standIn()
-  const server = await site.serve('data', { store: standIn })
-  const args = ['--store', standIn.connectionString]
-  const second = await retraiProcess([
-    'serve',
-    '--port',
-    '0',
-    '--data-dir',
-    site.path('data'),
-    ...args,
-  ])
-  expect(second.code).toBe(1)
-  expect(second.stderr).toContain('read-model.sqlite')
-  expect(second.stderr).toContain('give each server a data folder of its own')
-  expect((await server.get('/health/live')).status).toBe(200)
 })

@@ -335,9 +335,7 @@ describe('a secret in a run', () => {
       async () => (await other.get(`/api/runs/${runId}`)).body.cwd,
       (cwd) => cwd === '[redacted]',
     )
-    for (const each of [server, other]) {
-      expect(await whereServed(each, runId, artifact, secret)).toEqual([])
-    }
+    expect(await whereServed(other, runId, artifact, secret)).toEqual([])
     for (const name of ['data', 'other'])
       expect(await filesWith(site.path(name), secret)).toEqual([])
     expect(await printed(['verify', '--server', other.url])).toContain('Redacted: ')
