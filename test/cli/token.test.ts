@@ -75,14 +75,3 @@ test('a server listens beyond loopback only if there is a token', async ({ site 
   const headers = { authorization: `Bearer ${secret}` }
   expect((await fetch(`${url}/api/runs`, { headers })).status).toBe(200)
 })
-
-test.for([
-  [['create', 'ada'], '--role'],
-  [['create', 'ada', '--role', 'root'], 'viewer, operator, auditor, admin'],
-  [['create', 'Ada', '--role', 'admin'], 'must be of a-z'],
-  [['create', 'ada', '--role', 'admin', '--expires-in', 'soon'], '30d'],
-] as const)('%j is refused with a reason', async ([args, reason], { site }) => {
-  const { code, stderr } = await atFolder(site, ...args)
-  expect(code).toBe(3)
-  expect(stderr).toContain(reason)
-})
