@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { beforeAll, expect, test } from 'vitest'
 import { createClient } from '../../src/client/index.ts'
 import { describeInBrowser, unfold, useBrowser, useConsoleServer } from './support/page.ts'
 
@@ -9,25 +9,25 @@ describeInBrowser('after a run', () => {
   const server = useConsoleServer([{ text: 'There is nothing that I can do.' }])
   const client = () => createClient({ baseUrl: server.url })
 
-  /** A run that has ended, on its page. */
-  async function ended(project: string) {
-    const instructions = 'Water the orchid.'
-    const runId = await server.start(project, {
-      max_iterations: 1,
-      max_tokens: 90_000,
-      instructions,
-    })
+  let runId: string
+  beforeAll(async () => {
+    const asked = { max_iterations: 1, max_tokens: 90_000, instructions: 'Water the orchid.' }
+    runId = await server.start('project', asked)
+  })
+
+  /** The page of the run, which has ended. */
+  async function ended() {
     const page = await open(`${server.url}/runs/${runId}`)
     await page.getByRole('button', { name: 'Run again' }).waitFor()
     const next = async () => {
       await page.waitForURL((url) => ID.test(url.href) && !url.href.includes(runId))
       return ID.exec(page.url())?.[1] ?? ''
     }
-    return { runId, page, next }
+    return { page, next }
   }
 
   test('a message starts another one that continues it, and both name each other', async () => {
-    const { runId, page, next } = await ended('message')
+    const { page, next } = await ended()
     await page.getByRole('button', { name: 'Continue this run' }).click()
     const dialog = page.getByRole('dialog', { name: 'Continue this run' })
     await dialog.getByLabel('Message').fill('And the roses.')
@@ -43,7 +43,7 @@ describeInBrowser('after a run', () => {
   })
 
   test('it can be begun from at the record that is shown', async () => {
-    const { runId, page, next } = await ended('fork')
+    const { page, next } = await ended()
     await page.goto(`${server.url}/runs/${runId}#seq=4`)
     await page.getByRole('button', { name: 'Continue from here' }).click()
     const dialog = page.getByRole('dialog', { name: 'Continue from record 4' })
@@ -55,7 +55,7 @@ describeInBrowser('after a run', () => {
   })
 
   test('the form of the same run is filled in, and can be changed', async () => {
-    const { runId, page, next } = await ended('again')
+    const { page, next } = await ended()
     await page.getByRole('button', { name: 'Run again' }).click()
     const form = page.getByRole('dialog', { name: 'Start a run' })
     expect(await form.getByLabel('Instructions').inputValue()).toBe('Water the orchid.')
