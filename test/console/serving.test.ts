@@ -32,7 +32,12 @@ describe('the console is served', () => {
       ['/', 'text/html', '<title>the console</title>', 'no-cache'],
       ['/?status=failed', 'text/html', '<title>the console</title>', 'no-cache'],
       [`/runs/${randomUUID()}`, 'text/html', '<title>the console</title>', 'no-cache'],
-      ['/assets/index-abc.js', 'text/javascript', 'let a', 'public, max-age=31536000, immutable'],
+      [
+        '/assets/index-abc.js',
+        'application/javascript',
+        'let a',
+        'public, max-age=31536000, immutable',
+      ],
     ] as const) {
       const response = await app.inject(url)
       expect(response).toMatchObject({ statusCode: 200, body })

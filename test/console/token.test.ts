@@ -1,13 +1,14 @@
 import { expect, test } from 'vitest'
 import { ROLES } from '../../src/api/auth.ts'
 import { createClient } from '../../src/client/index.ts'
+import { faults } from './support/faults.ts'
 import { describeInBrowser, signIn, TOKEN, useBrowser, useConsoleServer } from './support/page.ts'
 import { sampleRuns } from './support/sample-runs.ts'
 
-const { samples, waiting } = sampleRuns(Date.now() / 1000)
+const { samples, achieved, waiting } = sampleRuns(Date.now() / 1000)
 
 describeInBrowser('a server with a token', () => {
-  const open = useBrowser(/status of 401|Cross-Origin-Opener-Policy header has been ignored/)
+  const open = useBrowser(/status of 40[13]|Cross-Origin-Opener-Policy header has been ignored/)
   const server = useConsoleServer([], samples, { RETRAI_TOKEN: TOKEN })
 
   test('is used for requests and live events until the tab is closed', async () => {
@@ -73,5 +74,60 @@ describeInBrowser('a server with a token', () => {
     await page.keyboard.press('Control+V')
     expect(await page.locator(':focus').inputValue()).toBe(waiting)
     expect(await page.evaluate('isSecureContext')).toBe(false)
+  })
+
+  test('a viewer reads that runs wait for a person, and signs out', async () => {
+    const { tokens } = createClient({ baseUrl: server.url, token: TOKEN })
+    const made = (await tokens.create({ name: 'vi', role: 'viewer' }))._unsafeUnwrap()
+    const page = await open(server.url)
+    await signIn(page, made.secret)
+    await page
+      .getByRole('link', { name: /waits? for a person/ })
+      .first()
+      .waitFor()
+    await page.getByRole('button', { name: 'Waits for a person', exact: true }).waitFor()
+    await page.goto(`${server.url}/runs/${waiting}`)
+    await page.getByRole('heading', { name: 'This run waits for a person' }).waitFor()
+    expect(await page.getByText(/waits? for you/i).count()).toBe(0)
+    expect(await page.getByRole('combobox', { name: 'Tags of the run' }).count()).toBe(0)
+    expect(await faults(page)).toEqual([])
+    await page.getByRole('button', { name: 'Menu' }).click()
+    const items = await page.getByRole('menuitem').allTextContents()
+    expect(items).toEqual(['Search', 'Keys', 'API', 'Sign out'])
+    await page.getByRole('menuitem', { name: 'Sign out' }).click()
+    await page.getByRole('heading', { name: 'This server needs a token' }).waitFor()
+    expect(await page.evaluate('sessionStorage.length')).toBe(0)
+  })
+
+  test('the pages about the server say who saw what, what was removed, and what signs', async () => {
+    const { access, runs } = createClient({ baseUrl: server.url, token: TOKEN })
+    const body = { seq: 0, pointer: '/system_prompt', reason: 'It names a customer' }
+    ;(await runs.redact(achieved, body))._unsafeUnwrap()
+    const page = await open(`${server.url}/runs/${achieved}`)
+    await signIn(page)
+    await expect
+      .poll(() =>
+        access
+          .list({ run_id: achieved, kinds: ['run_read'] })
+          .unwrapOr({ entries: [], next: null })
+          .then(({ entries }) => entries.length),
+      )
+      .toBeGreaterThan(0)
+    await page.getByRole('link', { name: 'Who has seen this run' }).click()
+    await page.getByRole('heading', { name: 'Who has seen this run' }).waitFor()
+    await page.getByRole('cell', { name: 'Read the run' }).first().waitFor()
+    expect(await faults(page)).toEqual([])
+    for (const [name, words] of [
+      ['Access log', 'Listed runs'],
+      ['Redactions', 'It names a customer'],
+      ['Checkpoints', 'No witness follows this server.'],
+      ['Keys', 'in use'],
+    ] as const) {
+      await page.getByRole('button', { name: 'Menu' }).click()
+      await page.getByRole('menuitem', { name }).click()
+      await page.getByRole('heading', { name, exact: true }).waitFor()
+      await page.getByText(words).first().waitFor()
+      expect(await faults(page), name).toEqual([])
+    }
   })
 })
