@@ -9,7 +9,8 @@ const { samples, achieved, waiting } = sampleRuns(Date.now() / 1000)
 
 describeInBrowser('a server with a token', () => {
   const open = useBrowser(/status of 40[13]|Cross-Origin-Opener-Policy header has been ignored/)
-  const server = useConsoleServer([], samples, { RETRAI_TOKEN: TOKEN })
+  const settings = { RETRAI_TOKEN: TOKEN, RETRAI_CHECKPOINT_SECONDS: '1' }
+  const server = useConsoleServer([], samples, settings)
 
   test('is used for requests and live events until the tab is closed', async () => {
     const page = await open(`${server.url}/runs/${waiting}`)
@@ -100,7 +101,7 @@ describeInBrowser('a server with a token', () => {
   })
 
   test('the pages about the server say who saw what, what was removed, and what signs', async () => {
-    const { access, runs } = createClient({ baseUrl: server.url, token: TOKEN })
+    const { access, audit, runs } = createClient({ baseUrl: server.url, token: TOKEN })
     const body = { seq: 0, pointer: '/system_prompt', reason: 'It names a customer' }
     ;(await runs.redact(achieved, body))._unsafeUnwrap()
     const page = await open(`${server.url}/runs/${achieved}`)
@@ -117,6 +118,8 @@ describeInBrowser('a server with a token', () => {
     await page.getByRole('heading', { name: 'Who has seen this run' }).waitFor()
     await page.getByRole('cell', { name: 'Read the run' }).first().waitFor()
     expect(await faults(page)).toEqual([])
+    const signed = () => audit.checkpoints({ limit: 1 }).unwrapOr([])
+    await expect.poll(async () => (await signed()).length).toBe(1)
     for (const [name, words] of [
       ['Access log', 'Listed runs'],
       ['Redactions', 'It names a customer'],
@@ -127,6 +130,7 @@ describeInBrowser('a server with a token', () => {
       await page.getByRole('menuitem', { name }).click()
       await page.getByRole('heading', { name, exact: true }).waitFor()
       await page.getByText(words).first().waitFor()
+      if (name === 'Checkpoints') await page.getByRole('cell', { name: '0', exact: true }).waitFor()
       expect(await faults(page), name).toEqual([])
     }
   })
