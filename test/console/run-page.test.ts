@@ -139,7 +139,7 @@ describeInBrowser('the page of a run', () => {
     await expect.poll(() => timeline.locator('[data-type="added"]').count()).toBe(0)
   })
 
-  test('of a run that changed its tests is named in the list, in its head and at its end', async () => {
+  test('shows the doubt in a run that changed its tests: in the list, in its head and at its end', async () => {
     const runId = await server.start('cheated', { max_iterations: 2 })
     const page = await open(`${server.url}/runs/${runId}`)
     await page.getByTestId('connection').getByText('All records received').waitFor()

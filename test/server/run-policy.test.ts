@@ -97,7 +97,7 @@ withBwrap(
   },
 )
 
-withBwrap('a command that is isolated less than its run began with has that in its record', async () => {
+withBwrap('a result shows that its command was isolated less than its run began', async () => {
   const made = await (await place('namespaces')).policy()
   const { background, bash } = await place('none')
   expect(await bash('true', made)).toMatchObject({
