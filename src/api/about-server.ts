@@ -117,7 +117,7 @@ export const ServerApprovals = z
   .object({ rules: ApprovalRules.describe('In order: the first that applies decides') })
   .meta({ id: 'ServerApprovals' })
 
-export type { Level, LowerLimits } from '../domain/isolation.ts'
+export type { Level } from '../domain/isolation.ts'
 export { otherwiseIsolated } from '../domain/isolation.ts'
 
 const whyNot = (what: string) => z.string().nullable().describe(`Why ${what}; null if it can`)

@@ -1,34 +1,15 @@
-import { Select, SimpleGrid, Text, TextInput } from '@mantine/core'
+import { Select, Text, TextInput } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import type { Level } from '../../../src/api/about-server.ts'
 import type { IsolationOffer } from '../../../src/client/index.ts'
 import { isolationOfferQuery } from '../api/queries.ts'
 import { type FormOf, textField } from '../ui/field.ts'
-import { NumberField } from '../ui/number-field.tsx'
 import type { CommandDraft } from './draft.ts'
-
-const MIB = 1024 * 1024
-/** The labels of the limits, with their fields in the form and in the request. */
-const LIMITS = [
-  ['Memory, MiB', 'memory_mib', 'memory_bytes'],
-  ['Processes', 'processes', 'processes'],
-  ['Home, MiB', 'home_mib', 'home_bytes'],
-  ['Output, MiB', 'output_mib', 'output_bytes'],
-] as const
 
 /** What the commands of a run may do: what the server offers can be chosen, and the rest says why not. */
 export function CommandFields(form: FormOf<CommandDraft>) {
   const { value, onChange, problem } = form
   const offer = useQuery(isolationOfferQuery).data
-  const limit = ([label, name, field]: (typeof LIMITS)[number]) => {
-    const most = offer?.limits[field]
-    const unit = field === 'processes' ? 1 : MIB
-    return {
-      ...{ name, label, hideControls: true },
-      form: { ...form, problem: () => problem(`command_limits.${field}`) },
-      placeholder: most === undefined ? undefined : `At most ${Math.floor(most / unit)}`,
-    }
-  }
   return (
     <>
       <Select
@@ -58,11 +39,6 @@ export function CommandFields(form: FormOf<CommandDraft>) {
         {...textField('network', form)}
         spellCheck={false}
       />
-      <SimpleGrid cols={{ base: 2, xs: 4 }}>
-        {LIMITS.map((one) => (
-          <NumberField key={one[1]} isCount {...limit(one)} />
-        ))}
-      </SimpleGrid>
     </>
   )
 }

@@ -1,4 +1,4 @@
-import type { Level, LowerLimits } from '../../../src/api/about-server.ts'
+import type { Level } from '../../../src/api/about-server.ts'
 import { type Effort, LIMITS, type Limit } from '../../../src/api/records.ts'
 import type { RunRequest } from '../../../src/client/index.ts'
 
@@ -19,10 +19,6 @@ export type CommandDraft = {
   readonly isolation: Level | null
   /** Hosts that commands may reach, or `full`; '' is nothing. */
   readonly network: string
-  readonly memory_mib: number | string
-  readonly processes: number | string
-  readonly home_mib: number | string
-  readonly output_mib: number | string
 }
 
 /** The goal as it is filled in. */
@@ -81,10 +77,6 @@ export const EMPTY_DRAFT: Draft = {
   max_seconds: '',
   isolation: null,
   network: '',
-  memory_mib: '',
-  processes: '',
-  home_mib: '',
-  output_mib: '',
   approvals: '',
   mcp_servers: '',
   instructions: '',
@@ -114,7 +106,6 @@ export function requestOf(draft: Draft): RunRequest {
     return draft[field].trim() === '' ? [] : [[field, jsonIn(draft[field])] as const]
   })
   const network = networkOf(draft.network)
-  const limits = limitsOf(draft)
   return {
     ...draft.kept,
     ...goalsOf(draft),
@@ -128,7 +119,6 @@ export function requestOf(draft: Draft): RunRequest {
     ...(draft.tags.length === 0 ? {} : { tags: [...draft.tags] }),
     ...(draft.isolation === null ? {} : { isolation: draft.isolation }),
     ...(network === null ? {} : { network }),
-    ...(Object.keys(limits).length === 0 ? {} : { command_limits: limits }),
     ...Object.fromEntries([...texts, ...numbers, ...lists]),
   }
 }
@@ -179,18 +169,6 @@ function networkOf(text: string): NonNullable<RunRequest['network']> | null {
   return entries.length === 1 && (first === 'full' || first === 'none') ? first : { allow: entries }
 }
 
-const MIB = 1024 * 1024
-
-function limitsOf({ memory_mib, processes, home_mib, output_mib }: CommandDraft): LowerLimits {
-  const mib = (value: number | string) => Math.round(Number(value) * MIB)
-  return {
-    ...(memory_mib === '' ? {} : { memory_bytes: mib(memory_mib) }),
-    ...(processes === '' ? {} : { processes: Number(processes) }),
-    ...(home_mib === '' ? {} : { home_bytes: mib(home_mib) }),
-    ...(output_mib === '' ? {} : { output_bytes: mib(output_mib) }),
-  }
-}
-
 /** The limits that differ from those of the run. An empty field is no limit. */
 export function limitChanges(before: LimitDraft, after: LimitDraft) {
   const changed = LIMITS.filter((limit) => after[limit] !== before[limit])
@@ -201,7 +179,7 @@ export function limitChanges(before: LimitDraft, after: LimitDraft) {
 
 /** The form as a request fills it in. */
 export function draftOf(request: RunRequest): Draft {
-  const { goal, check, all_of, network, command_limits, hitl_enabled = false, ...more } = request
+  const { goal, check, all_of, network, hitl_enabled = false, ...more } = request
   const { isolation = null, reasoning_effort = null, fallback_models = [], ...others } = more
   const { workspace, shared, tags = [], ...rest } = others
   const [first, ...further] = all_of ?? [{ ...(goal && { goal }), ...(check && { check }) }]
@@ -222,7 +200,6 @@ export function draftOf(request: RunRequest): Draft {
     ...{ hitl_enabled, isolation, reasoning_effort, fallback_models, tags },
     workspace: shared ? 'shared' : (workspace ?? ''),
     network: typeof network === 'object' ? network.allow.join(', ') : (network ?? ''),
-    ...limitsIn(command_limits ?? {}),
     kept,
   }
 }
@@ -234,13 +211,5 @@ function goalIn({ goal = '', check }: Pick<RunRequest, 'goal' | 'check'> = {}): 
   return {
     ...{ goal, check: check?.command ?? '', exit_code: isPlain ? '' : exit_code },
     ...{ output_contains, check_seconds: max_seconds },
-  }
-}
-
-function limitsIn({ memory_bytes, processes, home_bytes, output_bytes }: LowerLimits) {
-  const mib = (bytes: number | undefined): number | string => (bytes ? bytes / MIB : '')
-  return {
-    ...{ memory_mib: mib(memory_bytes), processes: processes ?? '' },
-    ...{ home_mib: mib(home_bytes), output_mib: mib(output_bytes) },
   }
 }

@@ -35,10 +35,6 @@ const DECIDES: Readonly<Record<string, readonly string[]>> = {
   exit_code: ['check', 'all_of'],
   output_contains: ['check', 'all_of'],
   check_seconds: ['check', 'all_of'],
-  memory_mib: ['command_limits'],
-  processes: ['command_limits'],
-  home_mib: ['command_limits'],
-  output_mib: ['command_limits'],
 }
 
 /** What a person fills in, beginning with `initial`, or the folder and the model of the last run, and how it is sent. */
