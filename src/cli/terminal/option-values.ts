@@ -5,6 +5,7 @@ import { type Command, InvalidArgumentError } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import { Decimal } from '../../api/fields.ts'
 import { ALL_KINDS, type Kind } from '../../client/index.ts'
+import { jsonOr } from '../../lib/json.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { io } from './io.ts'
 
@@ -52,29 +53,24 @@ export const configIn = ({ model, maxCostUsd, tag, set }: ConfigOptions) => ({
   ...set,
 })
 
-function field(text: string, before: object = {}): object {
-  const [, name, value = ''] = /^([a-z_]+)=(.*)$/s.exec(text) ?? []
+function field(entry: string, before: object = {}): object {
+  const [, name, value = ''] = /^([a-z_]+)=(.*)$/s.exec(entry) ?? []
   if (name === undefined) {
     throw new InvalidArgumentError('Give a field and its value, such as max_tokens=90000.')
   }
-  return {
-    ...before,
-    [name]: fieldValue(name, value.startsWith('@') ? fileText(value.slice(1)) : value),
-  }
+  const text = value.startsWith('@') ? fileText(value.slice(1)) : value
+  return { ...before, [name]: jsonOr(text, fieldOf(name, text)) }
 }
 
 /** Fields that are lists, of which people give the names with commas between them. */
 const LISTS = new Set(['fallback_models', 'mcp_servers', 'protect', 'tags', 'workspace_skip'])
 const WHOLE_NETWORKS = new Set(['none', 'full'])
 
-function fieldValue(name: string, text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    const names = text.split(',').map((one) => one.trim())
-    if (name === 'network' && !WHOLE_NETWORKS.has(text)) return { allow: names }
-    return LISTS.has(name) ? names : text
-  }
+/** What a text that is not JSON means. */
+function fieldOf(name: string, text: string): unknown {
+  const names = text.split(',').map((one) => one.trim())
+  if (name === 'network' && !WHOLE_NETWORKS.has(text)) return { allow: names }
+  return LISTS.has(name) ? names : text
 }
 
 function fileText(path: string): string {
