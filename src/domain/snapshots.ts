@@ -40,6 +40,9 @@ export type LeftOut = z.infer<typeof LeftOut>
 /** A list that an artifact holds, as JSON. */
 const ListArtifact = z.strictObject({ count, sha256: Sha256 }).readonly()
 
+/** What Python runs in place of a test, if somebody has made it look as if it came from that. No check in a copy has it. */
+export const BYTECODE = /(?:^|\/)__pycache__\/[^/]*\.pyc$/
+
 /** A protected file that is not what it was in the first snapshot of the run. */
 export const Tampered = z
   .strictObject({

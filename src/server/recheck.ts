@@ -9,7 +9,7 @@ import { checkEnvironment } from '../checks/run-check.ts'
 import { versionsAt } from '../checks/versions.ts'
 import type { RunConfig } from '../domain/run-config.ts'
 import { verdictOf } from '../domain/run-verdict.ts'
-import { MOST_NAMED } from '../domain/snapshots.ts'
+import { BYTECODE, MOST_NAMED } from '../domain/snapshots.ts'
 import type { RunState } from '../domain/state.ts'
 import type { RunVerdict, Verdict, Versions } from '../domain/verdict.ts'
 import { pathBytes, shownPath } from '../lib/git-objects.ts'
@@ -195,6 +195,7 @@ async function restore(
     if (entries === null) lacking.push(`${shownPath(at)}/`)
     for (const { mode, name, id } of entries ?? []) {
       const path = at === '' ? name : `${at}/${name}`
+      if (BYTECODE.test(path)) continue
       if (mode === '40000') await walk(id, path)
       else if (!tampered.has(shownPath(path))) await put(path, mode, await files.blob(id))
     }

@@ -2,6 +2,7 @@ import { chmod, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect } from 'vitest'
 import { retrai } from '../cli/support.ts'
+import { isMissing } from '../support/missing.ts'
 import { bash, printed, Site, writeFiles } from '../support/site.ts'
 import { test as base } from '../support/test.ts'
 
@@ -94,6 +95,28 @@ test('a run that edited a test does not pass with the original one here either',
   expect(code).toBe(0)
   expect(stdout).toContain('not_achieved, the same as recorded (not_achieved)')
 })
+
+/** Bytecode in place of a helper of the tests, which Python does not compare with that. */
+const COMPILED = `echo 'want = "0"' > /tmp/helper.py; python3 -c 'import importlib.util, py_compile as p
+p.compile("/tmp/helper.py", importlib.util.cache_from_source("tests/helper.py"), invalidation_mode=p.PycInvalidationMode.UNCHECKED_HASH)'`
+
+test.skipIf(isMissing('python3'))(
+  'bytecode of the agent is not run here either',
+  async ({ exported }) => {
+    const more = {
+      'tests/helper.py': 'want = "3"\n',
+      'tests/run.py': 'import helper\nassert open("out").read().strip() == helper.want\n',
+      out: '0\n',
+    }
+    const changes = { check: { command: 'python3 tests/run.py' } }
+    const file = await exported(COMPILED, { options: ['--files'], changes, more })
+    const { code, stdout } = await retrai(['recheck', file])
+    expect([code, stdout]).toEqual([
+      0,
+      expect.stringContaining('not_achieved, the same as recorded'),
+    ])
+  },
+)
 
 test('a check that depends on the machine may have another verdict here', async ({ exported }) => {
   const inProject = 'case $PWD in *recheck*) exit 1 ;; *) sh test.sh ;; esac'

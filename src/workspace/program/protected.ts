@@ -1,6 +1,6 @@
 import { readlinkSync } from 'node:fs'
 import picomatch from 'picomatch'
-import type { LeftOut, ProtectedFile } from '../../domain/snapshots.ts'
+import { BYTECODE, type LeftOut, type ProtectedFile } from '../../domain/snapshots.ts'
 import { objectId, pathBytes, shownPath } from '../../lib/git-objects.ts'
 import { throwIfShort } from '../../lib/message-of.ts'
 import { sha256 } from '../../lib/sha256.ts'
@@ -24,8 +24,6 @@ const MADE =
 const DATA = /(?:^|\/)(?:fixtures|__fixtures__|testdata)\/(?!(?:.*\/)?conftest\.py$)/
 /** A longer path takes much time to compare, and no person writes one. */
 const MAX_PATH = 1000
-/** What Python runs in place of a test, if somebody has made it look as if it came from that. */
-const BYTECODE = /(?:^|\/)__pycache__\/[^/]*\.pyc$/
 /** A larger file names no others, and has no settings. */
 const MAX_TEXT_BYTES = 1024 * 1024
 
