@@ -107,36 +107,36 @@ describe.each([
     expect(await retrai(verify, withPlace(place))).toMatchObject(lacks(artifact.sha256))
     expect((await artifact.from(other)).status).toBe(404)
   })
+})
 
-  test('stay there when the log is copied to an EventStoreDB, unless its servers keep artifacts in it', async ({
-    site,
-  }) => {
-    const place = await open(site)
-    const { server, artifact } = await used(site, place)
-    await server.stop()
-    const store = await site.standIn()
-    const { connectionString: to } = store
-    expect(await copyTo(site, to, withPlace(place))).toMatchObject({
-      code: 0,
-      stdout: expect.not.stringContaining('artifacts'),
-    })
-    const other = await site.serve('other', { store, env: place.env })
-    await other.untilReady()
-    expect((await artifact.from(other)).status).toBe(200)
-    await other.stop()
-    expect(await copyTo(site, to, withPlace(place), '--artifacts', 'log')).toMatchObject({
-      code: 0,
-      stdout: expect.stringMatching(/; [1-9]\d* artifacts\n/),
-    })
-    expect(await retrai(['verify', '--store', to])).toMatchObject(HOLDS)
+test('artifacts in a bucket stay there when the log is copied to an EventStoreDB, unless its servers keep artifacts in it', async ({
+  site,
+}) => {
+  const place = await bucket(site)
+  const { server, artifact } = await used(site, place)
+  await server.stop()
+  const store = await site.standIn()
+  const { connectionString: to } = store
+  expect(await copyTo(site, to, withPlace(place))).toMatchObject({
+    code: 0,
+    stdout: expect.not.stringContaining('artifacts'),
+  })
+  const other = await site.serve('other', { store, env: place.env })
+  await other.untilReady()
+  expect((await artifact.from(other)).status).toBe(200)
+  await other.stop()
+  expect(await copyTo(site, to, withPlace(place), '--artifacts', 'log')).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/; [1-9]\d* artifacts\n/),
+  })
+  expect(await retrai(['verify', '--store', to])).toMatchObject(HOLDS)
 
-    // A copy names those that are lost, and copies the rest.
-    expect(await verifyFolder(site, withPlace(place))).toMatchObject(HOLDS)
-    await place.empty()
-    expect(await copyTo(site, site.path('copy'), withPlace(place))).toMatchObject({
-      code: 0,
-      stdout: expect.stringMatching(`Not in the source either: artifacts .*${artifact.sha256}`),
-    })
+  // A copy names those that are lost, and copies the rest.
+  expect(await verifyFolder(site, withPlace(place))).toMatchObject(HOLDS)
+  await place.empty()
+  expect(await copyTo(site, site.path('copy'), withPlace(place))).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(`Not in the source either: artifacts .*${artifact.sha256}`),
   })
 })
 
@@ -199,10 +199,11 @@ test('a bucket that cannot be reached is told apart from lost artifacts, by ever
   })
 })
 
-test('an artifact of one server is served, verified, copied and redacted by every other', async ({
+test('an artifact of one server is served, verified, copied and redacted by every other, and not missing while the log is away', async ({
   site,
 }) => {
-  const store = await site.standIn()
+  const { faults, connectionString } = await site.standIn()
+  const store = { connectionString: `${connectionString}&defaultDeadline=1000` }
   const { server: one, options, artifact } = await used(site, NOWHERE_ELSE, store)
   const other = await site.serve('other', options)
   const { runId, seq } = artifact
@@ -214,26 +215,6 @@ test('an artifact of one server is served, verified, copied and redacted by ever
   expect(await printed(['verify', '--server', other.url])).toContain('The store holds')
   await copy('copy')
   expect(await verifyCopy('copy')).toMatch(/hold, and [1-9]\d* artifacts/)
-
-  const redaction = { seq, pointer: '/output', reason: 'a password', secret: null }
-  expect((await other.post(`/api/runs/${runId}/redact`, redaction)).status).toBe(200)
-  for (const server of [one, other]) {
-    await until(
-      () => artifact.from(server),
-      ({ status }) => status === 404,
-    )
-  }
-  expect(await printed(['verify', '--server', one.url])).toContain('The store holds')
-  await copy('clean')
-  await verifyCopy('clean')
-})
-
-test('an artifact in the log that cannot be read now is not reported as missing', async ({
-  site,
-}) => {
-  const { faults, connectionString } = await site.standIn()
-  const store = { connectionString: `${connectionString}&defaultDeadline=1000` }
-  const { artifact } = await used(site, NOWHERE_ELSE, store)
   await rm(site.path('data', 'artifacts'), { recursive: true })
   // With so short a deadline, a busy machine may need several attempts.
   await until(
@@ -246,6 +227,19 @@ test('an artifact in the log that cannot be read now is not reported as missing'
     text: expect.stringContaining('store_unavailable'),
   })
   await faults.up()
+  await Promise.all([one.untilReady(), other.untilReady()])
+
+  const redaction = { seq, pointer: '/output', reason: 'a password', secret: null }
+  expect((await other.post(`/api/runs/${runId}/redact`, redaction)).status).toBe(200)
+  for (const server of [one, other]) {
+    await until(
+      () => artifact.from(server),
+      ({ status }) => status === 404,
+    )
+  }
+  expect(await printed(['verify', '--server', one.url])).toContain('The store holds')
+  await copy('clean')
+  await verifyCopy('clean')
 })
 
 test('artifacts that an earlier version kept in its data folder become readable through every server', async ({
