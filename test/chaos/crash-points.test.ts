@@ -34,10 +34,10 @@ type Shown = {
   /** How often it has listed the tools of MCP servers. */
   readonly listed?: number
 }
-type Case = { readonly plan: Plan; readonly at: At; readonly shows: Shown }
+type Case = { readonly plan: Plan; readonly at: readonly At[]; readonly shows: Shown }
 
 const at = (plan: Plan, shows: Shown, ...points: readonly At[]): Case[] =>
-  points.map((point) => ({ plan, at: point, shows }))
+  points.map((point) => ({ plan, at: [point], shows }))
 
 const achieved = { end: { status: 'achieved' } }
 const WROTE = { ...achieved, ledger: ['0.0', '0.1', '1.0'] }
@@ -95,33 +95,48 @@ const ELSEWHERE: readonly RegExp[] = [
   /remov/,
 ]
 
-/** Those that no case above has. */
-const OTHERS: readonly Case[] = CRASH_POINTS.filter(
-  (point) =>
-    !DOUBTS.some((one) => one.at === point) && !ELSEWHERE.some((names) => names.test(point)),
-).map((point) => {
-  const [, kind] = point.split(' append of ')
+const ALL_DOUBTS = new Set<At>(DOUBTS.flatMap(({ at }) => at))
+const OTHER_POINTS = CRASH_POINTS.filter(
+  (point) => !ALL_DOUBTS.has(point) && !ELSEWHERE.some((names) => names.test(point)),
+)
+/** A run that was killed before one of these does not come to it again. */
+const ONCE = /(?:guard_changed|left_out_hashed|llm_retry)$/
+const planAt = (step: string): Pick<Case, 'plan' | 'shows'> => {
+  const isAppend = (kind: Kind): boolean => step.endsWith(`append of ${kind}`)
   const [plan = writer, shows = achieved] =
-    APPENDED_BY.find(([, , kinds]) => kinds.some((one) => one === kind)) ?? []
-  return { plan, shows, at: point }
-})
-
-describe('a server that is killed', () => {
-  const CASES = [...DOUBTS, ...OTHERS]
-  const played = crashed(CASES)
-
-  test.for(CASES)('$at continues the run of the $plan.name', async (one) => {
-    const run = played(one)
-    const evidence = await run.evidence()
-    expect(violations(evidence)).toEqual([])
-    const records = recordsOf(evidence)
-    expect({
-      ...{ end: endOf(evidence), outcomes: outcomesOf(evidence), ledger: evidence.ledger },
-      asked: run.asked(),
-      listed: records.filter(({ kind }) => kind === 'mcp_tools_listed').length,
-    }).toMatchObject(one.shows)
+    APPENDED_BY.find(([, , kinds]) => kinds.some(isAppend)) ?? []
+  return { plan, shows }
+}
+const STEPS = new Set(OTHER_POINTS.map((point) => point.replace(/^\w+ /, '')))
+/** Points that no case above has. Where that is possible, a run is killed before a step, and then after it. */
+const OTHERS: readonly Case[] = [...STEPS]
+  .filter((step) => !ONCE.test(step))
+  .map((step) => {
+    return { ...planAt(step), at: [`before ${step}`, `after ${step}`] as At[] }
   })
-})
+const SINGLE: readonly Case[] = OTHER_POINTS.filter((point) => ONCE.test(point)).map((point) => ({
+  ...planAt(point),
+  at: [point],
+}))
+
+describe.each([{ cases: [...DOUBTS, ...SINGLE] }, { cases: OTHERS }])(
+  'a server that is killed',
+  ({ cases }) => {
+    const played = crashed(cases)
+
+    test.for(cases)('$at continues the run of the $plan.name', async (one) => {
+      const run = played(one)
+      const evidence = await run.evidence()
+      expect(violations(evidence)).toEqual([])
+      const records = recordsOf(evidence)
+      expect({
+        ...{ end: endOf(evidence), outcomes: outcomesOf(evidence), ledger: evidence.ledger },
+        asked: run.asked(),
+        listed: records.filter(({ kind }) => kind === 'mcp_tools_listed').length,
+      }).toMatchObject(one.shows)
+    })
+  },
+)
 
 const ENDED = { outcomes: ['ok', 'ok'], ledger: ['0.0', '0.1'] }
 
@@ -173,7 +188,7 @@ test.for(['before', 'after'] as const)(
   async (when) => {
     await using site = await CrashSite.open()
     const point = `${when} append of human_check_required`
-    const { runs } = await crashAndContinue(site, [{ plan: waiting, at: point }])
+    const { runs } = await crashAndContinue(site, [{ plan: waiting, at: [point] }])
     const [run] = runs as [PlannedRun]
     const client = await site.client()
     const { body } = (await client.get(`/api/runs/${run.runId}`)) ?? {}

@@ -24,8 +24,8 @@ test(`any plan is killed at any point, for ${SECONDS} seconds (CRASH_SECONDS), w
   for (const end = performance.now() + SECONDS * 1000; performance.now() < end; ) {
     await using site = await CrashSite.open({ RETRAI_ISOLATION: random.pick(levels) })
     const cases = Array.from({ length: RUNS }, () => {
-      const at = `${random.pick(CRASH_POINTS)}#${random.int(1, 3)}`
-      return { plan: random.pick(PLANS), at }
+      const at = `${random.pick(CRASH_POINTS)}#${random.int(1, 5)}`
+      return { plan: random.pick(PLANS), at: [at] }
     })
     const { runs } = await crashAndContinue(site, cases, { patienceMs: PATIENCE_MS })
     for (const [n, run] of runs.entries()) {

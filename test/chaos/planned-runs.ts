@@ -153,15 +153,16 @@ export async function expectKilled({ server }: CrashSite): Promise<void> {
   expect(await server.exit, server.output).toEqual({ code: null, signal: 'SIGKILL' })
 }
 
-/** A run of this plan, and the crash point at which its server dies. */
-export type Case = { readonly plan: Plan; readonly at: string }
+/** A run of this plan, and the crash points at which its servers die, one after the other. */
+export type Case = { readonly plan: Plan; readonly at: readonly string[] }
 
 /** How long a server may take to reach its crash points, milliseconds. */
 const PATIENCE_MS = 200_000
 
 /**
- * Plays a run for each case on a server that dies when each of them is at its point, and on the next one.
- * @param between is called after the death
+ * Plays a run for each case on servers that die when each of them is at its next point, and on the one after them. All cases have as
+ * many points.
+ * @param between is called after each death
  * @returns the runs, and the points that were reached
  */
 export async function crashAndContinue(
@@ -170,13 +171,18 @@ export async function crashAndContinue(
   { between = async () => {}, patienceMs = PATIENCE_MS }: Between = {},
 ) {
   const runs = await Promise.all(cases.map(({ plan }) => PlannedRun.on(site, plan)))
-  site.crashAt(...cases.map(({ at }, n) => `${at} in ${runs[n]?.project}`))
-  const tooLong = setTimeout(() => site.kill(), patienceMs)
-  await play(site, runs)
-  await expectKilled(site)
-  clearTimeout(tooLong)
-  const held = (await site.held).map((text) => text.replace(/ in \/.*/, ''))
-  await between(runs)
+  const held: string[] = []
+  for (const round of cases[0]?.at.keys() ?? []) {
+    const points = cases.map(({ at }, n) => `${at[round]} in ${runs[n]?.project}`)
+    if (round === 0) site.crashAt(...points)
+    else site.restart(...points)
+    const tooLong = setTimeout(() => site.kill(), patienceMs)
+    await play(site, runs)
+    await expectKilled(site)
+    clearTimeout(tooLong)
+    held.push(...(await site.held).map((text) => text.replace(/ in \/.*/, '')))
+    await between(runs)
+  }
   site.restart()
   await play(site, runs)
   return { runs, held }
@@ -209,7 +215,7 @@ export function crashed<C extends Case>(
     for (let from = 0; from < cases.length; from += AT_ONCE) {
       const some = cases.slice(from, from + AT_ONCE)
       const { runs, held } = await crashAndContinue(site, some, { ...(between && { between }) })
-      expect(held.toSorted()).toEqual(some.map(({ at }) => at).toSorted())
+      expect(held.toSorted()).toEqual(some.flatMap(({ at }) => at).toSorted())
       for (const [n, run] of runs.entries()) played.set(some[n] as C, run)
     }
   }, AMPLE_MS)
