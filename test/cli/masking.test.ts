@@ -5,7 +5,7 @@ import * as z from 'zod'
 import type { Script } from '../../examples/scripted-model/script.ts'
 import type { ScriptedModel } from '../../examples/scripted-model/server.ts'
 import { FAKES, pem } from '../domain/mask/fakes.ts'
-import { Site, until } from '../support/site.ts'
+import { runIn, Site, SiteServer } from '../support/site.ts'
 import { cleanEnv, type Running, start } from './support.ts'
 
 const [github = '', ghs = ''] = FAKES['github-token'] ?? []
@@ -60,34 +60,11 @@ const script: Script = [
 let site: Site
 let model: ScriptedModel
 let server: Running
-let url: string
+let api: SiteServer
 let runId: string
 let seen: string[]
 
-const Id = z.object({ run_id: z.uuid() })
-const auth = { authorization: `Bearer ${OWN.RETRAI_TOKEN}` }
-
-async function call(method: string, path: string, body: unknown, headers = {}): Promise<unknown> {
-  const response = await fetch(url + path, {
-    method,
-    headers: { ...auth, 'content-type': 'application/json', ...headers },
-    body: JSON.stringify(body),
-  })
-  const answer = await response.text()
-  expect(response.ok, `${path} answers ${answer}`).toBe(true)
-  return JSON.parse(answer)
-}
-
-const read = async (path: string, accept = 'application/json'): Promise<string> => {
-  const response = await fetch(url + path, { headers: { ...auth, accept } })
-  return response.text()
-}
-
-const untilStatus = (status: string) =>
-  until(
-    () => read(`/api/runs/${runId}`),
-    (run) => JSON.parse(run).status === status,
-  )
+const read = async (path: string, headers = {}) => (await api.get(path, headers)).text
 
 beforeAll(async () => {
   site = await Site.open()
@@ -104,28 +81,28 @@ beforeAll(async () => {
     RETRAI_LOG_LEVEL: 'trace',
     RETRAI_CHECKPOINT_SECONDS: '1',
   })
-  url = (await server.prints(/ready at (http[^\s"]+)/))[1] ?? ''
-  const wanted = {
-    goal: 'shell-goal',
-    cwd,
-    model_name: 'scripted',
-    max_turns_per_iteration: 1,
-    hitl_enabled: true,
-    reason: `With ${slack}`,
-  }
+  const [, url = ''] = await server.prints(/ready at (http[^\s"]+)/)
+  const { child: process } = server
+  api = new SiteServer(site, { url, process, stop: async () => {} }, OWN.RETRAI_TOKEN)
+  const changes = { hitl_enabled: true, reason: `With ${slack}` }
+  const wanted = { ...runIn(cwd, changes), max_iterations: undefined }
   const named = { 'idempotency-key': npm }
-  runId = Id.parse(await call('POST', '/api/runs', wanted, named)).run_id
+  runId = String((await api.post('/api/runs', wanted, named)).body.run_id)
   // The idempotency key still works, although it is masked in the log.
-  expect(Id.parse(await call('POST', '/api/runs', wanted, named)).run_id).toBe(runId)
-  await untilStatus('awaiting_human')
-  const changes = { max_iterations: 7, reason: `As ${OWN.OPENAI_API_KEY} says` }
-  await call('PATCH', `/api/runs/${runId}/config`, changes)
-  const decision = { decision: 'approve', reason: `Use ${aws} or ${btoa(OWN.RETRAI_TOKEN)}` }
-  await call('POST', `/api/runs/${runId}/resume`, decision)
-  await untilStatus('failed')
-  await call('POST', `/api/runs/${runId}/redact`, { seq: 0, pointer: '/reason', reason: github })
+  expect((await api.post('/api/runs', wanted, named)).body.run_id).toBe(runId)
+  await api.untilStatus(runId, 'awaiting_human')
+  const reason = `Use ${aws} or ${btoa(OWN.RETRAI_TOKEN)}`
+  for (const [method, path, body] of [
+    ['PATCH', '/config', { max_iterations: 7, reason: `As ${OWN.OPENAI_API_KEY} says` }],
+    ['POST', '/resume', { decision: 'approve', reason }],
+  ] as const) {
+    expect((await api.ask(method, `/api/runs/${runId}${path}`, body)).status).toBe(200)
+  }
+  await api.untilStatus(runId, 'failed')
+  const redaction = { seq: 0, pointer: '/reason', reason: github }
+  expect((await api.post(`/api/runs/${runId}/redact`, redaction)).status).toBe(200)
   seen = await everythingThatIsServed()
-  await fetch(`${url}/api/runs?goal=${github}`, { headers: auth })
+  await api.get(`/api/runs?goal=${github}`)
   await fetch(`${url}/nowhere/${github}?x=${encodeURIComponent(OWN.RETRAI_TOKEN)}`)
   server.child.kill('SIGTERM')
   await server.exit
@@ -162,7 +139,7 @@ async function everythingThatIsServed(): Promise<string[]> {
   expect(asked.length).toBeGreaterThan(15)
   const answers = await Promise.all(
     asked.map((path) =>
-      read(path, path.startsWith('/api/events') ? 'application/x-ndjson' : undefined),
+      read(path, path.startsWith('/api/events') ? { accept: 'application/x-ndjson' } : {}),
     ),
   )
   return [records, ...answers]
