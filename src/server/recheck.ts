@@ -1,19 +1,18 @@
-import { chmod, mkdir, realpath, rm, symlink, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { err, ok, type Result } from 'neverthrow'
+import { Protection, type ProtectionDeps } from '../agent/run/protection.ts'
 import type { ArtifactSource } from '../artifacts/artifacts.ts'
 import { findGoal } from '../checks/catalogue.ts'
-import { SHELL_GOAL } from '../checks/goal.ts'
+import { type GoalVerdict, SHELL_GOAL } from '../checks/goal.ts'
 import { checkEnvironment } from '../checks/run-check.ts'
 import { versionsAt } from '../checks/versions.ts'
 import type { RunConfig } from '../domain/run-config.ts'
 import { verdictOf } from '../domain/run-verdict.ts'
-import { BYTECODE, MOST_NAMED } from '../domain/snapshots.ts'
+import { MOST_NAMED } from '../domain/snapshots.ts'
 import type { RunState } from '../domain/state.ts'
 import type { RunVerdict, Verdict, Versions } from '../domain/verdict.ts'
-import { pathBytes, shownPath } from '../lib/git-objects.ts'
-import { isWithin } from '../lib/paths.ts'
 import { readAcceptance } from '../log/acceptance.ts'
 import { load } from '../log/run-log.ts'
 import type { StreamReader } from '../log/stream-pages.ts'
@@ -23,8 +22,15 @@ import { commandRunner, DEFAULT_LIMITS, processStarter } from '../runner/run-com
 import { Runner } from '../runner/runner.ts'
 import { chooseIsolation } from '../sandbox/isolation.ts'
 import { leftOutOf } from '../snapshots/changes.ts'
-import { RunFiles, type SnapshotAt, snapshotsOf } from '../snapshots/run-files.ts'
+import {
+  MAX_FILE_BYTES,
+  RunFiles,
+  type SnapshotAt,
+  snapshotsOf,
+  WITHIN_MS,
+} from '../snapshots/run-files.ts'
 import { Workspace } from '../workspace/workspace.ts'
+import { type Hidden, restore } from './restored-project.ts'
 
 /** A check, as the run recorded it and as it was found here. */
 type Compared = {
@@ -108,20 +114,30 @@ export async function recheckRun(
     const lacking = new Set<string>()
     const { signal } = new AbortController()
     let installed: Versions = {}
-    const check = async (name: Compared['check'], more: Hidden | null): Promise<void> => {
-      const recorded = verdict[name]
-      if (recorded === null) return
-      const cwd = join(folder, name)
+    const judge = async (at: string, more: Hidden | null, isFirst: boolean): Promise<Judged> => {
+      const cwd = join(folder, at)
       for (const path of await restore(files, state, { verdict, cwd, more })) lacking.add(path)
       await using workspace = new Workspace({ cwd }, startProcess)
+      const protection = protectionOf(state, { files: workspace, artifacts, signal })
+      const added = isFirst ? await addedTests(workspace, protection, signal) : []
+      for (const path of added) await rm(join(cwd, path), { force: true })
       const { config } = state
       const asked = more === null ? config : { ...config, ...asShellGoal(more.command) }
-      const { verdict: here, reason } = await findGoal(asked.goal).check({
+      const goalVerdict = await findGoal(asked.goal).check({
         ...{ config: { ...asked, cwd }, files: workspace, signal },
         runCommand: (command) => runCommand({ ...command, env: checkEnvironment(command.env) }),
       })
-      compared.push({ check: name, recorded, here, reason })
       installed = await versionsAt({ cwd, runCommand, signal })
+      const judged = isFirst ? await protection.withoutLost(goalVerdict) : goalVerdict
+      return { judged, hasAddedTests: added.length > 0 }
+    }
+    const check = async (name: Compared['check'], more: Hidden | null): Promise<void> => {
+      const recorded = verdict[name]
+      if (recorded === null) return
+      const first = await judge(name, more, name === 'original_checks')
+      const isDone = !first.hasAddedTests || first.judged.verdict !== 'achieved'
+      const { judged } = isDone ? first : await judge(`${name}_and_added`, more, false)
+      compared.push({ check: name, recorded, here: judged.verdict, reason: judged.reason })
     }
     await check('original_checks', null)
     if (accept !== null) {
@@ -147,6 +163,40 @@ export async function recheckRun(
   }
 }
 
+/** A check here, and whether tests that the agent added were left out of it. */
+type Judged = { readonly judged: GoalVerdict; readonly hasAddedTests: boolean }
+
+const protectionOf = (
+  state: RunState,
+  {
+    files,
+    artifacts,
+    signal,
+  }: Pick<ProtectionDeps, 'files' | 'signal'> & Pick<Evidence, 'artifacts'>,
+): Protection =>
+  new Protection({
+    ...{ session: { state }, files, signal },
+    effects: {
+      findGoal,
+      keepArtifact: () => Promise.reject(new Error('a recheck keeps nothing')),
+      readArtifact: (sha256) => artifacts.read(sha256),
+      log: { warn: () => {} },
+    },
+  })
+
+/** The tests that the agent added, as paths in the restored files. */
+async function addedTests(
+  workspace: Workspace,
+  protection: Protection,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const asked = { maxFileBytes: MAX_FILE_BYTES, maxBytes: 0, salt: '' }
+  const made = await workspace.ask('snapshot', asked, { signal, withinMs: WITHIN_MS })
+  const { before = [], now = [] } = (made.isOk() && (await protection.compared())) || {}
+  const known = new Set(before.map(({ path }) => path))
+  return now.filter(({ path, test }) => test === true && !known.has(path)).map(({ path }) => path)
+}
+
 /** What snapshots leave out, such as packages, and the recorded checks had all the same. No export has it. */
 async function leftOutThere(
   snapshots: readonly SnapshotAt[],
@@ -157,8 +207,6 @@ async function leftOutThere(
   const left = last === undefined ? [] : ((await leftOutOf(last, artifacts)) ?? [])
   return left.map(({ path }) => path).filter((path) => !not_copied.includes(path))
 }
-
-type Hidden = { readonly files: Readonly<Record<string, string>>; readonly command: string }
 
 const asShellGoal = (command: string): Pick<RunConfig, 'goal' | 'shell_goal'> => ({
   goal: SHELL_GOAL,
@@ -173,57 +221,4 @@ async function hiddenCheck(
   if (accept === undefined || kept === null) return err('The hidden check is not in the export.')
   const content = await buffer(kept.stream as AsyncIterable<Buffer>)
   return readAcceptance(content, accept.sha256).mapErr((why) => `It has no hidden check: ${why}.`)
-}
-
-/** Writes the last tree of a run with protected files of its first one. @returns paths that are not here */
-async function restore(
-  files: RunFiles,
-  { snapshot }: RunState,
-  { verdict, cwd, more }: { verdict: RunVerdict; cwd: string; more: Hidden | null },
-): Promise<string[]> {
-  const lacking: string[] = []
-  await mkdir(cwd)
-  if (snapshot === undefined) return lacking
-  const tampered = new Map(verdict.tampering.map(({ path, change }) => [path, change]))
-  const put = async (bytes: string, mode: string, content: Buffer | null): Promise<void> => {
-    const isNamed = pathBytes(shownPath(bytes)) === bytes
-    if (content === null || !isNamed) lacking.push(shownPath(bytes))
-    else await write(cwd, bytes, { mode, content })
-  }
-  const walk = async (tree: string, at: string): Promise<void> => {
-    const entries = files.tree(tree)
-    if (entries === null) lacking.push(`${shownPath(at)}/`)
-    for (const { mode, name, id } of entries ?? []) {
-      const path = at === '' ? name : `${at}/${name}`
-      if (BYTECODE.test(path)) continue
-      if (mode === '40000') await walk(id, path)
-      else if (!tampered.has(shownPath(path))) await put(path, mode, await files.blob(id))
-    }
-  }
-  await walk(snapshot.tree, '')
-  for (const [path, change] of tampered) {
-    const was = change === 'added' ? null : files.find(snapshot.first.tree, pathBytes(path))
-    if (was === undefined) lacking.push(path)
-    else if (was !== null) await put(pathBytes(path), was.mode, await files.blob(was.id))
-  }
-  for (const [path, content] of Object.entries(more?.files ?? {})) {
-    await write(cwd, pathBytes(path), { mode: '100644', content: Buffer.from(content) })
-  }
-  return lacking
-}
-
-/** Follows no link, whatever the names in the trees are: somebody else made them. @throws Error if that is not possible */
-async function write(
-  cwd: string,
-  bytes: string,
-  { mode, content }: { readonly mode: string; readonly content: Buffer },
-): Promise<void> {
-  const path = join(cwd, shownPath(bytes))
-  await mkdir(dirname(path), { recursive: true })
-  const isInside = isWithin(cwd, path) && isWithin(cwd, await realpath(dirname(path)))
-  if (!isInside || path === cwd) throw new Error(`${path} is outside of the project`)
-  await rm(path, { recursive: true, force: true })
-  if (mode === '120000') return symlink(content, path)
-  await writeFile(path, content, { flag: 'wx' })
-  if (mode === '100755') await chmod(path, 0o755)
 }

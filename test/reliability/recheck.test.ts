@@ -118,6 +118,21 @@ test.skipIf(isMissing('python3'))(
   },
 )
 
+test('a test that the agent added and that helps the others does not help them here either', async ({
+  exported,
+}) => {
+  const options = ['--files', '--force']
+  const added = "echo 'echo echo 3 > add.sh' > tests/a.sh; echo 'echo echo 0 > add.sh' > tests/z.sh"
+  const cheat = await retrai(['recheck', await exported(added, { options })])
+  expect([cheat.code, cheat.stdout]).toEqual([
+    0,
+    expect.stringContaining('not_achieved, the same as recorded (not_achieved)'),
+  ])
+  const more = `${SOLVE}; cp tests/add.sh tests/b.sh`
+  const honest = await retrai(['recheck', await exported(more, { options })])
+  expect([honest.code, honest.stdout]).toEqual([0, expect.stringContaining(': achieved, the same')])
+})
+
 test('a check that depends on the machine may have another verdict here', async ({ exported }) => {
   const inProject = 'case $PWD in *recheck*) exit 1 ;; *) sh test.sh ;; esac'
   const changes = { check: { command: inProject } }

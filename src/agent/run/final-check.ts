@@ -2,7 +2,7 @@ import { buffer } from 'node:stream/consumers'
 import { ok, type Result } from 'neverthrow'
 import type { CleanCopy, PutFile } from '../../carry/clean-copy.ts'
 import { reinstall } from '../../carry/reinstall.ts'
-import { cannotCheck, type GoalVerdict, nameList, notAchieved, oneLine } from '../../checks/goal.ts'
+import { cannotCheck, type GoalVerdict, oneLine } from '../../checks/goal.ts'
 import { versionsAt } from '../../checks/versions.ts'
 import { present } from '../../domain/present.ts'
 import type { Accept } from '../../domain/run-config.ts'
@@ -88,15 +88,10 @@ async function originalChecks(work: Work, reached: Reached, start: Start): Promi
   const added = start.unwrapOr(null)?.added ?? []
   const removed = added.map((path) => ({ path, content: null }))
   const made = await inCopy(work, reached, start, removed)
-  const first = { ...made, verdict: await withoutLost(work, made.verdict) }
+  const { protection } = work.snapshots
+  const first = { ...made, verdict: await protection.withoutLost(made.verdict) }
   const isDone = added.length === 0 || first.verdict.verdict !== 'achieved'
   return isDone ? first : inCopy(work, reached, start, [])
-}
-
-/** A check in which a test of the start did not run is another one: tests may be in files of the product. */
-async function withoutLost({ snapshots }: Work, judged: GoalVerdict): Promise<GoalVerdict> {
-  const lost = judged.verdict === 'achieved' ? await snapshots.protection.lost(judged.names) : []
-  return lost.length === 0 ? judged : notAchieved(`Tests of the start are gone: ${nameList(lost)}`)
 }
 
 /** The check that the agent does not see, in a copy of its own: what ran in another could have prepared that. */

@@ -1,7 +1,7 @@
 import { json } from 'node:stream/consumers'
 import * as z from 'zod'
-import type { Artifacts } from '../../artifacts/artifacts.ts'
-import type { Goal, GoalVerdict } from '../../checks/goal.ts'
+import type { ArtifactSource, Artifacts } from '../../artifacts/artifacts.ts'
+import { type Goal, type GoalVerdict, nameList, notAchieved } from '../../checks/goal.ts'
 import { protectedIn } from '../../checks/protected.ts'
 import { present } from '../../domain/present.ts'
 import type { PayloadOf } from '../../domain/records.ts'
@@ -29,7 +29,7 @@ export type ProtectionDeps = {
   readonly effects: {
     readonly findGoal: (name: string) => Goal
     readonly keepArtifact: Artifacts['put']
-    readonly readArtifact: Artifacts['read']
+    readonly readArtifact: ArtifactSource['read']
     readonly log: Pick<Logger, 'warn'>
   }
   readonly signal: AbortSignal
@@ -132,8 +132,16 @@ export class Protection {
     return vanished.length === 0 ? {} : { vanished: vanished.slice(0, MOST_NAMED) }
   }
 
+  /** A check in which a test of the start did not run is another one: tests may be in files of the product. */
+  async withoutLost(judged: GoalVerdict): Promise<GoalVerdict> {
+    const lost = judged.verdict === 'achieved' ? await this.#lost(judged.names) : []
+    return lost.length === 0
+      ? judged
+      : notAchieved(`Tests of the start are gone: ${nameList(lost)}`)
+  }
+
   /** Tests that the first check named, and these names do not have, wherever they are. A name may hold what the product says. */
-  async lost(names: GoalVerdict['names']): Promise<readonly string[]> {
+  async #lost(names: GoalVerdict['names']): Promise<readonly string[]> {
     const { namedTests } = this.#deps.session.state
     if (names === undefined || namedTests === undefined) return []
     const now = new Set(names.map(ownName))
