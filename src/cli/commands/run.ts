@@ -2,7 +2,7 @@ import { resolve } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import type { Command } from 'commander'
 import { err, ResultAsync } from 'neverthrow'
-import { requestOfRun } from '../../api/create-run.ts'
+import { CreateRun, requestOfRun } from '../../api/create-run.ts'
 import type { RunRequest } from '../../client/index.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
@@ -28,7 +28,7 @@ import { startRun } from './watch.ts'
 type Starting = ConfigOptions & JsonOption & { readonly detach?: boolean }
 
 const starting = (command: Command): Command =>
-  withConfig(command)
+  withConfig(command, CreateRun)
     .option('--detach', 'only start it, and print its id')
     .option(...JSON_EVENTS)
 

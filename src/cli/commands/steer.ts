@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander'
 import { err, type ResultAsync } from 'neverthrow'
-import type { ApplyRun } from '../../api/run-requests.ts'
+import { type ApplyRun, ConfigureRun } from '../../api/run-requests.ts'
 import type { CarriedFiles, RunStanding } from '../../client/index.ts'
 import { counted } from '../../lib/text.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
@@ -51,6 +51,7 @@ export const configureCommand = (): Command =>
       'configure',
       'Change the configuration of a run, from its next step on. A run that a limit has paused continues when that is raised. Tags alone also change after its end.',
     ),
+    ConfigureRun,
   ).action(connected(configure))
 
 async function* configure(

@@ -31,9 +31,16 @@ export type ConfigOptions = {
   readonly set?: object
 }
 
-/** The options of commands that start or change a run: those that people use most, and one for all other fields. */
-export const withConfig = (command: Command): Command =>
+/**
+ * The options of commands that start or change a run: those that people use most, and one for all other fields.
+ * @param request whose fields that are
+ */
+export const withConfig = (command: Command, request: { readonly shape: object }): Command =>
   command
+    .addHelpText(
+      'after',
+      `\nFields for --set, which /docs of a server describes:\n${fieldsOf(request)}`,
+    )
     .option('--model <name>', 'the model; "retrai models" lists the models')
     .option(
       '--max-cost-usd <dollars>',
@@ -46,6 +53,12 @@ export const withConfig = (command: Command): Command =>
       'another field of the request to the API, such as max_iterations=40 or network=pypi.org,preset:npm; its value is a text, names with commas between them, or JSON, and @FILE reads it from a file; may be repeated',
       field,
     )
+
+/** The names of the fields of a request, in lines. */
+const fieldsOf = ({ shape }: { readonly shape: object }): string =>
+  Object.keys(shape)
+    .join(', ')
+    .replace(/(.{1,74})(?:(,) |$)/g, '  $1$2\n')
 
 /** The fields of a request that a person gave. The server checks them. */
 export const configIn = ({ model, maxCostUsd, tag, set }: ConfigOptions) => ({
