@@ -222,9 +222,16 @@ import os, pty, sys
 status = pty.spawn(sys.argv[1:])
 sys.exit(os.waitstatus_to_exitcode(status))`
 
-/** `retrai …` at a terminal, where stdout and stderr are the same. */
-export function startAtTerminal(args: readonly string[], env: NodeJS.ProcessEnv): Running {
-  const command = ['python3', '-c', PTY, process.execPath, ...SHORT_LIVED, CLI, ...args]
+/**
+ * `retrai …` at a terminal, where stdout and stderr are the same.
+ * @param script of Python, which makes that terminal
+ */
+export function startAtTerminal(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+  script = PTY,
+): Running {
+  const command = ['python3', '-c', script, process.execPath, ...SHORT_LIVED, CLI, ...args]
   return new Running(command, { ...env, TERM: 'xterm-256color' })
 }
 

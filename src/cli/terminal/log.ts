@@ -51,7 +51,7 @@ export const isAtTerminal = (): boolean => isatty(1)
 export function reporter(log: Logger): (logged: string, ...shown: readonly Line[]) => void {
   if (!isAtTerminal()) return (logged) => log.info(logged)
   // A terminal may be closed, and the server must still stop as it should.
-  process.stdout.on('error', () => {})
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
   return (_, ...shown) => {
     process.stdout.write(shown.map((line) => `${rendered(line)}\n`).join(''))
   }
