@@ -72,30 +72,43 @@ const APPLYING: readonly At[] = [
   ...(['before append of changes_applied', 'after append of changes_applied'] as const),
 ]
 const BACK: readonly At[] = [
-  'before carry#2',
-  'after carry#2',
-  'before append of files_rolled_back',
+  ...(['before carry#2', 'after carry#2'] as const),
+  ...(['before append of files_rolled_back', 'after append of files_rolled_back'] as const),
+]
+const DISCARDING: readonly At[] = [
+  ...(['before append of copy_discarded', 'after append of copy_discarded'] as const),
 ]
 
 const apply = (server: SiteServer, runId: string) =>
   server.post(`/api/runs/${runId}/apply`, { as: 'files' })
 const rollBack = (server: SiteServer, runId: string) =>
   server.post(`/api/runs/${runId}/rollback`, { to: 0 })
+const discard = (server: SiteServer, runId: string) => server.post(`/api/runs/${runId}/discard`, {})
+const CARRIES = [
+  ...APPLYING.map((at) => ({ at, carry: apply })),
+  ...BACK.map((at) => ({ at, carry: rollBack })),
+  ...DISCARDING.map((at) => ({ at, carry: discard })),
+]
 
 test.skipIf(isMissing('git'))(
-  'after a kill, the same apply or rollback ends, and each file is whole meanwhile',
+  'after a kill, the same apply, rollback or discard ends, and each file is whole meanwhile',
   async ({ site }) => {
     const { server, dead } = await serve(site)
-    const killed = await repositories(site, [...APPLYING, ...BACK])
+    const killed = await repositories(
+      site,
+      CARRIES.map(({ at }) => at),
+    )
     const runs = await Promise.all(
       killed.map(async (one, n) => {
-        const applies = n < APPLYING.length
-        const runId = await server.start(one.project, applies ? { workspace: 'copy' } : {})
+        const { carry } = CARRIES[n] ?? { carry: apply }
+        const runId = await server.start(
+          one.project,
+          carry === rollBack ? {} : { workspace: 'copy' },
+        )
         await server.untilStatus(runId, 'achieved')
-        const wanted = applies
-          ? sums(site.path('data-copies', runId, basename(one.project)))
-          : one.before
-        return { ...one, runId, wanted, carry: applies ? apply : rollBack, was: sums(one.project) }
+        const copy = site.path('data-copies', runId, basename(one.project))
+        const wanted = carry === apply ? sums(copy) : one.before
+        return { ...one, runId, wanted, carry, was: sums(one.project) }
       }),
     )
     await killAt(site, killed)
@@ -111,14 +124,16 @@ test.skipIf(isMissing('git'))(
         lines.filter((line) => !between.has(line)),
         at,
       ).toEqual([])
-      expect((await carry(again, runId)).status, at).toBe(200)
+      // What was recorded was done: the copy is gone.
+      const isGone = at === 'after append of copy_discarded'
+      expect((await carry(again, runId)).status, at).toBe(isGone ? 409 : 200)
       expect(sums(project), at).toBe(wanted)
       if (carry === rollBack) {
         const kinds = await kindsOf(again, runId)
         expect(
           kinds.filter((kind) => kind === 'files_rolled_back'),
           at,
-        ).toHaveLength(1)
+        ).toHaveLength(at === 'after append of files_rolled_back' ? 2 : 1)
         continue
       }
       const { workspace } = (await again.get(`/api/runs/${runId}`)).body
