@@ -18,7 +18,7 @@ import { NOW, newKeys } from './support.ts'
 
 const RUN_ID = '550e8400-e29b-41d4-a716-446655440000'
 const count = Number(process.argv[2])
-const reason = 'x'.repeat(9_000)
+const reason = 'x'.repeat(2_000)
 
 function recordAt(seq: number): RunRecord {
   if (seq === 0) return createdRecord(RUN_ID)
