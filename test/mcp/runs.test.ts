@@ -63,9 +63,10 @@ test('if the project is green already, no server is started', async () => {
 })
 
 test('each run has a server of its own', async () => {
-  await using shop = await Workshop.open([call('look'), { calls: [reachGoal] }])
+  await using shop = await Workshop.open([call('look'), { text: 'Done.' }])
   shop.startAgent({ effects: withServers() })
-  const create = () => shop.create({ ...turns, mcp_servers: [fixture('good')] })
+  // Neither reaches the goal: the other would find its project green, and start no server.
+  const create = () => shop.create({ ...turns, max_iterations: 1, mcp_servers: [fixture('good')] })
   const ids = await Promise.all([create(), create()])
   await Promise.all(ids.map((id) => shop.until(id, 'run_end')))
   expect((await seenBy(shop)).filter((what) => what === 'start')).toHaveLength(2)
