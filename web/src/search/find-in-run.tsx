@@ -40,7 +40,11 @@ export function FindInRun({ runId, view, at, onSeek }: Props) {
   const [q] = useDebouncedValue(typed, TYPING_MS)
   const group = where === 'failed' ? 'printed' : where
   const kinds = group === 'all' ? undefined : GROUPS[group]
-  const { results, error, isFetching, hasNextPage, fetchNextPage } = useSearch(q, runId, kinds)
+  const { results, error, isFetching, hasNextPage, behind, fetchNextPage } = useSearch(
+    q,
+    runId,
+    kinds,
+  )
   useShortcuts([['/', () => input.current?.focus()]])
   useEffect(() => {
     if (hasNextPage && !isFetching && results.length < MOST) void fetchNextPage()
@@ -61,7 +65,8 @@ export function FindInRun({ runId, view, at, onSeek }: Props) {
   }
   const first = view.records.findIndex((_, seq) => isFailure(view, seq))
   const isAsked = q.trim() !== ''
-  const count = `${formatCount(found.length)}${hasNextPage ? '+' : ''}`
+  const isPart = isFetching || hasNextPage || behind > 0
+  const count = `${formatCount(found.length)}${isPart ? '+' : ''}`
   const place = index === -1 ? `${count} found` : `${formatCount(index + 1)} of ${count}`
   return (
     <search className={classes.find}>
