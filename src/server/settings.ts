@@ -193,8 +193,6 @@ export const Settings = z.strictObject({
   OTEL_EXPORTER_OTLP_ENDPOINT: text
     .pipe(z.url({ protocol: /^https?$/, error: 'must be an http:// or https:// address' }))
     .optional(),
-  /** Which version of the GenAI conventions the traces follow. */
-  OTEL_SEMCONV_STABILITY_OPT_IN: text.optional(),
   /** An endpoint for every model, whatever its name. */
   RETRAI_LLM_BASE_URL: modelUrl('RETRAI_LLM_API_KEY').optional(),
   RETRAI_LLM_API_KEY: text.optional(),

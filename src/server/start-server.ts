@@ -149,12 +149,12 @@ export async function startServer(
 
 /** Exports traces if a collector is set; null if none is. */
 async function startTracing({ settings, store, log }: Parts, isGone: (stream: string) => boolean) {
-  const { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_SEMCONV_STABILITY_OPT_IN: optIn } = settings
+  const { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint } = settings
   if (endpoint === undefined) return null
   const file = join(settings.RETRAI_DATA_DIR, 'traces.json')
   // Loaded only here, so that other servers do not wait for it.
   const { startTraces } = await import('../traces/exporter.ts')
-  return startTraces({ store, log, endpoint, optIn, file, isGone })
+  return startTraces({ store, log, endpoint, file, isGone })
 }
 
 /** Removes what was made to run commands, once that is known: a start that has failed may still be choosing. */

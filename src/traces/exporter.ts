@@ -10,7 +10,6 @@ import { writeDurably } from '../lib/write-durably.ts'
 import { RUN_STREAM_PREFIX } from '../log/run-log.ts'
 import { eventAt } from '../log/stream-pages.ts'
 import type { EventStore, Position, RecordedEvent } from '../store/event-store.ts'
-import { conventionsFor } from './conventions.ts'
 import { type Span, SpanMaker } from './spans.ts'
 
 type Deps = {
@@ -18,8 +17,6 @@ type Deps = {
   readonly log: Logger
   /** `OTEL_EXPORTER_OTLP_ENDPOINT`. */
   readonly endpoint: string
-  /** `OTEL_SEMCONV_STABILITY_OPT_IN`. */
-  readonly optIn?: string | undefined
   /** Where the cursor is kept. */
   readonly file: string
   /** Whether a stream is that of a run that was removed. */
@@ -71,13 +68,13 @@ export function startTraces(deps: Deps): { stop(): Promise<void> } {
 
 /** Exports from the cursor on, until something fails. The error is a text for people. */
 async function follow(
-  { store, log, endpoint, optIn, file, isGone }: Deps,
+  { store, log, endpoint, file, isGone }: Deps,
   signal: AbortSignal,
   giveUp: AbortSignal,
 ): Promise<Result<void, string>> {
   const after = await readCursor(file, store, isGone)
   if (after.isErr()) return err(after.error)
-  const maker = new SpanMaker(store, conventionsFor(optIn))
+  const maker = new SpanMaker(store)
   let spans: Span[] = []
   const flush = async (last: RecordedEvent): Promise<Result<void, string>> => {
     const sent = await send(spans, endpoint, log, giveUp)

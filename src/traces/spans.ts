@@ -9,7 +9,6 @@ import { storedJson } from '../log/codec.ts'
 import { type LoadError, type LoadedRun, load, runIdOf, streamOf } from '../log/run-log.ts'
 import { eventAt, type StreamReader } from '../log/stream-pages.ts'
 import type { RecordedEvent } from '../store/event-store.ts'
-import type { Conventions, Meant } from './conventions.ts'
 
 export type Span = Parameters<typeof ProtobufTraceSerializer.serializeRequest>[0][number]
 
@@ -47,16 +46,12 @@ type Made = Result<Span | null, LoadError>
 /** Makes the spans of runs. They depend on the log alone, with their ids, so they are the same each time. */
 export class SpanMaker {
   readonly #store: StreamReader
-  readonly #conventions: Conventions
-  readonly #scope: Span['instrumentationScope']
   /** By stream: its last record, if that is the use of a model. */
   readonly #used = new Map<string, RecordedEvent>()
   readonly #failing = new LruCache<LoadedRun>(RECENT_RUNS)
 
-  constructor(store: StreamReader, conventions: Conventions) {
+  constructor(store: StreamReader) {
     this.#store = store
-    this.#conventions = conventions
-    this.#scope = { name: 'retrai', schemaUrl: conventions.schemaUrl }
   }
 
   /** The span that a record completes; null if it completes none. Records come in the order of the log. */
@@ -173,11 +168,11 @@ export class SpanMaker {
       },
       ...(id === root ? {} : { parentSpanContext: context(runId, root) }),
       status: { code: meant.error == null ? SpanStatusCode.UNSET : SpanStatusCode.ERROR },
-      attributes: this.#conventions.named({ ...meant, conversation: runId }),
+      attributes: named({ ...meant, conversation: runId }),
       links: link ? [{ context: link }] : [],
       ...{ events: [], ended: true, duration: time(Math.max(0, to - from)) },
       ...{ droppedAttributesCount: 0, droppedEventsCount: 0, droppedLinksCount: 0 },
-      ...{ resource: RESOURCE, instrumentationScope: this.#scope },
+      ...{ resource: RESOURCE, instrumentationScope: SCOPE },
     }
   }
 }
@@ -192,6 +187,8 @@ type Drawn = {
   readonly link?: SpanContext
 }
 
+/** The version of the GenAI semantic conventions of OpenTelemetry that the spans follow. */
+const SCOPE = { name: 'retrai', schemaUrl: 'https://opentelemetry.io/schemas/1.41.0' }
 /** What the conventions call an error that has no name. */
 const OTHER = '_OTHER'
 /** Only its attributes are sent. */
@@ -216,4 +213,42 @@ const callOf = (subagent: string): string => idOf(`call of ${subagent}`)
 function time(seconds: number): [number, number] {
   const ms = Math.round(seconds * 1000)
   return [Math.floor(ms / 1000), (ms % 1000) * 1_000_000]
+}
+
+/** The names of attributes, by what they mean. `retrai.*` are of no convention. */
+const NAMES = {
+  operation: 'gen_ai.operation.name',
+  conversation: 'gen_ai.conversation.id',
+  provider: 'gen_ai.provider.name',
+  model: 'gen_ai.request.model',
+  inputTokens: 'gen_ai.usage.input_tokens',
+  outputTokens: 'gen_ai.usage.output_tokens',
+  cachedTokens: 'gen_ai.usage.cache_read.input_tokens',
+  cacheWriteTokens: 'gen_ai.usage.cache_creation.input_tokens',
+  tool: 'gen_ai.tool.name',
+  callId: 'gen_ai.tool.call.id',
+  error: 'error.type',
+  purpose: 'retrai.purpose',
+  status: 'retrai.status',
+} as const
+
+/** Providers that the conventions name in another way. */
+const PROVIDERS: Readonly<Record<string, string>> = {
+  gemini: 'gcp.gemini',
+  mistral: 'mistral_ai',
+  xai: 'x_ai',
+}
+
+type Meaning = keyof typeof NAMES
+/** Attributes by what they mean. Those that are missing or null are left out. */
+type Meant = { readonly [M in Meaning]?: string | number | null | undefined }
+
+/** Attributes by their names in the conventions. */
+function named({ provider, ...meant }: Meant): Record<string, string | number> {
+  const all: Meant = { ...meant, provider: PROVIDERS[String(provider)] ?? provider }
+  const attributes: Record<string, string | number> = {}
+  for (const [meaning, value] of Object.entries(all) as [Meaning, Meant[Meaning]][]) {
+    if (value != null) attributes[NAMES[meaning]] = value
+  }
+  return attributes
 }
