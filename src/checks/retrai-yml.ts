@@ -15,7 +15,7 @@ import {
 } from '../domain/run-config.ts'
 import { codeOf, issuesText } from '../lib/message-of.ts'
 import type { Workspace } from '../workspace/workspace.ts'
-import { describeProblem } from '../workspace/workspace-process.ts'
+import { describeProblem, isLost } from '../workspace/workspace-process.ts'
 import { ALL_OF, oneLine, SHELL_GOAL } from './goal.ts'
 
 export const SETTINGS_FILE = '.retrai.yml'
@@ -76,35 +76,46 @@ function misspelled(value: unknown): string[] {
   })
 }
 
-function settingsIn(value: unknown): Result<ProjectSettings, string> {
+function settingsIn(value: unknown): Result<ProjectSettings, NoSettings> {
   const settings = Settings.safeParse(value)
   const problems = [...misspelled(value), ...(settings.error ? [issuesText(settings.error)] : [])]
-  return settings.success && problems.length === 0 ? ok(settings.data) : err(problems.join('; '))
+  return settings.success && problems.length === 0
+    ? ok(settings.data)
+    : err({ message: problems.join('; ') })
 }
 
-/** The content of the file of a project; null without the file. The error is for people. */
-async function parsed(files: Workspace): Promise<Result<unknown, string>> {
+/** Why there are no settings: a sentence for people, and whether that may be over in a moment. */
+type NoSettings = { readonly message: string; readonly isPassing?: true }
+
+/** The content of the file of a project; null without the file. */
+async function parsed(files: Workspace): Promise<Result<unknown, NoSettings>> {
   // Most projects have none, and starting the program of the workspace takes longer than this look at a name.
   if (await isMissing(join(files.cwd, SETTINGS_FILE))) return ok(null)
   const asked = { path: SETTINGS_FILE, maxBytes: MAX_BYTES }
   const read = await files.ask('yaml', asked, { withinMs: PARSE_WITHIN_MS })
   if (read.isErr()) {
-    return err(`it cannot be read: ${describeProblem(SETTINGS_FILE, read.error.problem)}`)
+    const { problem } = read.error
+    const message = `it cannot be read: ${describeProblem(SETTINGS_FILE, problem)}`
+    return err({ message, ...(isLost(problem) && { isPassing: true }) })
   }
-  return 'problem' in read.value ? err(oneLine(read.value.problem)) : ok(read.value.value)
+  return 'problem' in read.value
+    ? err({ message: oneLine(read.value.problem) })
+    : ok(read.value.value)
 }
 
 /** What the file of a project holds, at a glance: nothing if it is missing or not valid. */
 export const contentIn = async (files: Workspace): Promise<Readonly<Record<string, unknown>>> =>
   Object((await parsed(files)).unwrapOr(null))
 
-/** Reads the settings of a project; null if it has no such file. The error is for people, and names every problem. */
+/** Reads the settings of a project; null if it has no such file. The error names every problem. */
 export const readProjectSettings = (
   files: Workspace,
-): ResultAsync<ProjectSettings | null, string> =>
+): ResultAsync<ProjectSettings | null, NoSettings> =>
   new ResultAsync(parsed(files))
     .andThen((value) => (value === null ? ok(null) : settingsIn(value)))
-    .mapErr((problem) => `${join(files.cwd, SETTINGS_FILE)}: ${problem}`)
+    .mapErr((problem) => {
+      return { ...problem, message: `${join(files.cwd, SETTINGS_FILE)}: ${problem.message}` }
+    })
 
 const isMissing = (path: string): Promise<boolean> =>
   lstat(path).then(

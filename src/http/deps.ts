@@ -28,6 +28,7 @@ import type { RetentionError } from '../retention/retention.ts'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'
 import type { Webhooks } from '../webhooks/webhooks.ts'
 import type { LiveLimits } from './live/deps.ts'
+import type { PlanProblem } from './problems/problem-of.ts'
 
 /** A tool as models get it. `parameters` is a JSON Schema of an object. */
 type OfferedTool = {
@@ -101,7 +102,7 @@ export type AppDeps = {
   /** The goals that fit the project in a folder, best first; an error if no run may have that folder. */
   readonly fittingGoals: (cwd: string) => ResultAsync<readonly Goal[], readonly FieldProblem[]>
   /** Checks what only the agent knows, and returns all problems at once. */
-  readonly planRun: (request: RunRequest) => ResultAsync<PlannedRun, readonly FieldProblem[]>
+  readonly planRun: (request: RunRequest) => ResultAsync<PlannedRun, readonly PlanProblem[]>
   readonly carrier: Carrier
   /** Gives a run other tags. Resolves once lists show them. */
   readonly putTags: (

@@ -13,6 +13,10 @@ export type Unanswered = {
 
 export type WorkspaceProblem = PathProblem | Unanswered
 
+/** Whether the program died. */
+export const isLost = (problem: WorkspaceProblem): boolean =>
+  problem.type === 'unanswered' && problem.why === 'lost'
+
 /** The number of the first message of a program. */
 const READY = 0
 

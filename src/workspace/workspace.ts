@@ -18,6 +18,7 @@ import {
   type WantedFile,
 } from './protocol.ts'
 import {
+  isLost,
   type Reply,
   unanswered,
   type WorkspaceProblem,
@@ -92,10 +93,10 @@ export class Workspace implements AsyncDisposable {
     options: Options = {},
   ): Promise<Result<Answered<Name>, Failure>> {
     let reply = await this.#askOnce(name, question, options)
-    if (isLost(reply) && !this.#stop.signal.aborted && isRepeatable(name, question)) {
+    if (wasLost(reply) && !this.#stop.signal.aborted && isRepeatable(name, question)) {
       reply = await this.#askOnce(name, question, options)
     }
-    if (isLost(reply) && this.#stop.signal.aborted) return err(STOPPED)
+    if (wasLost(reply) && this.#stop.signal.aborted) return err(STOPPED)
     if ('problem' in reply) return err(reply)
     const answer = ANSWERS[name].safeParse(reply.answer)
     if (answer.success) return ok({ ...(answer.data as Answers[Name]), body: reply.body })
@@ -186,8 +187,7 @@ export class Workspace implements AsyncDisposable {
 
 const STOPPED = unanswered('aborted', 'It was stopped with the run.')
 
-const isLost = (reply: Reply): boolean =>
-  'problem' in reply && reply.problem.type === 'unanswered' && reply.problem.why === 'lost'
+const wasLost = (reply: Reply): boolean => 'problem' in reply && isLost(reply.problem)
 
 /** A change of content can be repeated: it has no effect if it was made. That a file is gone does not say who removed it. */
 function isRepeatable<Name extends QuestionName>(name: Name, question: Questions[Name]): boolean {

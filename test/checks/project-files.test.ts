@@ -41,7 +41,7 @@ describe.each(Object.entries(HOSTILE))('a project with %s', (_, make) => {
     const asked = goals.filter(({ name }) => ['npm-test', 'make-test', 'shell-goal'].includes(name))
     const found = await Promise.all(asked.map(({ detect }) => detect?.(files)))
     expect(found).toEqual([null, null, null])
-    expect((await readProjectSettings(files))._unsafeUnwrapErr()).toMatch(
+    expect((await readProjectSettings(files))._unsafeUnwrapErr().message).toMatch(
       /\.retrai\.yml: it cannot be read: ".retrai.yml" is (?:not a regular file|a folder|outside the project|too large)/,
     )
   })
@@ -66,7 +66,7 @@ describe('.retrai.yml', () => {
   ])('with %s is refused, and not by this process', { timeout: 60_000 }, async (_, text) => {
     const cwd = await project({ '.retrai.yml': text })
     const settings = await readProjectSettings(workspaceOf(cwd))
-    expect(settings._unsafeUnwrapErr()).toMatch(/\.retrai\.yml: ./)
+    expect(settings._unsafeUnwrapErr().message).toMatch(/\.retrai\.yml: ./)
   })
 })
 

@@ -13,7 +13,8 @@ import {
 } from '../../src/checks/retrai-yml.ts'
 import { type ApprovalRules, judge } from '../../src/domain/approvals/rules.ts'
 import type { GoalRequest } from '../../src/domain/run-config.ts'
-import type { Workspace } from '../../src/workspace/workspace.ts'
+import { Workspace } from '../../src/workspace/workspace.ts'
+import { startProcess } from '../runner/support.ts'
 import { openWorkspace } from '../workspace/support.ts'
 import { project } from './support.ts'
 
@@ -99,9 +100,18 @@ test.each([
     ['mean check_command?', 'mean success_condition?', 'mean all_of?', 'mean goal_options?'],
   ],
 ])('that is %s is refused with the file and every problem', async (_what, text, problems) => {
-  const error = (await read(text))._unsafeUnwrapErr()
+  const { message: error, isPassing } = (await read(text))._unsafeUnwrapErr()
+  expect(isPassing).toBeUndefined()
   expect(error).toMatch(/^\/.*\/\.retrai\.yml: /)
   for (const problem of problems) expect(error).toContain(problem)
+})
+
+test('that cannot be read, because the program that reads it dies, may be read in a moment', async () => {
+  const cwd = await project({ '.retrai.yml': 'goal: pytest\n' })
+  await using dying = new Workspace({ cwd }, (request) =>
+    startProcess({ ...request, args: ['-e', 'process.exit(1)'] }),
+  )
+  expect((await readProjectSettings(dying))._unsafeUnwrapErr()).toMatchObject({ isPassing: true })
 })
 
 /** The goals of a run in a project with this file. */
@@ -194,7 +204,7 @@ test('the file adds protected files to those of the request', async () => {
   expect(withProtected({}, null)._unsafeUnwrap()).toBeUndefined()
   const many = Array.from({ length: 99 }, (_, at) => String(at))
   expect(withProtected({ protect: many }, settings)._unsafeUnwrapErr()).toContain('too many')
-  expect((await read('protect: [../a]\n'))._unsafeUnwrapErr()).toContain(
+  expect((await read('protect: [../a]\n'))._unsafeUnwrapErr().message).toContain(
     'must not lead out of the project',
   )
 })

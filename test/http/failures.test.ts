@@ -32,6 +32,16 @@ test('answers 503 with Retry-After if the store cannot append, and says what to 
   }
 })
 
+test('answers 503 if a project cannot be read now, which is no fault of the request', async ({
+  startServer,
+}) => {
+  const message = 'The program that reads the project died.'
+  const planRun = () => errAsync([{ field: 'goal', message, isPassing: true }] as const)
+  const answer = await ask(await startServer({ planRun }), 'POST /api/runs', { goal: 'pytest' })
+  expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, '1'])
+  expect(answer.body.detail).toBe(`${message} Nothing was done. Try again in a moment.`)
+})
+
 test('does not wait forever for a read model that falls behind', async ({ startServer }) => {
   let waited = 0
   const server = await startServer({

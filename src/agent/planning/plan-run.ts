@@ -106,7 +106,7 @@ async function plan(
   const servers = planServers(mcp_servers, { ...mcp, most: reach.most })
   const { limits, problems: tooHigh } = limitsWithin(request, ceilings)
   const problems = [
-    ...(read.isErr() ? [{ field: 'goal', message: read.error }] : []),
+    ...(read.isErr() ? [{ field: 'goal', ...read.error }] : []),
     ...(chosen.isErr() && read.isOk() ? chosen.error : []),
     ...folder,
     ...(await modelProblems({ ...request, ...limits }, deps.models)),

@@ -11,7 +11,12 @@ import { isWithin, realPathOf } from '../../lib/paths.ts'
 import type { ModelCatalogue, ModelInfo } from '../../models/catalogue.ts'
 
 /** A problem with one field of a request, for its author. */
-export type Problem = { readonly field: string; readonly message: string }
+export type Problem = {
+  readonly field: string
+  readonly message: string
+  /** Set if it is not the request that is wrong: the same one may succeed in a moment. */
+  readonly isPassing?: true
+}
 
 /** What the checks must know of models. */
 export type ModelRules = Pick<ModelCatalogue, 'about'>

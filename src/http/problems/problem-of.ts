@@ -117,5 +117,15 @@ export const invalidFields = (errors: readonly FieldProblem[]): Problem => {
   return { code: 'invalid_request', detail, errors }
 }
 
+/** What is wrong with a request. `isPassing`: nothing is, and the same request may succeed in a moment. */
+export type PlanProblem = FieldProblem & { readonly isPassing?: true }
+
+/** Why a run cannot be planned as it is asked for, or not now. */
+export const planProblem = (wrong: readonly PlanProblem[]): Problem => {
+  const passing = wrong.find(({ isPassing }) => isPassing)
+  if (passing === undefined) return invalidFields(wrong)
+  return { code: 'busy', detail: `${passing.message} Nothing was done. Try again in a moment.` }
+}
+
 export const invalidField = (field: string, message: string): Problem =>
   invalidFields([{ field, message }])

@@ -21,7 +21,12 @@ import { described, operation } from '../operation.ts'
 import { commandFrom, completeFromOrigin, type From, fromOf, originGone } from '../origin.ts'
 import { Named, nameOf, readName } from '../plugins/validation.ts'
 import { COMMAND_PROBLEMS } from '../problems/problem.ts'
-import { invalidFields, type Refusal, removedProblem } from '../problems/problem-of.ts'
+import {
+  type PlanProblem,
+  planProblem,
+  type Refusal,
+  removedProblem,
+} from '../problems/problem-of.ts'
 import { authorOf, findRun, shown } from './commands.ts'
 
 const DESCRIPTION =
@@ -156,7 +161,7 @@ function plan(
   deps: AppDeps,
 ): ResultAsync<PlannedRun, Refusal> {
   const { cwd = deps.defaults.cwd } = body
-  if (from === undefined) return planAt({ run_id, cwd }, body, from, deps).mapErr(invalidFields)
+  if (from === undefined) return planAt({ run_id, cwd }, body, from, deps).mapErr(planProblem)
   const { kind, state } = from
   const { copy, config } = state
   const inCopy = () =>
@@ -173,7 +178,7 @@ function plan(
   return placed.mapErr((wrong) =>
     isAboutFolder(wrong)
       ? originGone(wrong.map(({ message }) => message).join(' '))
-      : invalidFields(wrong),
+      : planProblem(wrong),
   )
 }
 
@@ -190,7 +195,7 @@ function planAt(
   body: Body,
   from: From | undefined,
   { planRun, defaults, auth }: AppDeps,
-): ResultAsync<PlannedRun, readonly FieldProblem[]> {
+): ResultAsync<PlannedRun, readonly PlanProblem[]> {
   const {
     reason: _,
     fork: __,
