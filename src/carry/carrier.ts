@@ -91,6 +91,11 @@ export class Carrier {
     return this.#open(runId, how, author, async (job) => {
       const { own, starts, files, state } = job
       if (state.copy === undefined) return err({ type: 'no_copy' })
+      const isOver = state.phase.type === 'ended' && state.copy.is === 'made'
+      const isRemoved = isOver && as === 'files' && !dry_run
+      // A run that continues this one may work in the copy.
+      const holder = isRemoved ? this.#deps.locks.holderOf(folderOfRun(state)) : null
+      if (holder !== null) return err({ type: 'folder_in_use', holder })
       const [from, to] = [starts[0], own.at(-1) ?? own[0]]
       const plan = await this.#plan(starts, to, files)
       if (plan.isErr()) return err(plan.error)
@@ -112,8 +117,7 @@ export class Carrier {
         const message = await this.#messageFor(state)
         return record(await makeBranch(workspace, all, { name, message, patch, dry_run }))
       })
-      const isOver = state.phase.type === 'ended' && state.copy.is === 'made' && !dry_run
-      if (as === 'files' && isOver && done.isOk()) await this.#deps.copies.remove(state)
+      if (isRemoved && done.isOk()) await this.#deps.copies.remove(state)
       return done
     })
   }

@@ -202,6 +202,30 @@ test.skipIf(needsGit.skip)(
   },
 )
 
+test('what a run did is not applied while another one continues it in its copy', async ({
+  site,
+}) => {
+  const later = site.path('later')
+  const model = await site.model(({ messages }) =>
+    messages.some(({ content }) => content.includes('More'))
+      ? bash(`until test -e ${later}; do sleep 0.1; done; echo more >more`)
+      : bash(WORK),
+  )
+  const server = await site.serve('data', { model })
+  const { project, before, runId } = await worked(site, server, 'continued')
+  const more = await server.post(`/api/runs/${runId}/messages`, { text: 'More' })
+  const apply = () => server.post(`/api/runs/${runId}/apply`, { as: 'files' })
+  expect(await apply()).toMatchObject({
+    status: 409,
+    body: { detail: expect.stringContaining(String(more.body.run_id)) },
+  })
+  expect(sums(project)).toBe(before)
+  await writeFile(later, '')
+  await server.untilStatus(String(more.body.run_id), 'achieved')
+  expect(existsSync(site.path('data-copies', runId, 'continued', 'more'))).toBe(true)
+  expect((await apply()).status).toBe(200)
+})
+
 test('the next start removes copies that no run has', async ({ site }) => {
   const server = await site.serve('data', { model: await site.model([bash(WORK)]) })
   const { runId } = await worked(site, server, 'project')
