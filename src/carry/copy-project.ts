@@ -84,13 +84,19 @@ async function restore(
   { run_id, seq }: Origin,
   { session, effects, signal }: Work,
 ): Promise<Result<Restored, string>> {
-  const all = (await snapshotsOf(session.store, run_id)).unwrapOr([])
-  const there = all.findLast((one) => one.seq <= seq)
+  const lost = err(`The snapshot of the run ${run_id} is lost`)
+  const all = await snapshotsOf(session.store, run_id)
+  if (all.isErr()) return lost
+  // Before its first snapshot, its agent has not worked yet.
+  const there = all.value.findLast((one) => one.seq <= seq) ?? all.value[0]
+  if (there === undefined) {
+    const before = (await load(session.store, run_id)).unwrapOr(null)?.state.origin
+    return before === undefined ? ok({}) : restore(copy, before, { session, effects, signal })
+  }
   const files = await effects.filesOf(run_id)
-  const leftOut = there && (await leftOutOf(there, { read: effects.readArtifact }))
-  const isThere = there && files?.tree(there.snapshot.tree) != null
-  if (!leftOut || !isThere || files === null)
-    return err(`The snapshot of the run ${run_id} is lost`)
+  const leftOut = await leftOutOf(there, { read: effects.readArtifact })
+  const isThere = files?.tree(there.snapshot.tree) != null
+  if (!leftOut || !isThere || files === null) return lost
   const now = await filesNow(copy, signal)
   if (now.isErr()) return err(describeProblem('.', now.error.problem))
   const { tree } = there.snapshot

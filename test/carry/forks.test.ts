@@ -155,6 +155,29 @@ test.skipIf(isMissing('git'))(
   },
 )
 
+test('a fork from before the first snapshot has the files as the run found them', async ({
+  site,
+}) => {
+  const project = await site.project()
+  const server = await site.serve('data', { model: await site.model([bash('touch done')]) })
+  const forkOf = async (run_id: string) => {
+    const { body } = await server.post('/api/runs', { fork: { run_id, at: 0 }, max_iterations: 1 })
+    await server.untilStatus(String(body.run_id), 'achieved')
+    return recordOf(server, String(body.run_id), 'project_copied')
+  }
+  const worked = await server.start(project, { on_tampering: 'off' })
+  await server.untilStatus(worked, 'achieved')
+  const records = await recordsOf(server, worked)
+  const { seq } = records.find(({ kind }: { kind: string }) => kind === 'snapshot')
+  expect(await forkOf(worked)).toMatchObject({ snapshot: { run_id: worked, seq } })
+
+  await rm(`${project}/done`)
+  const paused = await server.start(project, { max_tokens: 1, on_limit: 'pause' })
+  await server.untilStatus(paused, 'paused')
+  const waiting = await server.start(project)
+  expect(await forkOf(waiting)).not.toHaveProperty('snapshot')
+})
+
 test('what is gone is never written and never deleted, and is named', async ({ site }) => {
   const project = await site.project()
   const script = 'echo marigold >flower; echo y >y; cat flower; touch done'
