@@ -93,8 +93,8 @@ async function* send(
   say(`The run had ended, so another one continues it. To watch it: ${hint('watch', run_id)}`)
 }
 
-const answerCommand = (name: string, description: string): Command =>
-  decision(name, description, 'kept in the log, and shown to the model').argument(
+const answerCommand = (name: string, description: string, kept: string): Command =>
+  decision(name, description, kept).argument(
     '[call]',
     'the hash of the call that you saw, or its first 16 digits, as "retrai show" prints it: needed if a call waits',
     callHash,
@@ -105,6 +105,7 @@ export const approveCommand = (): Command =>
   answerCommand(
     'approve',
     'Approve another iteration of a run that waits for a person, or the call that waits, or let a paused run continue.',
+    'kept in the log; if an iteration is approved, the model reads it',
   ).action(connected(answering('allow')))
 
 /** `retrai deny RUN`: the call that waits does not run. */
@@ -112,6 +113,7 @@ export const denyCommand = (): Command =>
   answerCommand(
     'deny',
     'Deny the call that waits. The run continues, and the model reads the reason.',
+    'kept in the log, and shown to the model',
   ).action(connected(answering('deny')))
 
 const answering = (decision: 'allow' | 'deny') =>
