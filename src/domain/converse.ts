@@ -105,6 +105,10 @@ function add(conversation: Conversation, record: RunRecord): Conversation {
       return record.payload.since_origin === undefined
         ? conversation
         : say(conversation, sinceOrigin(record.payload.since_origin))
+    case 'files_rolled_back':
+      return record.payload.count === 0
+        ? conversation
+        : say(conversation, rolledBack(record.payload))
     case 'mcp_tools_listed': {
       const { tools, note } = offerTools(conversation.tools, record.payload)
       return note === null ? { ...conversation, tools } : say({ ...conversation, tools }, note)
@@ -159,10 +163,24 @@ function add(conversation: Conversation, record: RunRecord): Conversation {
 }
 
 /** What others have done to the files before this run took the work up. */
-function sinceOrigin({ count, files }: SinceOrigin): string {
-  const more = count > files.length ? [`… and ${count - files.length} more`] : []
-  const named = files.map(({ path, change }) => `${change}: ${path}`)
-  return `Others have changed files since you stopped working. What you know of them is out of date:\n${[...named, ...more].join('\n')}`
+const sinceOrigin = ({ count, files }: SinceOrigin): string =>
+  outOfDate(
+    'Others have changed files since you stopped working',
+    files.map(({ path, change }) => `${change}: ${path}`),
+    count,
+  )
+
+const rolledBack = ({ count, files }: PayloadOf<'files_rolled_back'>): string =>
+  outOfDate(
+    'A person has made files what they were at an earlier moment',
+    files.map(({ path, action }) => `${action}: ${path}`),
+    count,
+  )
+
+/** @param named the first of `count` files */
+function outOfDate(what: string, named: readonly string[], count: number): string {
+  const more = count > named.length ? [`… and ${count - named.length} more`] : []
+  return `${what}. What you know of them is out of date:\n${[...named, ...more].join('\n')}`
 }
 
 const fromPerson = (text: string): string => `A person says about this run:\n${text}`

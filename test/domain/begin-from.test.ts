@@ -75,3 +75,13 @@ test('the model reads how many files others have changed, and which of them come
   )
   expect(sent(now).at(-1)).toMatch(/is out of date:\nmodified: a\.txt\n… and 2 more$/)
 })
+
+test('the model reads which files a person has rolled back', () => {
+  const files = [{ path: 'a.txt', action: 'delete' }]
+  const before = fold(first)
+  const told = fold([record('files_rolled_back', { count: 2, files })], before)
+  expect(sent(told).at(-1)).toMatch(/is out of date:\ndelete: a\.txt\n… and 1 more$/)
+  expect(fold([record('files_rolled_back', { count: 0, files: [] })], before)?.turns).toBe(
+    before?.turns,
+  )
+})
