@@ -68,6 +68,7 @@ export class Carrier {
   rollback(runId: string, how: Asked & { readonly to: number }, author: Author): Outcome<Carried> {
     return this.#open(runId, how, author, async (job) => {
       const { own, state, files } = job
+      if (state.copy?.is === 'discarded') return err({ type: 'no_copy' })
       const { seq, snapshot } = own.findLast((one) => one.seq <= how.to) ?? own[0]
       const plan = await this.#plan(own.slice(-1), { seq, snapshot }, files)
       if (plan.isErr()) return err(plan.error)

@@ -90,6 +90,8 @@ test.skipIf(needsGit.skip)(
     expect((await server.get(`/api/runs/${runId}`)).body.workspace).toMatchObject({
       copy: 'discarded',
     })
+    const back = await server.post(`/api/runs/${runId}/rollback`, { to: 0 })
+    expect(back.body.title).toBe('No copy')
     // From the objects alone, and nothing is left to do.
     expect((await apply({})).body).toMatchObject({ files: [] })
   },
