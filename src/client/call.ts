@@ -62,6 +62,8 @@ type Request = {
   readonly body?: unknown
   readonly headers?: Readonly<Record<string, string>>
   readonly signal?: AbortSignal | undefined
+  /** How much longer than other calls it may take, milliseconds. */
+  readonly moreMs?: number | undefined
 }
 
 /** One REST call; `schema` describes the answer. */
@@ -94,10 +96,10 @@ export function createRest(options: CallerOptions) {
       path: string,
       body: unknown,
       schema: z.ZodType<T>,
-      { idempotencyKey: key, signal }: Repeatable = {},
+      { idempotencyKey: key, signal, moreMs }: Repeatable & Pick<Request, 'moreMs'> = {},
     ): Answered<T> => {
       const headers = key === undefined ? {} : { 'idempotency-key': key }
-      return call({ method, path, body, headers, schema, signal }).map(({ value }) => value)
+      return call({ method, path, body, headers, schema, signal, moreMs }).map(({ value }) => value)
     },
     /** A body that is not JSON. Only its beginning must come in time: the caller reads it as it comes. */
     open: (path: string, accept: string, { signal }: Signal = {}): Answered<Bytes> =>
@@ -133,11 +135,12 @@ const withText = async (
 
 /** @param read reads what must come within the time of a call */
 function send(
-  { method, path, body, headers, signal }: Request,
-  { baseUrl, token, fetch, requestMs, headers: always }: CallerOptions,
+  { method, path, body, headers, signal, moreMs = 0 }: Request,
+  { baseUrl, token, fetch, headers: always, ...options }: CallerOptions,
   read: (response: Response) => Sent | Promise<Sent>,
 ): ResultAsync<Sent, RequestError> {
   const patience = new AbortController()
+  const requestMs = options.requestMs + moreMs
   const timer = setTimeout(() => patience.abort(), requestMs)
   return ResultAsync.fromPromise(
     fetch(`${baseUrl}${path}`, {

@@ -50,6 +50,9 @@ export type RunQuery = Omit<Partial<z.output<typeof ListRunsQuery>>, 'status'> &
 /** Runs in their order. `next` is the cursor of the next page; null on the last page. */
 export type RunPage = { readonly runs: readonly RunSummary[]; readonly next: string | null }
 
+/** How much longer a call may take that writes the files of a project. */
+const FILES_MS = 4 * 60_000
+
 const Sent = z.union([RecordedMessage, Continuation])
 
 /** The calls of /api/runs. */
@@ -100,10 +103,10 @@ export const createRuns = ({ call, get, send }: Rest) => ({
     send('POST', runPath(runId, '/messages'), message, Sent, options),
   /** Makes the files of the project those of an earlier snapshot. One file in conflict, and nothing is written. */
   rollback: (runId: string, how: RollbackRun, options?: Signal): Answered<CarriedFiles> =>
-    send('POST', runPath(runId, '/rollback'), how, CarriedFiles, options),
+    send('POST', runPath(runId, '/rollback'), how, CarriedFiles, { ...options, moreMs: FILES_MS }),
   /** Carries what a run did in its copy over to the project, as files, a patch or a branch. */
   apply: (runId: string, how: ApplyRun, options?: Signal): Answered<CarriedFiles> =>
-    send('POST', runPath(runId, '/apply'), how, CarriedFiles, options),
+    send('POST', runPath(runId, '/apply'), how, CarriedFiles, { ...options, moreMs: FILES_MS }),
   /** Removes the copy of a run that has ended. */
   discard: (runId: string, why: Why = {}, options?: Signal): Answered<RunAndStatus> =>
     send('POST', runPath(runId, '/discard'), why, RunAndStatus, options),

@@ -83,6 +83,15 @@ describe('an error is a value', () => {
     expect(error.message).toContain('no answer within 0.05 s')
   })
 
+  test('files may be carried for longer', async () => {
+    const baseUrl = await serve((_request, response) => {
+      setTimeout(() => response.end('{"files":[],"not_carried":[]}'), 200)
+    })
+    const { runs } = createClient({ baseUrl, limits: { requestMs: 50 } })
+    expect((await runs.apply(UNKNOWN, { as: 'files' })).isOk()).toBe(true)
+    expect((await runs.rollback(UNKNOWN, { to: 0 })).isOk()).toBe(true)
+  })
+
   test.each([
     ['a page', 200, '<html></html>'],
     ['an error page', 404, '<html></html>'],
