@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { RunSummary } from '../../src/client/index.ts'
 import { type RunList, withHead, withOlder } from '../../web/src/list/run-list.ts'
+import { queryFor } from '../../web/src/list/use-filter.ts'
 
 const runOf = (n: number): RunSummary => ({
   run_id: `${String(n).padStart(8, '0')}-0000-4000-8000-000000000000`,
@@ -36,3 +37,8 @@ test('the list of runs holds the newest runs in order and without a gap, whateve
     }),
   )
 })
+
+test.each(['2026-12-01T10:00:00Z', '202611-01-01', '275760-09-13', 'soon'])(
+  'an address may have %s in place of a day: the server reads it',
+  (text) => expect(queryFor({ to: text })).toEqual({ to: text, top: true }),
+)

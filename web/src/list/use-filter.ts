@@ -48,18 +48,19 @@ export function queryFor({ from, to, min_cost_usd, max_cost_usd, ...filter }: Fi
   return {
     ...filter,
     // A day as a person means it, in their time zone.
-    ...(from !== undefined && { from: new Date(`${from}T00:00`).toISOString() }),
-    ...(to !== undefined && { to: dayAfter(to).toISOString() }),
+    ...(from !== undefined && { from: timeOf(from, 0) }),
+    ...(to !== undefined && { to: timeOf(to, 1) }),
     ...(min_cost_usd !== undefined && { min_cost_usd: Number(min_cost_usd) }),
     ...(max_cost_usd !== undefined && { max_cost_usd: Number(max_cost_usd) }),
     ...(status === undefined && q === undefined && { top: true }),
   }
 }
 
-function dayAfter(day: string): Date {
-  const date = new Date(`${day}T00:00`)
-  date.setDate(date.getDate() + 1)
-  return date
+/** The beginning of a day, or so many days later. What is no day stays: the server takes a time, and says what is wrong. */
+function timeOf(text: string, daysLater: number): string {
+  const date = new Date(`${text}T00:00`)
+  date.setDate(date.getDate() + daysLater)
+  return Number.isNaN(date.getTime()) ? text : date.toISOString()
 }
 
 /** The filter of the list, kept in the address, so that a view of the list can be shared and found again. */
