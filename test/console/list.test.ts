@@ -84,6 +84,16 @@ describeInBrowser('the list of runs', () => {
     expect(new URL(page.url()).search).toBe('?q=project')
   })
 
+  test('is searched while a person types, who may pause after a space', async () => {
+    const page = await open(server.url)
+    await page.getByText('in project-0', { exact: true }).waitFor()
+    await page.keyboard.press('/')
+    await page.keyboard.type('project ')
+    await page.waitForURL('**/?q=project')
+    await page.keyboard.type('x')
+    await page.waitForURL('**/?q=project+x')
+  })
+
   test('is sorted by what a person clicks, turned around by a second click, and searched for an id', async () => {
     const page = await open(server.url)
     await page.getByRole('button', { name: 'Sort by started' }).click()

@@ -50,7 +50,8 @@ function TextFilter({ filter: { q = '' }, onChange }: Omit<Props, 'runs'>) {
   const input = useRef<HTMLInputElement>(null)
   const [text, setText] = useState(q)
   useShortcuts([['/', () => input.current?.focus()]])
-  useEffect(() => setText(q), [q])
+  // What is typed keeps its space at the end, for the next word.
+  useEffect(() => setText((typed) => (typed.trim() === q ? typed : q)), [q])
   // biome-ignore lint/correctness/useExhaustiveDependencies: onChange is another function each time
   useEffect(() => {
     if (text.trim() === q) return
