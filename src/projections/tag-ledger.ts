@@ -48,7 +48,7 @@ export class TagLedger {
   }
 
   /** Reads what servers have appended. */
-  read(): ResultAsync<unknown, AppendError | LoadError> {
+  read(): ResultAsync<Tagged, AppendError | LoadError> {
     return this.#ledger.read()
   }
 

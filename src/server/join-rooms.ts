@@ -9,7 +9,6 @@ import { Carrier } from '../carry/carrier.ts'
 import { Copies } from '../carry/copies.ts'
 import { FolderLocks } from '../carry/folder-locks.ts'
 import { createCatalogue } from '../models/catalogue.ts'
-import { tagsOf } from '../projections/read-model.ts'
 import { SearchIndex } from '../projections/search/search-index.ts'
 import { Remover } from '../retention/remover.ts'
 import { Webhooks } from '../webhooks/webhooks.ts'
@@ -67,12 +66,11 @@ export async function joinRooms(parts: Parts, made: Opened) {
   const witnessing = await startWitnesses(parts, made, made)
   const { ownLog, witnesses, timeStamps } = witnessing
   opened.defer(() => Promise.all([witnesses?.stop(), timeStamps?.stop()]).then(() => {}))
-  const { readModel } = parts
   const webhooks = new Webhooks({
     ...{ store: parts.store, sign, serverId: made.serverId, clock: now, log },
     dataDir: settings.RETRAI_DATA_DIR,
     hosts: new Set(settings.RETRAI_WEBHOOK_HOSTS),
-    tagsOf: (runId) => tagsOf(readModel, runId),
+    laterTags: (runId) => made.tags.read().map((tagged) => tagged.get(runId)?.tags),
   })
   opened.defer(() => webhooks.close())
   const app = await createApp(parts, {

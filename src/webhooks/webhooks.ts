@@ -34,8 +34,10 @@ export type WebhooksDeps = {
   readonly serverId: string
   /** Hosts to which deliveries are sent whatever their addresses are. */
   readonly hosts: ReadonlySet<string>
-  /** The tags that a run has now. */
-  readonly tagsOf: (runId: string) => readonly string[]
+  /** The tags that a run was given after it began; undefined if it was not. */
+  readonly laterTags: (
+    runId: string,
+  ) => ResultAsync<readonly string[] | undefined, AppendError | LoadError>
   /** Seconds since the epoch. */
   readonly clock: () => number
   readonly log: Logger
@@ -51,7 +53,13 @@ export type WebhookError =
   | LoadError
 
 /** The root of a run: the run that a person started, whose agent or whose sub-agents started it, or itself. */
-type Root = { readonly runId: string; readonly project: string; readonly principal: string | null }
+type Root = {
+  readonly runId: string
+  readonly project: string
+  readonly principal: string | null
+  /** Those that it began with. */
+  readonly tags: readonly string[]
+}
 
 const KNOWN_ROOTS = 10_000
 const EndpointFile = z.strictObject({ url: z.string(), secret: z.string() })
@@ -225,11 +233,11 @@ export class Webhooks {
     const root = this.#roots.get(runId) ?? (await this.#rootOf(runId))
     if (root === null) return false
     this.#roots.set(runId, root)
-    return (
-      (project ?? root.project) === root.project &&
-      (principal ?? root.principal) === root.principal &&
-      (tag === undefined || this.#deps.tagsOf(root.runId).includes(tag))
-    )
+    if ((project ?? root.project) !== root.project) return false
+    if ((principal ?? root.principal) !== root.principal) return false
+    if (tag === undefined) return true
+    const later = orThrow(await this.#deps.laterTags(root.runId))
+    return (later ?? root.tags).includes(tag)
   }
 
   /** Null if its beginning is not in the log. @throws while the log cannot be read */
@@ -242,16 +250,17 @@ export class Webhooks {
     if (first?.record.kind !== 'run_created') return null
     const { config, copy_of } = first.record.payload
     const project = basename(copy_of?.path ?? config.cwd)
-    return { runId: first.record.run_id, project, principal: first.meta.principal ?? null }
+    const principal = first.meta.principal ?? null
+    return { runId: first.record.run_id, project, principal, tags: config.tags ?? [] }
   }
 }
 
 const failed = (cause: unknown) => ({ type: 'store_failed' as const, message: messageOf(cause) })
 
 /** Null for a stream that is not in the log, and for one that is damaged. */
-function orThrow<T>(read: Result<T, LoadError>): T | null {
+function orThrow<T>(read: Result<T, AppendError | LoadError>): T | null {
   if (read.isOk()) return read.value
   const { error } = read
   if (error.type === 'stream_not_found' || error.type === 'damaged_record') return null
-  throw new Error(error.message)
+  throw new Error('message' in error ? error.message : error.type)
 }

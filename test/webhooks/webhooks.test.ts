@@ -241,7 +241,7 @@ test('a name that turns private is refused when a connection is made', async ({ 
   expect(receiver.all).toEqual([])
 })
 
-test('a filter chooses runs by project and person, and sub-agents come with their parent', async ({
+test('a filter chooses runs by project, person and tag, and sub-agents come with their parent', async ({
   ownServer: server,
 }) => {
   const receiver = await startReceiver()
@@ -260,17 +260,17 @@ test('a filter chooses runs by project and person, and sub-agents come with thei
     [child, '/tmp/copy'],
     [last, '/home/ada/other'],
   ] as const) {
-    const record = createdRecord(runId, { cwd })
+    const record = createdRecord(runId, { cwd, ...(runId === last && { tags: ['nightly'] }) })
     if (runId === child) Object.assign(record.payload, { parent: of })
     await new RunWriter(server.store, runId).append([record])
   }
-  await receiver.untilTaken(2)
+  await receiver.untilTaken(3)
   await until(
     async () => (await hooks(server).list())._unsafeUnwrap(),
     (all) => new Set(all.map(({ cursor }) => cursor)).size === 1,
   )
   expect(receiver.taken.map(({ data }) => data.run_id).toSorted()).toEqual(
-    [parent, child].toSorted(),
+    [parent, child, last].toSorted(),
   )
 })
 
