@@ -37,6 +37,11 @@ export const fetchWith =
       outgoing.on('error', reject)
       outgoing.on('response', (incoming) => {
         const { statusCode: status = 0, headersDistinct } = incoming
+        // A `Response` takes no other, and what throws here ends the server.
+        if (status < 200 || status > 599) {
+          incoming.destroy()
+          return reject(new Error(`The status of the answer is ${status}`))
+        }
         const received = new Headers()
         for (const [name, values = []] of Object.entries(headersDistinct)) {
           for (const value of values) received.append(name, value)
