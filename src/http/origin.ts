@@ -46,8 +46,12 @@ export const completeFromOrigin =
     const { fork, continues } = Wanted.safeParse(body).data ?? {}
     const wanted = fork ?? continues
     if (wanted === undefined || (fork && continues) !== undefined) return
-    const isElsewhere = Object.hasOwn(Object(body), 'cwd')
-    const from = isElsewhere ? err(OTHER_FOLDER) : await findOrigin(wanted.run_id, fork?.at, deps)
+    const names = (field: string) => Object.hasOwn(Object(body), field)
+    const found = names('cwd') ? err(OTHER_FOLDER) : await findOrigin(wanted.run_id, fork?.at, deps)
+    const from = found.andThen((origin) => {
+      const isHidden = origin.state.config.accept !== undefined && !origin.hasShown
+      return isHidden && !names('accept') ? err(STILL_HIDDEN) : ok(origin)
+    })
     known.set(request, from)
     if (from.isOk()) request.body = { ...requestFrom(from.value), ...Object(body) }
   }
@@ -56,6 +60,12 @@ const OTHER_FOLDER = invalidField(
   'cwd',
   'A run that begins from another one has the folder of that one. Leave cwd out.',
 )
+
+const STILL_HIDDEN: Problem = {
+  code: 'run_not_ended',
+  detail:
+    'The run has a check that its agent does not see, which everybody could read after the end of a fork. Fork it when it has ended, or name another check in accept.',
+}
 
 /** What the origin was asked for. Where the new run works is decided when it is planned. */
 export function requestFrom({ state: { config, isolation } }: From) {
@@ -131,14 +141,14 @@ export const isRedacted = (origins: readonly Origin[], redactions: Deps['redacti
 
 /** The command that creates a planned run, with what it takes over. The request may name a hidden check of its own. */
 export function commandFrom(
-  { kind, head: hash, state, systemPrompt: before, hasShown }: From,
+  { kind, head: hash, state, systemPrompt: before }: From,
   { system_prompt, config, ...planned }: PlannedRun,
   { accept_feedback }: { readonly accept_feedback: boolean },
 ) {
   const { runId: run_id, seq, introduced, shellFolder: shell_folder } = state
   const { accept: had, cwd } = state.config
-  const more = present({ feedback: accept_feedback || null, shown: hasShown || null })
-  const accept = had && { sha256: had.sha256, files: had.files, ...more }
+  const more = present({ feedback: accept_feedback || null })
+  const accept = had && { sha256: had.sha256, files: had.files, ...more, shown: true as const }
   // Providers have the prompt in their caches, so it stays as it was if it says nothing else now.
   const isSame = before !== REDACTED && contentOf(state) === contentOf({ ...planned, config })
   const moved = before.replaceAll(`folder ${cwd}.`, () => `folder ${config.cwd}.`)

@@ -197,13 +197,14 @@ describe('a fork', () => {
     expect(inNew).toMatchObject({ origin: { kind: 'continue' }, copy_of })
   })
 
-  test('keeps the hidden check hidden, and says if everybody can read it', async () => {
+  test('has the hidden check of a run that has ended, and never shows one before', async () => {
     const accept = { files: { 'accept.sh': 'true\n' }, command: 'bash accept.sh' }
     const runId = await server.createRun({ cwd: '/p', accept, accept_feedback: true })
     const at = { fork: { run_id: runId, at: 0 } }
     const { accept: kept } = (await created(runId)).config
-    const early = await created((await create(at)).answer.run_id)
-    expect(early.config.accept).toEqual(kept)
+    expect(await create(at)).toMatchObject({ status: 409 })
+    const own = await created((await create({ ...at, accept })).answer.run_id)
+    expect(own.config.accept?.sha256).not.toBe(kept?.sha256)
     await abort(runId)
     const { answer } = await create({ ...at, accept_feedback: false })
     const { feedback: _, ...without } = kept ?? { sha256: '', files: 0 }
