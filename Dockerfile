@@ -21,12 +21,12 @@ COPY bin ./bin
 COPY --from=build /app/dist ./dist
 COPY --from=build /app/web/dist ./web/dist
 
-# The server keeps its data in /data; runs work in projects under /workspace.
-RUN mkdir --mode 0700 /data && mkdir /workspace && chown node:node /data /workspace
+# The server keeps its data in /data, and copies of projects in /data-copies; runs work in projects under /workspace.
+RUN mkdir --mode 0700 /data && mkdir /data-copies /workspace && chown node:node /data /data-copies /workspace
 USER node
 WORKDIR /workspace
 ENV NODE_ENV=production RETRAI_DATA_DIR=/data RETRAI_LISTEN=0.0.0.0:8000
-VOLUME ["/data", "/workspace"]
+VOLUME ["/data", "/data-copies", "/workspace"]
 EXPOSE 8000
 
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \

@@ -65,8 +65,8 @@ test.skipIf(isMissing('the image of the Dockerfile'))(
     await untilReady()
     await expect.poll(health, HEALTHY).toBe('healthy')
     expect(docker('exec', name, 'id', '-un')).toBe('node')
-    expect(docker('exec', name, 'stat', '-c', '%U %a', '/data', '/workspace')).toBe(
-      'node 700\nnode 755',
+    expect(docker('exec', name, 'stat', '-c', '%U %a', '/data', '/data-copies', '/workspace')).toBe(
+      'node 700\nnode 755\nnode 755',
     )
     expect(await ask('GET', '/health/ready')).toMatchObject({
       checks: { isolation: { ok: true, detail: expect.stringMatching(/^landlock: /) } },

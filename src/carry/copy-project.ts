@@ -9,6 +9,7 @@ import { type LeftOut, MOST_NAMED } from '../domain/snapshots.ts'
 import type { RunState } from '../domain/state.ts'
 import { decodeTree } from '../lib/git-objects.ts'
 import { readPack } from '../lib/git-pack.ts'
+import { messageOf, throwIfShort } from '../lib/message-of.ts'
 import { removeFolder } from '../lib/remove-folder.ts'
 import { load } from '../log/run-log.ts'
 import type { StreamReader } from '../log/stream-pages.ts'
@@ -41,11 +42,11 @@ export async function copyProject(work: Work): Promise<Result<ProjectCopied, str
   if (copy === undefined) return err('The run works in no copy')
   const source = origin === undefined ? copy.of : await folderOf(origin, copy.of, session.store)
   const home = dirname(config.cwd)
-  await removeFolder(home)
-  // Only the user who runs its commands can read a copy, and must reach it.
-  for (const folder of [dirname(home), home]) {
-    await mkdir(folder, { recursive: true })
-    await chmod(folder, 0o711)
+  try {
+    await makeHome(home)
+  } catch (cause) {
+    throwIfShort(cause)
+    return err(`${dirname(home)} must be a folder of the server's user: ${messageOf(cause)}`)
   }
   // A linked worktree leads to the repository of the project.
   const git = await lstat(join(source.path, '.git')).catch(() => null)
@@ -65,6 +66,15 @@ export async function copyProject(work: Work): Promise<Result<ProjectCopied, str
     ...(notCopied.length === 0 ? {} : { not_copied: notCopied }),
     ...restored.value,
   })
+}
+
+/** Only the user who runs its commands can read a copy, and must reach it. */
+async function makeHome(home: string): Promise<void> {
+  await removeFolder(home)
+  for (const folder of [dirname(home), home]) {
+    await mkdir(folder, { recursive: true })
+    await chmod(folder, 0o711)
+  }
 }
 
 /** Where the origin of a run has its files now. */

@@ -239,3 +239,19 @@ test('the next start removes copies that no run has', async ({ site }) => {
   await again.untilReady()
   await expect.poll(() => readdir(copies)).toEqual([runId])
 })
+
+test('a run says what is wrong with the place of its copy', async ({ site }) => {
+  await writeFile(site.path('data-copies'), '')
+  const server = await site.serve('data', { model: await site.model([bash(WORK)]) })
+  const project = await site.project('project')
+  const made = await server.post('/api/runs', {
+    goal: 'instructions',
+    instructions: 'x',
+    cwd: project,
+    workspace: 'copy',
+  })
+  const runId = String(made.body.run_id)
+  await server.untilStatus(runId, 'failed')
+  const { error } = (await server.get(`/api/runs/${runId}`)).body
+  expect(error).toMatch(/data-copies must be a folder of the server's user: E/)
+})
