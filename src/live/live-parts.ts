@@ -22,7 +22,7 @@ export class Part {
   #start = 0
 
   constructor(name: PartName, mask: Mask) {
-    this.name = name
+    this.name = JSON.parse(mask.text(JSON.stringify(name)))
     const pieces = mask.pieces()
     const plain = name.of === 'arguments' ? plainEscapes() : (piece: string) => piece
     this.#mask = (piece) => pieces.write(plain(piece))

@@ -48,6 +48,13 @@ describe('a secret in a part', () => {
       expect(JSON.parse(shown)).toEqual({ command: 'echo [masked:password]' })
     }
   })
+
+  test('is masked in the name that a model gives a tool', () => {
+    const written = attempt()
+    written.write({ ...ARGUMENTS, tool: secret }, '{}')
+    const [part] = written.parts()
+    expect(part?.name).toEqual({ ...ARGUMENTS, tool: '[masked:password]' })
+  })
 })
 
 test('JSON without its plain escapes has the same value, wherever it is cut', () => {
