@@ -1,6 +1,7 @@
 import type { CarriedFile } from '../domain/carried-files.ts'
 import { type LeftOut, MOST_NAMED } from '../domain/snapshots.ts'
 import { shownPath } from '../lib/git-objects.ts'
+import { processMask } from '../log/masking.ts'
 import { compareTrees, type TreeFile } from '../snapshots/compare-trees.ts'
 import { foldersOf } from '../snapshots/patch.ts'
 import { entryAt, type ReadTree, type RunFiles } from '../snapshots/run-files.ts'
@@ -61,7 +62,7 @@ export async function carriedChanges(
   const lost = [...gone].map(shownPath)
   const stays = placesOf([...lost, ...left])
   const changes = wanted.filter(({ path }) => !stays(shownPath(path)))
-  const notCarried = [...new Set([...lost, ...left])].slice(0, MOST_NAMED)
+  const notCarried = [...new Set([...lost, ...left].map(processMask.text))].slice(0, MOST_NAMED)
   return { changes, notCarried, gone: gone.size }
 }
 

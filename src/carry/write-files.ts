@@ -1,7 +1,7 @@
 import { err, ok, type Result } from 'neverthrow'
 import type { CarriedFile } from '../domain/carried-files.ts'
 import type { CarryError } from '../domain/errors.ts'
-import { shownPath } from '../lib/git-objects.ts'
+import { maskedPath, processMask } from '../log/masking.ts'
 import type { RunFiles } from '../snapshots/run-files.ts'
 import type { Failure, Workspace } from '../workspace/workspace.ts'
 import { describeProblem } from '../workspace/workspace-process.ts'
@@ -24,7 +24,7 @@ const WITHIN_MS = 5 * 60_000
 const CONFLICT = 'Somebody has changed it since, or it cannot come where something else is.'
 
 export const shown = ({ path, action }: Pick<CarriedChange, 'path' | 'action'>) => ({
-  ...{ path: shownPath(path), action },
+  ...{ path: maskedPath(path), action },
 })
 
 const notCarried = ({ problem, path = '.' }: Failure): CarryError => ({
@@ -61,7 +61,7 @@ export async function write(
   for await (const group of inMessages(withContents(order, files))) {
     const lost = group.find(({ to, content }) => to !== null && content === null)
     if (lost !== undefined) {
-      const message = `The content of ${shownPath(lost.path)} is lost.`
+      const message = `The content of ${maskedPath(lost.path)} is lost.`
       return err({ type: 'not_carried', message })
     }
     const wanted = group.map(({ path, from, to, content }) => {
@@ -96,7 +96,8 @@ export async function makeBranch(
     { withinMs: WITHIN_MS, body },
   )
   if (made.isErr()) return err(notCarried(made.error))
-  const { commit, conflicts, problem } = made.value
+  const { commit, problem } = made.value
+  const conflicts = made.value.conflicts.map(processMask.text)
   if (problem !== null) return err({ type: 'not_carried', message: problem })
   const why =
     'HEAD of the project has something else there, or not all that was there at the start.'

@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import { canBeMasked, createMask, type Mask, type OwnSecret } from '../domain/mask/mask.ts'
+import { shownPath } from '../lib/git-objects.ts'
 
 let secrets: readonly OwnSecret[] = []
 let mask = createMask(secrets)
@@ -22,6 +23,9 @@ export const processMask: Mask = {
   lines: (text) => mask.lines(text),
   pieces: () => mask.pieces(),
 }
+
+/** The path of a file, as trees have it, as it may be shown: with its secrets masked. */
+export const maskedPath = (bytes: string): string => processMask.text(shownPath(bytes))
 
 /** The content of a file with its secrets masked, as it may be shown: the same object if it has none. */
 export function maskedContent(content: Buffer): Buffer {

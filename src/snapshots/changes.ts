@@ -4,9 +4,8 @@ import type { RunChanges } from '../api/changes.ts'
 import type { ArtifactSource } from '../artifacts/artifacts.ts'
 import { present } from '../domain/present.ts'
 import { LeftOut } from '../domain/snapshots.ts'
-import { shownPath } from '../lib/git-objects.ts'
-import { maskedContent } from '../log/masking.ts'
-import { compareTrees, type TreeComparison } from './compare-trees.ts'
+import { maskedContent, maskedPath, processMask } from '../log/masking.ts'
+import { compareTrees, type TreeChange, type TreeComparison } from './compare-trees.ts'
 import { diffFile, type ReadBlob } from './file-diff.ts'
 import { patchOf } from './patch.ts'
 import type { RunFiles, SnapshotAt } from './run-files.ts'
@@ -39,9 +38,9 @@ export async function changesOf(
     const { additions = 0, deletions = 0, binary = false, contents = null } = diff ?? {}
     const sizes = binary ? contents : null
     changes.push({
-      ...{ path: shownPath(path), status, additions, deletions, binary },
+      ...{ path: maskedPath(path), status, additions, deletions, binary },
       ...present({
-        old_path: oldPath === undefined ? undefined : shownPath(oldPath),
+        old_path: oldPath === undefined ? undefined : maskedPath(oldPath),
         old_mode: isPlain ? undefined : old?.mode,
         mode: isPlain ? undefined : fresh?.mode,
         old_size: sizes?.old?.length,
@@ -56,7 +55,7 @@ export async function changesOf(
     from: { seq: from.seq, tree: from.snapshot.tree },
     to: { seq: to.seq, tree: to.snapshot.tree },
     files: changes,
-    unknown: comparison.unknown.map(shownPath),
+    unknown: comparison.unknown.map(maskedPath),
     left_out: [...((await leftOutOf(to, artifacts)) ?? [])],
   }
 }
@@ -75,19 +74,27 @@ export async function changesAsPatch(
 ): Promise<Buffer> {
   const all = await compared(files, between)
   const paths = new Set(kept?.map(({ path }) => path))
-  const changes = all.changes.filter(
-    ({ path, oldPath = path }) => paths.has(path) && paths.has(oldPath),
-  )
+  const isKept = ({ path, oldPath = path }: TreeChange) => paths.has(path) && paths.has(oldPath)
+  const changes = kept === undefined ? all.changes : all.changes.filter(isKept)
   const read = isMasked ? maskedBlobs(files) : (id: string) => files.blob(id)
-  const { patch } = await patchOf(kept === undefined ? all : { changes, unknown: [] }, read)
+  const shown = {
+    changes: isMasked ? changes.map(withMaskedNames) : changes,
+    unknown: kept === undefined ? all.unknown : [],
+  }
+  const { patch } = await patchOf(shown, read)
   return patch
 }
+
+const withMaskedNames = ({ path, oldPath, ...change }: TreeChange): TreeChange => ({
+  ...{ ...change, path: processMask.text(path) },
+  ...(oldPath !== undefined && { oldPath: processMask.text(oldPath) }),
+})
 
 async function compared(files: RunFiles, { from, to, path }: Between): Promise<TreeComparison> {
   const { tree: old } = from.snapshot
   const found = await compareTrees(old, to.snapshot.tree, async (id) => files.tree(id))
   if (path === undefined) return found
-  return { ...found, changes: found.changes.filter((change) => shownPath(change.path) === path) }
+  return { ...found, changes: found.changes.filter((change) => maskedPath(change.path) === path) }
 }
 
 /** Reads the files of a run, with their secrets masked. @param onMasked called for each file that has one */

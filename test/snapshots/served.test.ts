@@ -83,13 +83,15 @@ test('what commands did to files is recorded, served as changes, as a patch and 
   expect(await retrai(['verify', '--data-dir', site.path('data')])).toMatchObject({ code: 0 })
 })
 
-test('a secret in a file is masked, and a redacted text is in no object, of any run that had it', async ({
+test('a secret in a file or its name is masked, and a redacted text is in no object, of any run that had it', async ({
   site,
 }) => {
   await site.project()
   const token = `ghp_${'a1B2'.repeat(9)}`
   const { server, runId } = await site.used([
-    bash(`printf 'orchid-4711 is here\\n' > note; printf 'token ${token}\\n' > conf; cat note`),
+    bash(
+      `printf 'orchid-4711 is here\\n' > note; printf 'token ${token}\\n' > conf; cat note; touch ${token}`,
+    ),
     bash('touch done'),
   ])
   const file = (path: string) => server.get(`/api/runs/${runId}/files/${path}`)
@@ -98,6 +100,10 @@ test('a secret in a file is masked, and a redacted text is in no object, of any 
   expect((await file('note')).text).toBe('orchid-4711 is here\n')
   expect((await file('conf')).text).toMatch(/^token \[masked:.*\]\n$/)
   expect(await changeOf('conf')).toMatchObject({ withheld: 'masked' })
+  expect(await changeOf('[masked:github-token]')).toMatchObject({ status: 'added' })
+  const patch = await server.get(`/api/runs/${runId}/changes?format=patch`)
+  expect(patch.text).toContain('b/[masked:github-token]')
+  expect(patch.text).not.toContain(token)
   const results = await framesOf(server, runId, 'tool_result')
   const { seq } = results.find(({ payload }) => String(payload.output).includes('orchid')) ?? {}
   const request = { seq, pointer: '/output', reason: 'a name', secret: 'orchid-4711' }
