@@ -214,8 +214,7 @@ function recordsNotSigned(reading: BundleReading): Finding[] {
   const at = (problem: Finding['problem'], seq: number, message: string): Finding[] => [
     finding(problem, reading.fileOf(seq), message, seq),
   ]
-  if (records === null) return []
-  const { bad, run, length } = records
+  const { bad = null, run = null, length = 0 } = records ?? {}
   if (bad !== null) return at(bad.problem, bad.seq, bad.message)
   if (proof === null) return []
   if (length < proof.length) {

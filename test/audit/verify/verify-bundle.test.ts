@@ -18,6 +18,7 @@ import {
   eventsOf,
   exported,
   isolated,
+  listedAgain,
   newKeys,
   type Part,
   POLICY,
@@ -231,6 +232,13 @@ describe('a signed export', () => {
       RUNS,
     )
   })
+})
+
+test('an export without records does not hold, even if its manifest lists none', async () => {
+  const parts = await exported(eventsOf(sampleRun(7, undefined, run)), keys, ARTIFACTS)
+  const without = parts.filter(({ path }) => path !== recordsPart(2))
+  const report = await verify(listedAgain(without, keys))
+  expect(report).toMatchObject({ holds: false, first_bad_seq: 0 })
 })
 
 describe('a redaction', () => {
