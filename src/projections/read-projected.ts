@@ -1,6 +1,8 @@
 import { existsSync } from 'node:fs'
+import { Result } from 'neverthrow'
 import * as z from 'zod'
 import { jsonOr } from '../lib/json.ts'
+import { messageOf } from '../lib/message-of.ts'
 import { sha256 } from '../lib/sha256.ts'
 import { openForReading } from '../lib/sqlite-file.ts'
 import { canonicalText } from '../log/commitment.ts'
@@ -26,8 +28,17 @@ const Place = z.object({
   position: z.string(),
 })
 
-/** Reads a read model file, which a server may have open; null if it does not exist, or another version made it. */
-export function readProjected(file: string): ProjectedRuns | null {
+/**
+ * Reads a read model file, which a server may have open; null if it does not exist, or another version made it. The
+ * error is a sentence for people.
+ */
+export const readProjected = Result.fromThrowable(
+  read,
+  (cause) =>
+    `the read model cannot be read (${messageOf(cause)}): while no server runs, delete read-model.sqlite*, and its next start makes it again from the log`,
+)
+
+function read(file: string): ProjectedRuns | null {
   if (!existsSync(file)) return null
   const db = openForReading(file)
   try {

@@ -38,6 +38,7 @@ export async function verifyFolder({
   const keys = new Map([...knownKeys(own.value), ...(demands.anchors?.keys ?? [])])
   // Read before the log, so that the log has everything in them.
   const projected = readProjected(join(dataDir, 'read-model.sqlite'))
+  if (projected.isErr()) return err(projected.error)
   const beside = await readKeptCheckpoints(dataDir)
   const file = join(dataDir, 'log.sqlite')
   const log = await openReadableLog(file)
@@ -51,7 +52,12 @@ export async function verifyFolder({
     if (foreign.isErr()) return err(foreign.error.message)
     const source = readableArtifacts(artifacts, { dataDir, reader })
     if (source.isErr()) return err(source.error)
-    const files = { projected, beside, foreign: foreign.value, artifacts: source.value }
+    const files = {
+      projected: projected.value,
+      beside,
+      foreign: foreign.value,
+      artifacts: source.value,
+    }
     const store = { reader, pages: () => paced(reader.pages()), keys, ...files }
     const verified = await verifyStore(store, demands)
     const unverified = await unverifiedIn(dataDir)

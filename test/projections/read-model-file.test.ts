@@ -9,6 +9,7 @@ import {
 } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { readProjected } from '../../src/projections/read-projected.ts'
 import { openReadModel, type SqliteReadModel } from '../../src/projections/sqlite-read-model.ts'
 import { createdRecord } from '../support/run-records.ts'
 import {
@@ -144,6 +145,12 @@ test('a database of another program is refused and stays as it is', () => {
     message: expect.stringContaining('another program'),
   })
   expect(readFileSync(file)).toEqual(before)
+})
+
+test('a file that is damaged is read by nobody, and the reason says what to do', () => {
+  const file = filledFile()
+  scribble(file)
+  expect(readProjected(file)._unsafeUnwrapErr()).toContain('delete read-model.sqlite*')
 })
 
 test('a path where no file can be created is an error', () => {
