@@ -4,6 +4,7 @@ import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import { Checkpoint, PublishedKey, type PublishedKeys, RunHead } from '../api/audit.ts'
 import { OWN_STREAM_PREFIX } from '../domain/fields.ts'
+import { messageOf } from '../lib/message-of.ts'
 import { type DamagedRecord, storedValue } from '../log/codec.ts'
 import { type StreamReader, streamPages } from '../log/stream-pages.ts'
 import type { NewEvent, ReadError, RecordedEvent } from '../store/event-store.ts'
@@ -103,7 +104,7 @@ function read(event: RecordedEvent): Result<CheckpointEntry, CheckpointError> {
     }
     throw new Error(`it is a ${type}`)
   } catch (cause) {
-    const message = cause instanceof z.ZodError ? z.prettifyError(cause) : String(cause)
+    const message = cause instanceof z.ZodError ? z.prettifyError(cause) : messageOf(cause)
     return err({ type: 'damaged_record', stream: CHECKPOINT_STREAM, seq: revision, message })
   }
 }

@@ -299,6 +299,11 @@ test.each<[string, (data: string, index: number) => string | null, string[]]>([
     (data, index) => data.replace('"length":3', `"length":${index}`),
     ['changed checkpoint 2'],
   ],
+  [
+    'cannot be read',
+    (data, index) => (index === 3 ? '{' : data),
+    ['unreadable retrai-checkpoints'],
+  ],
 ])('verification finds a checkpoint that %s', async (_, change, expected) => {
   const writer = writerOn(store)
   for (const length of [1, 2, 3]) {

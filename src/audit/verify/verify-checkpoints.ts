@@ -2,6 +2,7 @@ import type { KeyObject } from 'node:crypto'
 import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow'
 import type { Checkpoint, RunHead } from '../../api/audit.ts'
 import {
+  CHECKPOINT_STREAM,
   type CheckpointError,
   type CheckpointLog,
   checkpointLogs,
@@ -123,8 +124,16 @@ export async function verifyCheckpoints(
 ): Promise<Result<InLog, CheckpointError>> {
   const check = new CheckpointsCheck(given, kept)
   let lost = beside
+  const damaged: Finding[] = []
   for await (const entry of checkpointLogs(store)) {
-    if (entry.isErr()) return err(entry.error)
+    if (entry.isErr()) {
+      const { type, message } = entry.error
+      if (type !== 'damaged_record') return err(entry.error)
+      damaged.push(finding('unreadable', CHECKPOINT_STREAM, message, entry.error.seq))
+      // Nobody knows which checkpoints follow.
+      lost = []
+      break
+    }
     check.take(entry.value)
     const { checkpoint } = entry.value
     lost = lost.filter((each) => !isSame(checkpoint, each.checkpoint))
@@ -133,7 +142,7 @@ export async function verifyCheckpoints(
   if (id.isErr() && id.error.type !== 'log_id_unreadable') return err(id.error)
   const checked = check.finish(id.unwrapOr(null))
   const roots = await rootFindings(checked.latest, checked.wanted)
-  return ok({ ...checked, lost, findings: [...checked.findings, ...roots] })
+  return ok({ ...checked, lost, findings: [...damaged, ...checked.findings, ...roots] })
 }
 
 const isSame = (one: Checkpoint, other: Checkpoint | null): boolean =>
