@@ -313,18 +313,19 @@ describe('a store', () => {
       'a changed record',
       `UPDATE events SET data = replace(data, '"iteration":1', '"iteration":2')
         WHERE stream_id = $RUN AND revision = 6`,
-      'record 6: changed',
+      // What comes after it was not cut off.
+      /^(?!.*cut off).*record 6: changed/s,
     ],
-    ['a run dropped', 'DELETE FROM events WHERE stream_id = $RUN', 'it was dropped'],
+    ['a run dropped', 'DELETE FROM events WHERE stream_id = $RUN', /it was dropped/],
     [
       'a run and all checkpoints dropped',
       'DELETE FROM events WHERE stream_id IN ($RUN, $CHECKPOINTS)',
-      'the store does not have it any more',
+      /the store does not have it any more/,
     ],
   ])('with %s does not hold', async (what, sql, finding) => {
     const done = await changed(what.replaceAll(' ', '-'), sql)
     expect(done.code).toBe(1)
-    expect(done.stdout).toContain(finding)
+    expect(done.stdout).toMatch(finding)
   })
 })
 

@@ -27,6 +27,11 @@ export class KeptHeads {
     this.#findings.push(finding('changed', subjectOf(id), message, seq))
   }
 
+  /** Notes that a record does not hold. Nobody knows what comes after it, so that counts as neither there nor cut off. */
+  seeBad(id: string): void {
+    this.#met.add(id)
+  }
+
   /**
    * What does not fit, after all runs were seen.
    * @param lengthOf how many records of a run or ledger hold; 0 if it does not exist
