@@ -512,6 +512,8 @@ describe('a command fails with 3 and a message', () => {
     ],
     [['watch', UNKNOWN], '"retrai runs" lists the runs'],
     [['watch', 'x'], 'There is no such run'],
+    [['fork', 'x', '--at', '1'], 'There is no such run'],
+    [['again', UNKNOWN], 'There is no such run'],
     [['watch', UNKNOWN, '--kinds', 'dance'], 'Choose "all", or some of'],
     [['watch', UNKNOWN, '--from', 'x'], 'Give a seq'],
     [['run', 'pytest', '--max-cost-usd', '0x10'], 'Give a number'],

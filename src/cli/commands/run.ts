@@ -3,7 +3,7 @@ import { buffer } from 'node:stream/consumers'
 import type { Command } from 'commander'
 import { err, ResultAsync } from 'neverthrow'
 import { CreateRun, requestOfRun } from '../../api/create-run.ts'
-import type { RunRequest } from '../../client/index.ts'
+import { HistoryError, type RunRequest } from '../../client/index.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
 import { acceptanceFrom } from '../terminal/acceptance-folder.ts'
@@ -136,8 +136,10 @@ export const forkCommand = (): Command =>
       .option('-f, --file <path>', 'read that from a file; "-" is the standard input'),
   ).action(connected(fork))
 
-async function* fork(connection: Connection, run_id: string, options: ForkOptions): Steps {
+async function* fork(connection: Connection, given: string, options: ForkOptions): Steps {
   const { at, message: text, file } = options
+  const { client, explain } = connection
+  const { run_id } = yield* client.runs.get(given).mapErr(explain)
   const instructions = yield* await wordsOf({ text, file })
   const request = { fork: { run_id, at }, instructions, ...configIn(options) }
   return yield* startRun(connection, request, options)
@@ -155,14 +157,17 @@ export const againCommand = (): Command =>
 
 async function* again(connection: Connection, runId: string, options: Starting): Steps {
   const { client, explain } = connection
-  for await (const { payload } of client.history.events(runId, { kinds: ['run_created'] })) {
-    const { accept } = payload.config
-    const open = accept && (yield* client.history.artifact(runId, accept.sha256).mapErr(explain))
-    const kept = open && (yield* ResultAsync.fromPromise(buffer(open), messageOf))
-    const request = requestOfRun(payload, kept?.toString() ?? null)
-    return yield* startRun(connection, { ...request, ...configIn(options) }, options)
-  }
-  return yield* err(`The run ${runId} has no first record.`)
+  const records = client.history.events(runId, { kinds: ['run_created'] })
+  const { value: first } = yield* await ResultAsync.fromPromise(records.next(), (cause) =>
+    cause instanceof HistoryError ? explain(cause.error) : messageOf(cause),
+  )
+  await records.return()
+  if (first === undefined) return yield* err(`The run ${runId} has no first record.`)
+  const { accept } = first.payload.config
+  const open = accept && (yield* client.history.artifact(runId, accept.sha256).mapErr(explain))
+  const kept = open && (yield* ResultAsync.fromPromise(buffer(open), messageOf))
+  const request = requestOfRun(first.payload, kept?.toString() ?? null)
+  return yield* startRun(connection, { ...request, ...configIn(options) }, options)
 }
 
 /** `retrai goals`: the goals that a run can have. */
