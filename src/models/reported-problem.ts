@@ -82,31 +82,35 @@ const OVERFLOW_CODES: ReadonlySet<string> = new Set([
 /** What the endpoints write if a conversation is too long. Few of them have a code for it. */
 const OVERFLOW_PHRASES = [
   /prompt (?:is )?too long/i,
-  /request(?:_| entity )too_?large/i,
   /input is too long/i,
-  /exceeds? (?:the|your) (?:model'?s? )?context (?:window|length)/i,
+  /range of input length/i,
+  /exceeds? (?:(?:the|your) )?(?:model'?s? )?context (?:window|length|limit)/i,
   /maximum context length/i,
-  /exceeds maximum allowed input length/i,
-  /input token count.*exceeds/i,
+  /(?:input|prompt).{0,40} exceeds (?:the )?max/i,
+  /input token count.*(?:exceeds|only supports)/i,
   /tokens in request more than max tokens/i,
   /maximum prompt length/i,
   /reduce the length of (?:the|your) (?:messages|prompt|input)/i,
   /exceeds the limit of \d+/i,
   /exceeds the available context size/i,
-  /greater than the context length/i,
+  /(?:greater|longer) than the (?:model's )?context length/i,
   /context window exceeds/i,
   /exceeded (?:model|max context) (?:token limit|length)/i,
-  /context length is only \d+/i,
+  /context length (?:is|of) only \d+/i,
   /prompt has \d+ tokens/i,
   /too many tokens/i,
   /token limit exceeded/i,
 ]
 
+/** Of OpenAI and Groq: one request has more tokens than a minute allows, so no wait helps. */
+const MORE_THAN_A_MINUTE = /^request too large for/i
+
 /** Limits on the rate of requests use similar words. */
 const RATE_LIMIT = /rate.?limit|throttl|too many requests|per minute|service unavailable/i
 
-/** Whether the conversation is longer than the model's context window. Some local servers report that with status 500. */
+/** Whether the conversation is longer than what its model is given. Some local servers report that with status 500. */
 export function isOverflow(status: number, { message, code, type }: Problem): boolean {
+  if (status === 413 || MORE_THAN_A_MINUTE.test(message)) return true
   if (status === 429) return false
   if ([code, type].some((name) => OVERFLOW_CODES.has(String(name)))) return true
   return !RATE_LIMIT.test(message) && OVERFLOW_PHRASES.some((phrase) => phrase.test(message))

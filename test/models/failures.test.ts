@@ -109,7 +109,6 @@ describe('a refusal', () => {
   test.each([
     [400, 'Bad thing.'],
     [403, 'Bad thing.'],
-    [413, 'Bad thing.'],
     [422, 'Bad thing.'],
     [401, 'Bad thing (is RETRAI_LLM_API_KEY right?)'],
     [301, ADVICE],
@@ -149,6 +148,21 @@ describe('a refusal', () => {
       const { error } = await failure({ status, body })
       expect(error).toMatchObject({ type: 'context_overflow' })
     }
+  })
+
+  test.each([
+    [413, 'Bad thing.'],
+    [400, 'input length and `max_tokens` exceed context limit: 178959 + 64000 > 200000, decrease'],
+    [400, 'Prompt exceeds max length'],
+    [400, 'InternalError.Algo.InvalidParameter: Range of input length should be [1, 204800]'],
+    [400, 'the input token count is 1100000 but model only supports up to 1048576.'],
+    [400, "The input (61709 tokens) is longer than the model's context length (40960 tokens)."],
+    [400, 'Input length (160062 tokens) exceeds the maximum allowed length (59862 tokens).'],
+    [400, 'the model is loaded with context length of only 7866 tokens, which is not enough.'],
+    [429, 'Request too large for gpt-5 on tokens per min (TPM): Limit 30000, Requested 36055.'],
+  ])('with status %d is one, too: %s', async (status, words) => {
+    const { error } = await failure({ status, body: message(words) })
+    expect(error).toMatchObject({ type: 'context_overflow' })
   })
 
   test('may come with status 200', async () => {
