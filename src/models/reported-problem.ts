@@ -61,8 +61,12 @@ function textOf(value: unknown): string {
 }
 
 /** Whether a limit of money, or of a day, is reached: only a long wait, or a person who pays, helps. */
-export const isSpent = (status: number, { code, type }: Problem): boolean =>
-  status === 402 || [code, type].some((name) => QUOTA.has(String(name)))
+export const isSpent = (status: number, { code, type, message }: Problem): boolean =>
+  status === 402 || SPENT.test(message) || [code, type].some((name) => QUOTA.has(String(name)))
+
+/** What Anthropic answers with status 400, and xAI with 403. */
+const SPENT =
+  /credit balance is too low|reached your specified API usage limits|used all available credits/i
 
 /** Whether the model wrote a call that its provider cannot read. */
 export const isUnreadableCall = ({ message, code }: Problem): boolean =>
@@ -122,6 +126,8 @@ const QUOTA: ReadonlySet<string> = new Set([
   QUOTA_OF_DAY,
   ...['insufficient_quota', 'credit_balance_exhausted', 'billing_error', 'billing_not_active'],
   ...['billing_hard_limit_reached', 'enforced_spend_limit_reached', 'contract_spend_limit_reached'],
+  // Of Alibaba, Kimi and Z.AI.
+  ...['Arrearage', 'exceeded_current_quota_error', '1113'],
 ])
 
 /** What Ollama answers, with status 500 or in a stream, if the model wrote a call that it cannot read. Groq has a code for it. */

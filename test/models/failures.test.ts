@@ -125,7 +125,9 @@ describe('a refusal', () => {
     const byType = await failure({ status: 429, body: { error: { message: 'Pay.', type: code } } })
     const byStatus = await failure({ status: 402, body: message('Pay.') })
     const spent = { type: 'transient', kind: 'rate_limited', isSpent: true, retryAfterMs: null }
-    for (const { error } of [byCode, byType, byStatus]) expect(error).toMatchObject(spent)
+    const text = 'Your credit balance is too low to access the Anthropic API.'
+    const byText = await failure({ status: 400, body: message(text) })
+    for (const { error } of [byCode, byType, byStatus, byText]) expect(error).toMatchObject(spent)
   })
 
   test("is not Google's quota of a day, which outlasts the wait that it asks for", async () => {
