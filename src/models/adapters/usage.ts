@@ -108,7 +108,8 @@ export function usageOf(api: Api, reported: ReportedUsage): TokenUsage | null {
   if (!reported) return null
   const row = TABLE[api]
   const [input, said, total] = [row.input, row.output, row.total].map((cell) => cell?.(reported))
-  if (input == null) return null
+  // No request has none: some gateways report zeros instead of nothing.
+  if (!input) return null
   const output = total == null ? said : Math.max(said ?? 0, total - input)
   if (output == null) return null
   return {

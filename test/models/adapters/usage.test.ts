@@ -109,7 +109,9 @@ describe('what a provider reports', () => {
 
 describe.each(APIS)('of a reply over %s', (api) => {
   test('if the input or the output is not known, there is no usage, not 0', () => {
-    for (const reported of [null, {}, { input_tokens: 'x' }, { output_tokens: 5, eval_count: 5 }]) {
+    const zeros = { input_tokens: 0, output_tokens: 0, promptTokenCount: 0, prompt_tokens: 0 }
+    const odd = [{ input_tokens: 'x' }, { output_tokens: 5, eval_count: 5 }, zeros]
+    for (const reported of [null, {}, ...odd]) {
       expect(usageOf(api, reported)).toBeNull()
     }
     const half = { input_tokens: 5, promptTokenCount: 5, prompt_eval_count: 5, prompt_tokens: 5 }
