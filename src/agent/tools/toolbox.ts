@@ -8,6 +8,7 @@ import { present } from '../../domain/present.ts'
 import type { OpenCall } from '../../domain/state.ts'
 import { INSTRUCTIONS_GOAL, SUBAGENT_TOOL, SUBAGENTS_AT_ONCE } from '../../domain/subagents.ts'
 import { messageOf } from '../../lib/message-of.ts'
+import { processMask } from '../../log/masking.ts'
 import type { McpTool } from '../../mcp/run-servers.ts'
 import type { RunCommand } from '../../runner/command.ts'
 import type { StartProcess } from '../../runner/run-command.ts'
@@ -178,7 +179,7 @@ export function createToolbox({
       }
       const tool = excluded.includes(call.tool) ? undefined : find(call.tool, given.findTool)
       const replaced = folder === undefined ? null : projectProblem(cwd, folder)
-      const outcome = await perform(call, tool, context, replaced)
+      const outcome = await perform(call, tool, { context, replaced, excluded })
       const duration_ms = Math.round(performance.now() - begun)
       const isOurs = toolNamed(call.tool, TOOLS) !== undefined
       const recorded = await recordedOutput(outcome, signal.aborted ? NOT_KEPT : artifacts, isOurs)
@@ -208,16 +209,38 @@ const ofServer = (tool: McpTool | undefined): DefinedTool | undefined =>
 
 const rejected = (output: string): ToolOutput => ({ output, outcome: 'rejected', exitCode: null })
 
-/** @param replaced why the folder of the project is not the one of the run any more; null if it is */
+/** What is wrong with arguments that are no JSON object. The model does not see again what it wrote. */
+function notAnObject(raw: string): string {
+  try {
+    // The error quotes some of it, and half of a secret would not be recognized.
+    JSON.parse(processMask.text(raw))
+    return 'not a JSON object.'
+  } catch (cause) {
+    return `not a JSON object: ${messageOf(cause)}`
+  }
+}
+
+type Performed = {
+  readonly context: ToolContext
+  /** Why the folder of the project is not the one of the run any more; null if it is. */
+  readonly replaced: string | null
+  /** Tools that the run does without. */
+  readonly excluded: readonly string[]
+}
+
 async function perform(
   call: OpenCall,
   tool: DefinedTool | undefined,
-  context: ToolContext,
-  replaced: string | null,
+  { context, replaced, excluded }: Performed,
 ): Promise<ToolOutput> {
-  if (tool === undefined) return rejected(`There is no tool ${JSON.stringify(call.tool)}.`)
+  if (tool === undefined) {
+    const known = TOOLS.map(({ spec }) => spec.name).filter((name) => !excluded.includes(name))
+    return rejected(
+      `There is no tool ${JSON.stringify(call.tool)}. Call the tools that you have by their names, such as ${known.join(', ')}.`,
+    )
+  }
   if (call.raw_args !== undefined) {
-    return rejected(`The arguments of ${call.tool} are not a JSON object.`)
+    return rejected(`The arguments of ${call.tool} are ${notAnObject(call.raw_args)}`)
   }
   const prepared = tool.prepare(call.args)
   if (prepared.isErr()) {

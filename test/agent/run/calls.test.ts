@@ -49,7 +49,7 @@ test('a tool that a run does without is neither offered nor run, also in its sub
   const results = payloadsOf(records, 'tool_result')
   expect(results[0]).toMatchObject({
     ...{ tool: 'git_log', outcome: 'rejected' },
-    output: 'There is no tool "git_log".',
+    output: expect.stringMatching(/^There is no tool "git_log".*bash_exec, (?!.*git_log)/),
   })
   const { payload: started } = only(records, 'subagent_started')
   expect(started.config.tools).toEqual({ exclude: ['git_log'] })

@@ -85,13 +85,17 @@ describe('the toolbox', () => {
     },
   )
 
-  test.each(['{"path": "a', '[1]'])('rejects arguments that were %s', async (raw_args) => {
+  test.each([
+    ['{"path": "a', 'not a JSON object: Unterminated string in JSON at position 11'],
+    ['{"path": "a\nb"}', 'Bad control character in string literal in JSON at position 11'],
+    ['[1]', 'not a JSON object.'],
+  ])('rejects arguments that were %s, and says where', async (raw_args, words) => {
     const { toolbox, cwd, workspace } = await projectWith()
     const call = { call_id: 'c', tool: 'file_read', args: {}, raw_args, read_only: true }
     const { signal } = new AbortController()
     const result = await toolbox.execute(call, { ...BARE, cwd, workspace, signal })
     expect(result).toMatchObject({ outcome: 'rejected', exit_code: null, call_id: 'c' })
-    expect(result.output).toContain('not a JSON object')
+    expect(result.output).toContain(words)
   })
 
   test('takes null for an argument that may be left out', async () => {
