@@ -162,9 +162,11 @@ function placeIn(
   const end = lines.length - Number(lines.at(-1) === '')
   const wanted = hunk.flatMap(({ op, text }) => (op === '+' ? [] : [text]))
   if (wanted.length === 0) return ok(headers.length > 0 ? start : end)
-  const places = placesOf(lines, wanted, start)
+  // Some models repeat the header as the first line of context.
+  const isRepeated = headers.length > 0 && lines[start - 1] === wanted[0]
+  const places = placesOf(lines, wanted, isRepeated ? start - 1 : start)
   const [at] = places
-  const what = 'A part of the patch'
+  const what = `The part of the patch that begins with ${JSON.stringify(wanted[0])}`
   if (at === undefined) return err(missing(what, path))
   if (places.length === 1 || headers.length > 0) return ok(at)
   const numbers = places.map((place) => place + 1)

@@ -48,7 +48,10 @@ describe('apply_patch', () => {
   })
 
   const REFUSED = [
-    [['*** Update File: a', '-gone', '+x'], 'A part of the patch occurs 0 times in a'],
+    [
+      ['*** Update File: a', '-gone', '+x'],
+      'The part of the patch that begins with "gone" occurs 0 times in a',
+    ],
     [['*** Update File: a', '-x', '+y'], 'occurs 2 times in a (lines 1, 3)'],
     [['*** Update File: a', '@@ none', '-x', '+y'], '"@@ none" occurs 0 times in a'],
     [['*** Update File: none', '-x', '+y'], 'does not exist'],
@@ -132,6 +135,7 @@ describe('the parts of a patch', () => {
       ['@@ def g', '+  b'],
       'def f():\n  a\ndef g(x):\n  b\n  a\n',
     ],
+    ['a\ndef f():\n  a\n', ['@@ def f():', ' def f():', '-  a', '+  b'], 'a\ndef f():\n  b\n'],
     ['a\nb\n', ['@@ -1,2 +1,2 @@', '-a', '+A'], 'A\nb\n'],
     ['a\nb\nc\nd\n', ['-a', '+A', '@@', '-c', '+C'], 'A\nb\nC\nd\n'],
   ])('of %j: %j', (text, lines, result) => {
