@@ -85,13 +85,23 @@ function readLines(
   const last = offset + lines.length - 1
   const total = isWhole ? all.length : `a file of ${size} bytes`
   const notes = [
-    ...(lines.some((line) => line.endsWith('\r')) ? ['Lines end with \\r\\n.'] : []),
+    ...lineEnds(lines),
     ...(bomOf(lines[0] ?? '') === '' ? [] : ['The file begins with a byte order mark.']),
     ...(last === total
       ? []
       : [`Lines ${offset} to ${last} of ${total}. Continue with offset ${last + 1}.`]),
   ]
   return ok([...shown, ...(notes.length > 0 ? [`[${notes.join(' ')}]`] : [])].join('\n'))
+}
+
+/** What file_patch needs to know of lines that end with a carriage return, too. */
+function lineEnds(lines: readonly string[]): string[] {
+  const count = lines.filter((line) => line.endsWith('\r')).length
+  if (count === 0) return []
+  // The last line of a file may have no end.
+  return count >= lines.length - 1
+    ? ['Lines end with \\r\\n.']
+    : ['Some lines end with \\r\\n, others with \\n: change them with apply_patch.']
 }
 
 /** The text before a line: a secret may begin there. */

@@ -66,7 +66,10 @@ export const several = (what: string, path: string, lines: readonly number[]): s
 export const linesOf = (text: string): string[] =>
   text === '' ? [] : text.replace(/\r?\n$/, '').split(/\r?\n/)
 
-/** The index of the first line of each place where these lines are, from the line `from` on. */
+/**
+ * The index of the first line of each place where these lines are, from the line `from` on. In a text with both kinds of
+ * line ends, some lines still have a part of theirs.
+ */
 export function placesOf(
   lines: readonly string[],
   wanted: readonly string[],
@@ -74,7 +77,9 @@ export function placesOf(
 ): number[] {
   const places: number[] = []
   for (let at = from; at + wanted.length <= lines.length; at += 1) {
-    if (wanted.every((text, index) => lines[at + index] === text)) places.push(at)
+    const isLike = (text: string, index: number) =>
+      lines[at + index] === text || lines[at + index] === `${text}\r`
+    if (wanted.every(isLike)) places.push(at)
   }
   return places
 }

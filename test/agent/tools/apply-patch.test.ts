@@ -136,6 +136,7 @@ describe('the parts of a patch', () => {
       'def f():\n  a\ndef g(x):\n  b\n  a\n',
     ],
     ['a\ndef f():\n  a\n', ['@@ def f():', ' def f():', '-  a', '+  b'], 'a\ndef f():\n  b\n'],
+    ['a\r\nb\r\nc\n', [' a', '-b', '+B', ' c'], 'a\r\nB\nc\n'],
     ['a\nb\n', ['@@ -1,2 +1,2 @@', '-a', '+A'], 'A\nb\n'],
     ['a\nb\nc\nd\n', ['-a', '+A', '@@', '-c', '+C'], 'A\nb\nC\nd\n'],
   ])('of %j: %j', (text, lines, result) => {

@@ -18,12 +18,16 @@ describe('file_read', () => {
     const { run } = await projectWith({
       'a.txt': '\ufeffone\r\ntwo\n\n  grün 😀\nno end',
       'b.txt': 'one\n\n',
+      'c.txt': 'one\r\ntwo\r\nend',
     })
     expect((await run('file_read', { path: 'a.txt' })).output).toBe(
       '1\tone\n2\ttwo\n3\t\n4\t  grün 😀\n5\tno end\n' +
-        '[Lines end with \\r\\n. The file begins with a byte order mark.]',
+        '[Some lines end with \\r\\n, others with \\n: change them with apply_patch. The file begins with a byte order mark.]',
     )
     expect((await run('file_read', { path: 'b.txt' })).output).toBe('1\tone\n2\t')
+    expect((await run('file_read', { path: 'c.txt' })).output).toBe(
+      '1\tone\n2\ttwo\n3\tend\n[Lines end with \\r\\n.]',
+    )
   })
 
   test('returns the lines that are asked for', async () => {
