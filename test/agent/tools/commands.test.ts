@@ -47,6 +47,12 @@ describe('bash_exec', () => {
     )
   })
 
+  test.skipIf(isMissing('python3'))('shows what a killed Python had printed', async () => {
+    const { run } = await projectWith()
+    const command = 'python3 -c "import os; print(1); os.kill(os.getpid(), 9)"'
+    expect((await run('bash_exec', { command })).output).toMatch(/^1\n/)
+  })
+
   test('stops with its run', async () => {
     const { cwd, run } = await projectWith()
     const controller = new AbortController()
