@@ -121,7 +121,9 @@ async function endOfShell(context: ToolContext, report: string | undefined): Pro
           () => PROJECT,
         )
   const notes = [
-    ...(found?.isErr() ? ['this command ended in no folder of the project'] : []),
+    ...(found?.isErr()
+      ? ['this command ended in no folder of the project, so the next one starts in its folder']
+      : []),
     ...(folder === PROJECT ? [] : [`the next command starts in ${JSON.stringify(folder)}`]),
   ]
   return folder === PROJECT && shellFolder === PROJECT ? { notes } : { folder, notes }
