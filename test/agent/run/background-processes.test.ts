@@ -34,19 +34,6 @@ test('a process lives from one turn to the next, and ends before the goal is che
   await expectAllDead(await pidsIn(join(shop.project, 'pids'), 1))
 })
 
-test('a process ends when its run is aborted', async () => {
-  await using shop = await Workshop.open([
-    { calls: [start] },
-    { calls: [{ tool: 'bash_exec', args: { command: 'touch began; sleep 1000' } }] },
-  ])
-  shop.startAgent()
-  const runId = await shop.create(config)
-  const pids = await pidsIn(join(shop.project, 'pids'), 1)
-  await shop.command(runId, { type: 'abort', reason: null })
-  await shop.until(runId, 'run_end')
-  await expectAllDead(pids)
-})
-
 test('a process ends with the server, and the next one says that it is gone', async () => {
   await using shop = await Workshop.open([
     { calls: [start] },

@@ -49,26 +49,6 @@ describe('a run continues after a reply', () => {
   })
 })
 
-test('a conversation that is too long is sent again with fewer turns', async () => {
-  const chatter = { text: 'word '.repeat(300) }
-  const message = "This model's maximum context length is 1000 tokens."
-  const tooLong = { status: 400, body: { error: { message, code: 'context_length_exceeded' } } }
-  let asked = 0
-  const { records, requests } = await runOf(() => {
-    asked += 1
-    if (asked <= 3) return chatter
-    return asked === 4 ? tooLong : { text: 'Now.', calls: [reachGoal] }
-  })
-  expect(only(records, 'run_end').payload.status).toBe('achieved')
-  expect(only(records, 'llm_retry').payload).toMatchObject({
-    failure: 'context_overflow',
-    reason: expect.stringContaining(message),
-    context_tokens: expect.any(Number),
-  })
-  const [before, after] = requests.slice(-2).map(({ messages }) => messages.length)
-  expect(after).toBeLessThan(before ?? 0)
-})
-
 const nameless = { id: 'a', type: 'function', function: { arguments: '{}' } }
 
 test.each([
@@ -135,10 +115,5 @@ describe('a model that makes no progress', () => {
       'The same calls had the same results 3 times',
     )
     expect(requests).toHaveLength(7)
-  })
-
-  test('ends its run with the reason', async () => {
-    const { records } = await runOf(() => ({ calls: [{ tool: 'file_list', args: {} }] }), stuck)
-    expect(only(records, 'run_end').payload.reason).toMatch(/makes no progress: the same calls/)
   })
 })

@@ -51,18 +51,6 @@ test('an honest run has a verdict without a doubt', async () => {
   })
 })
 
-const MODIFIED = [{ path: 'tests/add.sh', change: 'modified' }]
-
-test('a run that edits a test is achieved as it is, and not with the original test', async () => {
-  await using shop = await project([bash(cheat), done])
-  const records = await play(shop)
-  expect(only(records, 'run_end').payload).toMatchObject({
-    status: 'achieved',
-    verdict: { as_is: 'achieved', original_checks: 'not_achieved', tampering: MODIFIED },
-  })
-  expect(only(records, 'final_check').payload.rejected).toBeNull()
-})
-
 test('a run that may not edit a test learns that once, and is achieved if it restores it', async () => {
   const restore = `echo '${ASKED}' > tests/add.sh; ${solve}`
   await using shop = await project([bash(cheat), done, bash(restore), done])
@@ -73,29 +61,6 @@ test('a run that may not edit a test learns that once, and is achieved if it res
   })
   const told = JSON.stringify(shop.requests.at(-1)?.messages)
   expect(told).toContain('- tests/add.sh (modified)')
-})
-
-test('a run that may not edit a test, learns that, and does not restore it, fails', async () => {
-  await using shop = await project([bash(cheat), done, bash('echo > other'), done])
-  const records = await play(shop, { on_tampering: 'fail', max_iterations: 5 })
-  expect(only(records, 'run_end').payload).toMatchObject({
-    ...{ status: 'failed', iterations: 2, reason: expect.stringContaining('tests/add.sh') },
-    verdict: { as_is: 'achieved', original_checks: 'not_achieved', tampering: MODIFIED },
-  })
-})
-
-test('a test that is added runs beside the original ones, and cannot change what they find', async () => {
-  await using shop = await project([
-    bash(`${solve}; echo 'test "$(sh add.sh 2 2)" = 4' > tests/more.sh`),
-    done,
-  ])
-  expect(only(await play(shop), 'run_end').payload).toMatchObject({
-    verdict: { original_checks: 'achieved', tampering: [] },
-  })
-  const sabotage = `echo "echo 'exit 0' > test.sh; echo 'exit 0' > tests/add.sh" > tests/a.sh`
-  await using other = await project([bash(sabotage), done])
-  const { verdict } = only(await play(other), 'run_end').payload
-  expect(verdict).toMatchObject({ as_is: 'achieved', original_checks: 'not_achieved' })
 })
 
 test('what git ignores is in the copy if it is what it was, and is named if not', async () => {
@@ -128,37 +93,6 @@ test('what cannot be copied, because it is no file, folder or link, is named', a
     not_copied: ['pipe', 'tests/made'],
   })
   expect(only(records, 'final_check').payload.not_copied).toEqual(['pipe', 'tests/made'])
-})
-
-test('a check that needs what cannot be copied does not succeed in the copy', async () => {
-  await using shop = await project([bash(`${solve}; mkfifo pipe`), done])
-  await shop.file('tests/add.sh', `${ASKED} && test -p pipe\n`)
-  expect(only(await play(shop), 'run_end').payload).toMatchObject({
-    status: 'achieved',
-    verdict: { as_is: 'achieved', original_checks: 'not_achieved', not_copied: ['pipe'] },
-  })
-})
-
-test('a hidden check alone names what its copy lacks, too', async () => {
-  await using shop = await project([])
-  await shop.file('add.sh', 'echo $(($1 + $2))\n')
-  await promisify(execFile)('mkfifo', [join(shop.project, 'pipe')])
-  expect(only(await play(shop, await hidden(shop)), 'run_end').payload.verdict).toMatchObject({
-    ...{ original_checks: null, accept: 'achieved', not_copied: ['pipe'] },
-  })
-})
-
-test('packages that a run changed are a doubt', async () => {
-  const uses = 'sh node_modules/check/run.sh\n'
-  await using shop = await project([bash('echo exit 0 > node_modules/check/run.sh'), done])
-  await shop.file('.gitignore', 'node_modules/\n')
-  await shop.file('node_modules/check/run.sh', `${ASKED}\n`)
-  await shop.file('tests/add.sh', uses)
-  const records = await play(shop, { on_tampering: 'fail', max_iterations: 1 })
-  expect(only(records, 'run_end').payload).toMatchObject({
-    status: 'failed',
-    verdict: { as_is: 'achieved', dependencies: 'changed', tampering: [] },
-  })
 })
 
 test('if nobody is to look, nothing is compared or copied', async () => {
@@ -210,8 +144,11 @@ test('a hidden check that is lost ends the run, and does not accept it', async (
 test('a goal that is reached at the beginning is accepted, too', async () => {
   await using shop = await project([])
   await shop.file('add.sh', 'echo $(($1 + $2))\n')
+  await promisify(execFile)('mkfifo', [join(shop.project, 'pipe')])
   expect(only(await play(shop, await hidden(shop)), 'run_end').payload).toMatchObject({
     ...{ status: 'achieved', iterations: 0 },
-    verdict: { as_is: 'achieved', original_checks: null, accept: 'achieved' },
+    verdict: {
+      ...{ as_is: 'achieved', original_checks: null, accept: 'achieved', not_copied: ['pipe'] },
+    },
   })
 })

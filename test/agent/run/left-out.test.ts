@@ -131,14 +131,6 @@ test('a long list of hashes is an artifact', async () => {
   expect(changed).toEqual(['node_modules'])
 })
 
-test('nothing is hashed if the run does not ask what it tampered with', async () => {
-  const { shop } = await shopWith([install, finish])
-  await using _ = shop
-  const records = await shop.play({ ...config, on_tampering: 'off' })
-  expect(only(records, 'run_end').payload.achieved).toBe(true)
-  expect(kindsOf(records)).not.toContain('left_out_hashed')
-})
-
 test('what differs from the start, has no hash, is new or is a dependency that is gone counts as changed', () => {
   const hashed = (path: string, digit: string | null) => ({
     ...{ path, sha256: digit?.repeat(64) ?? null },

@@ -122,14 +122,4 @@ describe('parts of a run', () => {
     const asked = records.findIndex(({ kind }) => kind === 'tool_call')
     expect(call).toMatchObject({ seq: asked, outcome: { recordedUpTo: expect.any(Number) } })
   })
-
-  test('nothing is under way after the end of the run', async () => {
-    await using shop = await Workshop.open([{ text: 'Now.', calls: [reachGoal] }])
-    const live = new LiveParts(processMask)
-    const agent = shop.startAgent({ effects: { liveParts: live } })
-    await shop.until(await shop.create(), 'run_end')
-    await agent.stop()
-    expect(live.begun).toBeGreaterThan(2)
-    expect([...live.underWay(null)]).toEqual([])
-  })
 })

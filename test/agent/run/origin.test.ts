@@ -178,17 +178,6 @@ test('a run whose agent never saw its project is shown it when another run goes 
   expect(payloadsOf(await shop.until(third, 'run_end'), 'project_context')).toEqual([])
 })
 
-test('what an agent says in a run does not end the one that begins from it', async () => {
-  await using shop = await Workshop.open([{ text: 'Done.' }, { text: 'Done again.' }])
-  shop.startAgent()
-  const goal = { goal: 'instructions', shell_goal: null }
-  const runId = await shop.create({ ...TURNS, ...goal })
-  await shop.until(runId, 'run_end')
-  const next = await goOn(shop, runId)
-  const records = await shop.until(next, 'run_end')
-  expect(payloadsOf(records, 'assistant_message')).toMatchObject([{ text: 'Done again.' }])
-})
-
 test('the whole outputs of a run can be read in one that begins from it', async () => {
   let left: string | undefined
   await using shop = await Workshop.open(({ messages, turn }): Turn => {

@@ -1,10 +1,8 @@
-import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
 import type { Fault, Script } from '../../../examples/scripted-model/script.ts'
 import type { PersonCommand } from '../../../src/domain/commands.ts'
 import { sumUsd } from '../../../src/domain/evolve-turns.ts'
 import type { Kind } from '../../../src/domain/records.ts'
-import { handleCommand } from '../../../src/log/handle-command.ts'
 import { createModels } from '../../../src/models/models.ts'
 import { only, payloadsOf, reachGoal, Workshop } from '../support.ts'
 
@@ -91,17 +89,6 @@ test('a paused run leaves its turn to others, keeps messages, and continues in a
   expect(countOf(records, 'goal_check')).toBe(4)
 })
 
-test('a paused run that is aborted ends at once', async () => {
-  await using shop = await Workshop.open(slow)
-  shop.startAgent()
-  const runId = await shop.create({ ...PAUSING, max_iterations: 1 })
-  await shop.until(runId, 'run_paused')
-  await shop.command(runId, { ...approve, decision: 'abort' } as PersonCommand)
-  const records = await shop.until(runId, 'run_end')
-  expect(only(records, 'run_end').payload.status).toBe('aborted')
-  expect(countOf(records, 'run_summary')).toBe(0)
-})
-
 const AWAY: Fault = { status: 503 }
 
 test('an outage of an hour pauses the run, which continues where it was when a person lets it', async () => {
@@ -167,21 +154,4 @@ test('a full disk is waited for, and pauses the run once that takes minutes', as
   isFull = true
   const ending = only(await shop.until(await shop.create(), 'run_end'), 'run_end')
   expect(ending.payload.status).toBe('achieved')
-})
-
-test('an approval at a limit is refused, and a pause that follows another is answered by its own seq', async () => {
-  await using shop = await Workshop.open(slow)
-  shop.startAgent()
-  const runId = await shop.create({ ...PAUSING, max_tokens: 1, max_iterations: 1 })
-  const open = (await shop.until(runId, 'run_paused')).length - 1
-  const send = (command: PersonCommand) => {
-    const options = { author: { commandId: randomUUID() }, now: () => Date.now() / 1_000 }
-    return handleCommand(shop.store, runId, command, options)
-  }
-  expect((await send(approve))._unsafeUnwrapErr()).toMatchObject({ type: 'limit_reached' })
-  const stale = { ...approve, answers: open + 5 } as PersonCommand
-  expect((await send(stale))._unsafeUnwrapErr()).toMatchObject({ type: 'stale_decision', open })
-  expect((await send(configure({ max_tokens: 1 })))._unsafeUnwrapErr()).toMatchObject({
-    type: 'limits_used',
-  })
 })

@@ -90,21 +90,6 @@ test('a person is asked, whatever the rules allow, and the answer holds after a 
   expect(offered).toContain('request_network')
 })
 
-test('a run whose request is denied has the network of before, and its model reads why', async () => {
-  await using shop = await Workshop.open(script())
-  const { toolbox, given } = toolsOf(RULES)
-  shop.startAgent({ effects: { toolbox } })
-  const runId = await createIn(shop)
-  const question = questionIn(await shop.until(runId, 'approval_required'))
-  await shop.command(runId, answerTo(question, 'deny'))
-  const records = await shop.until(runId, 'run_end')
-  expect(resultOf(records)).toMatchObject({
-    outcome: 'denied',
-    output: expect.stringContaining('So'),
-  })
-  expect(given).toEqual(['none'])
-})
-
 test.each<[string, NetworkRules, Partial<RunConfig>, object, string, string]>([
   [
     'hosts beyond those of the server',

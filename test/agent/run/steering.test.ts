@@ -14,23 +14,6 @@ function timesHeld(shop: Workshop): number[] {
   })
 }
 
-test('a message sent while the model replies is in the next request, also after a crash', async () => {
-  await using shop = await Workshop.open([
-    { text: 'It is done.', delayMs: 400 },
-    { calls: [reachGoal] },
-  ])
-  const first = shop.startAgent()
-  const runId = await shop.create({ max_turns_per_iteration: 50 })
-  await shop.until(runId, 'project_context')
-  await shop.command(runId, { type: 'send_message', text: WORDS })
-  await first.stop()
-  shop.startAgent({ unfinished: [runId] })
-  const records = await shop.until(runId, 'run_end')
-  expect(only(records, 'run_end').payload.achieved).toBe(true)
-  expect(Math.max(...timesHeld(shop))).toBe(1)
-  expect(timesHeld(shop).at(-1)).toBe(1)
-})
-
 const PHASES = [
   ...(['first check', 'project', 'model', 'tool', 'compaction', 'last check'] as const),
   'summary',

@@ -50,25 +50,6 @@ describe('a run', () => {
     expect(existsSync(join(shop.project, 'done'))).toBe(true)
   })
 
-  test('shows the model what is wrong with its calls, and continues', async () => {
-    await using shop = await Workshop.open([
-      {
-        calls: [
-          { tool: 'rm_rf', args: {} },
-          { tool: 'file_read', args: { pat: 'x' } },
-          { tool: 'file_read', args: { path: '../../etc/passwd' } },
-        ],
-      },
-      { calls: [reachGoal] },
-    ])
-    const records = await shop.play()
-    const outcomes = payloadsOf(records, 'tool_result').map(({ outcome }) => outcome)
-    expect(outcomes).toEqual(['rejected', 'rejected', 'error', 'ok'])
-    const second = JSON.stringify(shop.requests[1])
-    expect(second).toContain('bash_exec')
-    expect(second).toContain('path')
-  })
-
   test('does not mix with other runs at the same time', async () => {
     await using shop = await Workshop.open([{ calls: [reachGoal] }])
     shop.startAgent()
@@ -96,33 +77,6 @@ test('runs beyond the limit wait for their turn, in order', async () => {
   for (const [index, { from }] of spans.entries()) {
     expect(from).toBeGreaterThanOrEqual(spans[index - 1]?.to ?? 0)
   }
-})
-
-test('a run that waits for a person does not block the turn of another', async () => {
-  await using shop = await Workshop.open([{}])
-  shop.startAgent({ maxRunsAtWork: 1 })
-  const first = await shop.create({ hitl_enabled: true })
-  await shop.until(first, 'human_check_required')
-  await shop.until(await shop.create({ max_iterations: 1 }), 'run_end')
-})
-
-describe('models that fail', () => {
-  test('are asked again if that can help, and each failed attempt is recorded', async () => {
-    await using shop = await Workshop.open([
-      { calls: [reachGoal], first: [{ status: 503 }, { fault: 'drop' }, { fault: 'garbage' }] },
-    ])
-    const records = await shop.play()
-    const retries = payloadsOf(records, 'llm_retry').map(({ attempt }) => attempt)
-    expect(retries).toEqual([1, 2, 3])
-    expect(only(records, 'run_end').payload.status).toBe('achieved')
-  })
-
-  test('end the run at once when another attempt cannot help', async () => {
-    await using shop = await Workshop.open(() => ({ status: 401, body: { error: 'bad key' } }))
-    const records = await shop.play()
-    expect(shop.requests).toHaveLength(1)
-    expect(only(records, 'error').payload.message).toContain('bad key')
-  })
 })
 
 describe('people', () => {
@@ -158,16 +112,6 @@ describe('people', () => {
     const records = await shop.records(runId)
     expect(kinds(records).slice(-2)).toEqual(['1 tool_result aborted', '1 run_end aborted'])
   })
-
-  test('abort a run while its model is asked: the request is cancelled', async () => {
-    await using shop = await Workshop.open([{ fault: 'hang' }])
-    const agent = shop.startAgent()
-    const runId = await shop.create()
-    await asked(shop)
-    await shop.command(runId, { type: 'abort', reason: null })
-    await agent.stop()
-    expect(kinds(await shop.records(runId)).at(-1)).toBe('1 run_end aborted')
-  })
 })
 
 describe('after a process stops, another process that takes over its runs', () => {
@@ -201,33 +145,6 @@ describe('after a process stops, another process that takes over its runs', () =
     expect(results[0]).toMatchObject({ outcome: 'unknown', exit_code: null })
     expect(await runs()).toBe('ran\n')
     expect(JSON.stringify(shop.requests[1])).toContain('unknown')
-  })
-
-  test('still waits for a person', async () => {
-    await using shop = await Workshop.open([{}, { calls: [reachGoal] }])
-    const first = shop.startAgent()
-    const runId = await shop.create({ hitl_enabled: true })
-    await shop.until(runId, 'human_check_required')
-    await first.stop()
-    shop.startAgent({ unfinished: [runId] })
-    const claimed = await shop.until(runId, 'run_claimed', 2)
-    expect(claimed.at(-1)?.kind).toBe('run_claimed')
-    await shop.command(runId, { type: 'respond', decision: 'approve', reason: null, answers: null })
-    const records = await shop.until(runId, 'run_end')
-    expect(only(records, 'human_check_required').iteration).toBe(1)
-    expect(only(records, 'run_end').payload.status).toBe('achieved')
-  })
-
-  test('new runs are shared: one process works on each', async () => {
-    await using shop = await Workshop.open([{ calls: [reachGoal] }])
-    shop.startAgent()
-    shop.startAgent()
-    const ids = await Promise.all(Array.from({ length: 6 }, () => shop.create()))
-    for (const id of ids) {
-      const records = await shop.until(id, 'run_end')
-      only(records, 'run_claimed')
-      only(records, 'tool_call')
-    }
   })
 
   test('the first process stops its work and its command', async () => {

@@ -61,21 +61,6 @@ describe('bash_exec', () => {
     controller.abort()
     expect(await result).toMatchObject({ outcome: 'aborted', exit_code: null })
   })
-
-  test('rejects arguments that are not valid', async () => {
-    const { run } = await projectWith()
-    for (const args of [
-      { command: '' },
-      { command: 'a\0b' },
-      { command: 'ls', timeout_s: 0 },
-      { command: 'ls', timeout_s: 3601 },
-      { command: 'ls', timeout_s: '10' },
-      { command: ['ls'] },
-      { command: 'ls', cwd: '/' },
-    ]) {
-      expect(await run('bash_exec', args)).toMatchObject({ outcome: 'rejected', exit_code: null })
-    }
-  })
 })
 
 /** A replacement for the Python of a project's virtual environment. It prints its arguments. */

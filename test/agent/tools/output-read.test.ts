@@ -100,13 +100,3 @@ test('only the outputs of its own run are read', async () => {
     expect(result.output).toContain('No result of this run')
   }
 })
-
-test('arguments are checked', async () => {
-  const { run } = await longOutput()
-  const artifact = 'a'.repeat(64)
-  const both = { artifact, pattern: 'a', limit: 1 }
-  const wrong = [{ artifact: 'x' }, { artifact, pattern: '' }, both]
-  for (const args of wrong) {
-    expect(await run('mine', 'output_read', args)).toMatchObject({ outcome: 'rejected' })
-  }
-})

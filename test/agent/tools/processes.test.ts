@@ -94,16 +94,6 @@ test('a process that is stopped ends with all that it has started', async () => 
   expect((await tool('process_stop', { id })).output).toMatch('was stopped')
 })
 
-test('all processes of a run end with it', async () => {
-  const { start, cwd, processes } = await runWith()
-  await start("trap '' TERM; echo $$ >> pids; sleep 1000; :")
-  await start('echo $$ >> pids; sleep 1000; :')
-  const pids = await pidsIn(join(cwd, 'pids'), 2)
-  await processes[Symbol.asyncDispose]()
-  await expectAllDead(pids)
-  expect(processes.list().map(({ state }) => state)).toEqual(['was stopped', 'was stopped'])
-})
-
 test('if a process is not known, for example after a restart, the result says why', async () => {
   const { tool, start } = await runWith()
   const { id } = await start('sleep 1000')

@@ -103,13 +103,6 @@ describe('grep_search', () => {
     expect(result).toMatchObject({ outcome: 'error', exit_code: 2 })
     expect(result.output).toMatch(/grep: .*\(/)
   })
-
-  test('reports that a path does not exist', async () => {
-    const { run } = await projectWith(FILES)
-    const result = await run('grep_search', { pattern: 'a', path: 'none' })
-    expect(result).toMatchObject({ outcome: 'error' })
-    expect(result.output).toContain('does not exist')
-  })
 })
 
 describe('find_files', () => {

@@ -4,7 +4,6 @@ import fc from 'fast-check'
 import { describe, expect, test, vi } from 'vitest'
 import { recordedOutput } from '../../../src/agent/tools/recorded-output.ts'
 import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
-import { PAYLOADS } from '../../../src/domain/records.ts'
 import type { RunCommand } from '../../../src/runner/command.ts'
 import { Workspace } from '../../../src/workspace/workspace.ts'
 import { startProcess } from '../../runner/support.ts'
@@ -59,22 +58,6 @@ describe('the toolbox', () => {
     })
   })
 
-  test('returns a payload that the log accepts', async () => {
-    const { run } = await projectWith({ 'a.txt': 'a\n' })
-    const result = await run('file_read', { path: 'a.txt' })
-    expect(PAYLOADS.tool_result.parse(result)).toEqual({
-      call_id: 'call-1',
-      tool: 'file_read',
-      output: '1\ta',
-      exit_code: 0,
-      outcome: 'ok',
-      duration_ms: expect.any(Number),
-      bytes: 3,
-      truncated: false,
-      sha256: null,
-    })
-  })
-
   test.each(['file_shred', 'constructor'])(
     'rejects a tool that does not exist: %s',
     async (name) => {
@@ -103,6 +86,38 @@ describe('the toolbox', () => {
     const result = await run('file_read', { path: 'a.txt', offset: null })
     expect(result).toMatchObject({ outcome: 'ok', output: '1\ta' })
   })
+
+  const artifact = 'a'.repeat(64)
+  const edit = { old: 'a', new: 'b' }
+  const WRONG: Readonly<Record<string, readonly object[]>> = {
+    bash_exec: [
+      ...[{ command: '' }, { command: 'a\0b' }, { command: ['ls'] }, { command: 'ls', cwd: '/' }],
+      ...[0, 3601, '10'].map((timeout_s) => ({ command: 'ls', timeout_s })),
+    ],
+    file_read: [
+      { path: '' },
+      { path: 'a\0b' },
+      { path: 'a', offset: 0 },
+      { path: 'a', limit: 1.5 },
+    ],
+    file_patch: [{}, { old: 'a' }, { new: 'b' }, { edits: [] }, { ...edit, edits: [edit] }].map(
+      (args) => ({ path: 'a', ...args }),
+    ),
+    output_read: [
+      { artifact: 'x' },
+      { artifact, pattern: '' },
+      { artifact, pattern: 'a', limit: 1 },
+    ],
+  }
+  test.each(Object.entries(WRONG))(
+    'rejects arguments of %s that are not valid',
+    async (tool, all) => {
+      const { run } = await projectWith({ a: 'a' })
+      for (const args of all) {
+        expect(await run(tool, { ...args })).toMatchObject({ outcome: 'rejected', exit_code: null })
+      }
+    },
+  )
 
   test('names every problem of arguments that are not valid', async () => {
     const { run } = await projectWith()
