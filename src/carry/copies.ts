@@ -22,6 +22,8 @@ type Deps = {
   readonly dataDir: string
   /** A run of this log; null if there is none. */
   readonly stateOf: (runId: string) => RunState | null
+  /** The runs that begin from a run. */
+  readonly begunFrom: (runId: string) => readonly RunState[]
   /** Seconds since the epoch. */
   readonly now: () => number
   readonly log: Pick<Logger, 'warn'>
@@ -55,13 +57,19 @@ export class Copies {
         if (signal.aborted) return
         const state = this.#deps.stateOf(runId)
         if (state === null || isOver(state)) await this.#removeFolder(join(folder, runId))
-        else if (this.#isOld(state) && (await old.keepsAll(runId))) await old.discard(runId, REASON)
+        else if (await this.#isUnused(state, old)) await old.discard(runId, REASON)
       }
     } while (await sleep(DAY_MS, signal))
   }
 
-  #isOld({ endedAt, lastAt }: RunState): boolean {
-    return endedAt !== null && Math.max(endedAt, lastAt) < this.#deps.now() - KEPT_SECONDS
+  /** Whether neither the run nor one that continues it in its copy has used that for long, and nothing would be lost. */
+  async #isUnused({ runId, config, endedAt, lastAt }: RunState, old: Old): Promise<boolean> {
+    const isOld = endedAt !== null && Math.max(endedAt, lastAt) < this.#deps.now() - KEPT_SECONDS
+    if (!isOld || !(await old.keepsAll(runId))) return false
+    for (const later of this.#deps.begunFrom(runId)) {
+      if (later.config.cwd === config.cwd && !(await this.#isUnused(later, old))) return false
+    }
+    return true
   }
 
   async #removeFolder(folder: string): Promise<void> {

@@ -122,7 +122,12 @@ function createCarrier(
   { effects, locks, redactor, opened }: Opened & { effects: Effects; locks: FolderLocks },
 ) {
   const stateOf = (runId: string) => readModel.get(runId)?.state ?? null
-  const copies = new Copies({ dataDir: settings.RETRAI_DATA_DIR, stateOf, now, log })
+  const begunFrom = (origin: string) =>
+    (readModel.list({ origin, limit: 1000 })?.runs ?? []).flatMap(
+      ({ run_id }) => stateOf(run_id) ?? [],
+    )
+  const { RETRAI_DATA_DIR: dataDir } = settings
+  const copies = new Copies({ dataDir, stateOf, begunFrom, now, log })
   const carrier = new Carrier({
     ...{ store, artifacts, locks, copies, now, openWorkspace: effects.openWorkspace },
     packsOf: (sha256) => redactor.index.packsOf(sha256),
