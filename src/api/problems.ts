@@ -107,7 +107,7 @@ export const CATALOGUE = {
     409,
     'Another request used this Idempotency-Key before. Use a new key for a new request.',
   ],
-  run_ended: [409, 'The run has ended. Start a new one.'],
+  run_ended: [409, 'The run has ended. A message to it starts a run that continues it.'],
   run_not_ended: [
     409,
     'Only a run that has ended can be continued. Send this one a message, or fork it.',

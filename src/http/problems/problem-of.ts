@@ -45,7 +45,7 @@ const REPORTS: Reports = {
   }),
   run_ended: ({ status }) => ({
     code: 'run_ended',
-    detail: `The run has ended, with status "${status}". Start a new one.`,
+    detail: `The run has ended, with status "${status}". A message to it starts a run that continues it.`,
   }),
   stale_decision: ({ open, answered }) => ({
     code: 'stale_decision',
@@ -53,7 +53,7 @@ const REPORTS: Reports = {
   }),
   limit_reached: ({ reason, limit }) => ({
     code: 'limit_reached',
-    detail: `${reason}. Raise ${limit} with PATCH /api/runs/{run_id}/config, and the run continues.`,
+    detail: `${reason}. Raise ${limit} (PATCH /api/runs/{run_id}/config, retrai configure), and the run continues.`,
   }),
   limits_used: ({ problems }) => invalidFields(problems),
   seen_otherwise: ({ seq }) => ({

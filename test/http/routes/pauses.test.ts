@@ -52,7 +52,7 @@ test('an approval at a limit is 409 with its name, an outdated one too, and an a
 }) => {
   const { runId, seq } = await pausedRun(server)
   const approved = await resume(server, runId, { decision: 'approve', seq })
-  const detail = expect.stringContaining('Raise max_iterations with PATCH')
+  const detail = expect.stringContaining('Raise max_iterations (PATCH')
   expect(approved).toMatchObject({ status: 409, body: { ...problem('limit_reached'), detail } })
   const stale = await resume(server, runId, { decision: 'abort', seq: 1 })
   expect(stale.body).toMatchObject(problem('stale_decision'))
