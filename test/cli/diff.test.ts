@@ -18,9 +18,14 @@ index 0000000000000000000000000000000000000000..5626abf0f72e58d7a153368ba57db4c6
 +one
 `
 
-/** What `retrai diff` writes to its output. */
-async function diff(pager: string, isTTY: boolean): Promise<string> {
-  const url = await serve((_, response) => {
+const RUN = '550e8400-e29b-41d4-a716-446655440000'
+
+/** What a command writes to its output, by default `retrai diff`. */
+async function diff(pager: string, isTTY: boolean, args = ['diff', RUN]): Promise<string> {
+  const url = await serve(({ method }, response) => {
+    if (method === 'POST') {
+      return response.end(JSON.stringify({ files: [], not_carried: [], patch: PATCH, seq: 9 }))
+    }
     response.writeHead(200, { 'content-type': 'text/x-patch' })
     response.end(PATCH)
   })
@@ -35,7 +40,6 @@ async function diff(pager: string, isTTY: boolean): Promise<string> {
   const env = { ...cleanEnv(), RETRAI_SERVER: url, PAGER: pager }
   const streams = { stdout: Object.assign(output(), { isTTY }), stderr: output() }
   const io = Object.assign(new EventEmitter(), { env, stdin: Readable.from([]), ...streams })
-  const args = ['diff', '550e8400-e29b-41d4-a716-446655440000']
   expect(await runCommandLine(args, io)).toBe(0)
   return shown
 }
@@ -53,4 +57,5 @@ test('a patch at a terminal without a pager is shown there, and a pager that end
 
 test('a patch for a program is the same to the byte', async () => {
   expect(await diff('false', false)).toBe(PATCH)
+  expect(await diff('false', false, ['apply', RUN, '--as', 'patch'])).toBe(PATCH)
 })

@@ -41,7 +41,11 @@ async function* diff({ client, explain }: Connection, run: string, options: Opti
     else for (const line of statOf(changes)) await print(line)
     return
   }
-  const patch = await textOf(yield* client.history.patch(run, between).mapErr(explain))
+  await printPatch(await textOf(yield* client.history.patch(run, between).mapErr(explain)))
+}
+
+/** Writes a patch: as it is, or for a person at a terminal. */
+export async function printPatch(patch: string): Promise<void> {
   const { stdout, env } = io()
   // For "git apply", not a byte is changed.
   if (stdout.isTTY !== true) return void stdout.write(patch)

@@ -19,6 +19,7 @@ import {
 import { oneLine } from '../terminal/plain-text.ts'
 import { print, printJson, say } from '../terminal/print.ts'
 import type { Steps } from '../terminal/steps.ts'
+import { printPatch } from './diff.ts'
 import { callLines, shownHash } from './human-checks.ts'
 
 /** What a person may say about a decision. */
@@ -204,6 +205,6 @@ async function* carry<E>(
   }
   const done = yield* send({ ...why, dry_run: false }).mapErr(explain)
   if (json) return printJson(done)
-  if (done.patch !== undefined) return print(done.patch.trimEnd())
+  if (done.patch !== undefined) return printPatch(done.patch)
   await print(done.branch ?? `${counted(done.files.length, 'file')} written, record ${done.seq}`)
 }
