@@ -195,6 +195,8 @@ test('what is gone is never written and never deleted, and is named', async ({ s
     not_carried: ['flower'],
   })
   expect(existsSync(`${project}/flower`)).toBe(false)
+  const inBranch = await server.post(`/api/runs/${origin}/apply`, { as: 'branch' })
+  expect(inBranch.body.detail).toContain('no repository of git')
   const { text } = await server.get(`/api/runs/${origin}/events?kinds=changes_applied`)
   expect(JSON.parse(text)[0].payload).toMatchObject({ count: 2, not_carried: ['flower'] })
   await server.stop()

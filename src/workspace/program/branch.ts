@@ -1,5 +1,5 @@
 import { relative } from 'node:path'
-import type { Answers, Questions } from '../protocol.ts'
+import type { Answers, GitProblem, Questions } from '../protocol.ts'
 import { inView } from './git.ts'
 import { ROOT } from './paths.ts'
 
@@ -56,7 +56,13 @@ export async function branch(
     const created = commit.isDone ? await text(['update-ref', ref, commit.out, '']) : commit
     return created.isDone ? { commit: commit.out, conflicts: [], problem: null } : not(created.said)
   })
-  return {
-    answer: 'commit' in made ? made : not(`The repository cannot be used: ${made.problem.type}.`),
-  }
+  return { answer: 'commit' in made ? made : not(WHY_NOT[made.problem.type]) }
+}
+
+const WHY_NOT: { readonly [T in GitProblem['type']]: string } = {
+  no_repository:
+    'The project is in no repository of git. Apply the changes as files or as a patch.',
+  leads_outside:
+    'The repository does not name the project as one of its worktrees. Run "git worktree repair", or apply the changes as a patch.',
+  unusable: 'The repository of the project cannot be read. Apply the changes as a patch.',
 }
