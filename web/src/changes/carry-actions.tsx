@@ -46,7 +46,7 @@ export function CarryActions({ runId, view, at, isLast }: Props) {
   const given = { runId, view, at, onClose: () => setOpen(null) }
   return (
     <>
-      {button('rollback', 'Roll back to here', !isLast)}
+      {button('rollback', 'Roll back to here', !isLast && copy?.is !== 'discarded')}
       {button('apply', 'Apply', copy !== undefined)}
       {button('discard', 'Discard the copy', copy?.is === 'made' && isOver)}
       {open !== null && <CarryDialog what={open} {...given} />}
