@@ -60,6 +60,7 @@ test.skipIf(needsGit.skip)(
     expect(named.map(({ path }) => path)).toEqual(['a.txt', 'done'])
     const refused = await apply({})
     expect(refused.status).toBe(409)
+    expect(refused.body.detail).toContain('because of: a.txt, done. Somebody has changed it since')
     expect((refused.body.errors as { field: string }[]).map(({ field }) => field)).toEqual([
       'a.txt',
       'done',

@@ -30,11 +30,15 @@ const REPORTS: Reports = {
       detail: `The run ${holder} works in that folder, in one inside it or around it. Wait for its end, or abort it.`,
     }),
   }),
-  in_conflict: ({ files }) => ({
-    code: 'in_conflict',
-    detail: `Nothing was written, because of: ${files.map(({ path }) => path).join(', ')}.`,
-    errors: files.map(({ path, why }) => ({ field: path, message: why })),
-  }),
+  in_conflict: ({ files }) => {
+    const paths = files.map(({ path }) => path).join(', ')
+    const whys = [...new Set(files.map(({ why }) => why))].join(' ')
+    return {
+      code: 'in_conflict',
+      detail: `Nothing was written, because of: ${paths}. ${whys}`,
+      errors: files.map(({ path, why }) => ({ field: path, message: why })),
+    }
+  },
   not_carried: ({ message }) => ({ code: 'not_carried', detail: message }),
   stream_not_found: () => ({ code: 'run_not_found' }),
   record_not_found: (error) => ({
