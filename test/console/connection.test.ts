@@ -54,6 +54,21 @@ describeInBrowser('a connection that is lost', () => {
     expect(await page.evaluate('window.neverReloaded')).toBe(true)
   })
 
+  test('is reported by the list and by the search, which continue when it is back', async () => {
+    await server.start('listed')
+    const url = `http://127.0.0.1:${wire.port}`
+    const [list, search] = [await open(url), await open(`${url}/search`)]
+    await list.getByText('in listed').waitFor()
+    await wire.close()
+    await list.getByText('This list may be out of date.').waitFor()
+    await search.getByLabel('Search all runs').last().fill('calculator')
+    await search.getByText('The server cannot be reached').waitFor()
+    expect(await search.getByText('Nothing was found').count()).toBe(0)
+    await wire.open()
+    await list.getByText('This list may be out of date.').waitFor({ state: 'detached' })
+    await search.getByText(/^[1-9]\d* records? in/).waitFor()
+  })
+
   test('together with the answer to a message does not send it twice, whatever has happened since', async () => {
     const runId = await server.start('messages')
     const page = await open(`${server.url}/runs/${runId}`)

@@ -73,16 +73,17 @@ export class RunListStore {
     this.#publish({ loadingOlder: false })
   }
 
-  /** Notes that a run has changed, while the list is shown. */
+  /** Notes that a run has changed, or that the connection has, while the list is shown. */
   async #watch(signal: AbortSignal): Promise<void> {
+    const changed = (): void => this.#changed.resolve()
     while (!signal.aborted) {
       try {
-        const options = { kinds: KINDS, after: 'end', onCaughtUp: () => this.#changed.resolve() }
-        for await (const _ of client().watchAll({ ...options, signal })) this.#changed.resolve()
+        const options = { kinds: KINDS, after: 'end', onState: changed, onCaughtUp: changed }
+        for await (const _ of client().watchAll({ ...options, signal })) changed()
       } catch {
         // The list says why it cannot be read.
         await pause(RETRY_MS)
-        this.#changed.resolve()
+        changed()
       }
     }
   }

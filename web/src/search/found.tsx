@@ -1,7 +1,7 @@
 import { keepPreviousData, useInfiniteQuery } from '@tanstack/react-query'
 import type { Kind, SearchResult } from '../../../src/client/index.ts'
 import { client } from '../api/client.ts'
-import { answerOf } from '../api/problem.ts'
+import { answerOf, isSilence } from '../api/problem.ts'
 import { visible } from '../ui/foreign-text.ts'
 
 /** What a person looks for, as kinds of records; all other kinds are `other`. */
@@ -36,9 +36,9 @@ export function useSearch(q: string, runId?: string, kinds?: readonly Kind[]) {
     getNextPageParam: ({ next }) => next ?? undefined,
     enabled: q.trim() !== '',
     placeholderData: keepPreviousData,
-    // While the index is being made, more may be found.
-    refetchInterval: ({ state: { data } }) =>
-      (data?.pages.at(-1)?.behind ?? 0) > 0 ? POLL_MS : false,
+    // While the index is being made, more may be found, and a server may come back.
+    refetchInterval: ({ state: { data, error } }) =>
+      isSilence(error) || (data?.pages.at(-1)?.behind ?? 0) > 0 ? POLL_MS : false,
     retry: false,
   })
   const pages = q.trim() === '' ? [] : (found.data?.pages ?? [])

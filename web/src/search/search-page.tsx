@@ -44,7 +44,7 @@ export function SearchPage() {
         autoFocus
       />
       <p className={classes.status} role="status">
-        {summaryOf(q, results.length, runs.length, { hasNextPage, isFetching })}
+        {summaryOf(q, results.length, runs.length, { hasNextPage, isFetching, error })}
         {behind > 0 && ` ${counted(behind, 'record')} cannot be found yet.`}
       </p>
       {runs.map(([runId, found]) => (
@@ -59,15 +59,21 @@ export function SearchPage() {
   )
 }
 
-type Progress = { readonly hasNextPage: boolean; readonly isFetching: boolean }
+type Progress = {
+  readonly hasNextPage: boolean
+  readonly isFetching: boolean
+  /** Why nothing was searched; null if something was. */
+  readonly error: Error | null
+}
 
 function summaryOf(
   q: string,
   records: number,
   runs: number,
-  { hasNextPage, isFetching }: Progress,
+  { hasNextPage, isFetching, error }: Progress,
 ) {
   if (q.trim() === '') return 'In what was said, called, printed and changed, and in errors.'
+  if (records === 0 && error !== null) return ''
   if (records === 0) return isFetching ? 'Searching…' : 'Nothing was found.'
   return `${counted(records, 'record')} in ${counted(runs, 'run')}${hasNextPage ? ', and there are more' : ''}.`
 }
