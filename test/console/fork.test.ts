@@ -19,6 +19,7 @@ describeInBrowser('after a run', () => {
   async function ended() {
     const page = await open(`${server.url}/runs/${runId}`)
     await page.getByRole('button', { name: 'Run again' }).waitFor()
+    await page.getByRole('heading', { name: 'Water the orchid. in project' }).waitFor()
     const next = async () => {
       await page.waitForURL((url) => ID.test(url.href) && !url.href.includes(runId))
       return ID.exec(page.url())?.[1] ?? ''

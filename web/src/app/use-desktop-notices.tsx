@@ -25,7 +25,7 @@ export function useDesktopNotices(): void {
     for (const run of due) {
       if (before.has(questionOf(run))) continue
       const where = run.cwd === undefined ? '' : ` in ${baseName(run.cwd)}`
-      const body = `${visible(run.goal)}${where}`
+      const body = `${visible(run.title ?? run.goal)}${where}`
       const notice = new Notification('A run waits for you', { body, tag: run.run_id })
       notice.onclick = () => {
         window.focus()

@@ -50,7 +50,7 @@ export function RunHeader(props: Props) {
             'Run'
           ) : (
             <>
-              {state.config.goal}{' '}
+              {visible(state.title ?? state.config.goal)}{' '}
               <span className={classes.where}>in {baseName(state.config.cwd)}</span>
             </>
           )}
@@ -64,6 +64,7 @@ export function RunHeader(props: Props) {
         )}
       </div>
       <p className={classes.about}>
+        {state?.title !== undefined && <span>{state.config.goal}</span>}
         <span className={classes.model} title={state?.config.model_name}>
           {state?.config.model_name}
         </span>

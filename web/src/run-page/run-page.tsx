@@ -20,6 +20,7 @@ import { type RunView, stateAt } from '../run/run-view.ts'
 import { FindInRun } from '../search/find-in-run.tsx'
 import { RowToolsContext } from '../timeline/row-context.ts'
 import { Timeline } from '../timeline/timeline.tsx'
+import { visible } from '../ui/foreign-text.ts'
 import { baseName } from '../ui/format.ts'
 import { hasEnded } from '../ui/status.ts'
 import { useTitle } from '../ui/use-title.ts'
@@ -44,7 +45,7 @@ function useWatched(runId: string) {
 function titleOf(state: RunState | null, names: ReturnType<typeof useStatusNames>): string {
   if (state === null) return 'Run'
   const { goal, cwd } = state.config
-  return `${names[statusOf(state)]}: ${goal} in ${baseName(cwd)}`
+  return `${names[statusOf(state)]}: ${visible(state.title ?? goal)} in ${baseName(cwd)}`
 }
 
 /** One run: as it happens, or as it was at any moment. */
