@@ -31,6 +31,15 @@ export function cursorOf(
   return `${Buffer.from(place, 'hex').toString('base64url')}.${revision}`
 }
 
+/** The record that a cursor names, and the first digits of its id; null for what is no cursor. */
+export function recordIn(cursor: string): { stream: string; seq: number; id: string } | null {
+  const [, packed, seq] = CURSOR.exec(cursor) ?? []
+  if (packed === undefined) return null
+  const place = Buffer.from(packed, 'base64url').toString('hex')
+  const runId = place.slice(0, RUN_DIGITS).replace(/(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
+  return { stream: streamOf(runId), seq: Number(seq), id: place.slice(RUN_DIGITS) }
+}
+
 /** The text is not a cursor, or names a record that is not in this log. */
 export type UnknownCursor = { readonly type: 'unknown_cursor'; readonly isCursor: boolean }
 
@@ -39,12 +48,11 @@ export function positionOf(
   cursor: string,
   store: StreamReader,
 ): ResultAsync<Position, UnknownCursor | StoreFailure> {
-  const [, packed, seq] = CURSOR.exec(cursor) ?? []
-  if (packed === undefined) return errAsync({ type: 'unknown_cursor', isCursor: false })
-  const place = Buffer.from(packed, 'base64url').toString('hex')
-  const runId = place.slice(0, RUN_DIGITS).replace(/(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
-  return eventAt(store, streamOf(runId), Number(seq)).andThen((event) =>
-    event !== null && digits(event.id).startsWith(place.slice(RUN_DIGITS))
+  const named = recordIn(cursor)
+  if (named === null) return errAsync({ type: 'unknown_cursor', isCursor: false })
+  const { stream, seq, id } = named
+  return eventAt(store, stream, seq).andThen((event) =>
+    event !== null && digits(event.id).startsWith(id)
       ? ok(event.position)
       : err<never, UnknownCursor>({ type: 'unknown_cursor', isCursor: true }),
   )

@@ -70,6 +70,7 @@ export async function joinRooms(parts: Parts, made: Opened) {
     ...{ store: parts.store, sign, serverId: made.serverId, clock: now, log },
     dataDir: settings.RETRAI_DATA_DIR,
     hosts: new Set(settings.RETRAI_WEBHOOK_HOSTS),
+    isGone: made.retention.isGone,
     laterTags: (runId) => made.tags.read().map((tagged) => tagged.get(runId)?.tags),
   })
   opened.defer(() => webhooks.close())

@@ -3,7 +3,7 @@ import { keepRunning } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
 import { Signal } from '../lib/signal.ts'
 import { decode } from '../log/codec.ts'
-import { cursorOf, positionOf, runOf } from '../log/feed-cursor.ts'
+import { cursorOf, positionOf, recordIn, runOf } from '../log/feed-cursor.ts'
 import { RUN_STREAM_PREFIX, statusAt } from '../log/run-log.ts'
 import type { EventStore, Position, RecordedEvent } from '../store/event-store.ts'
 import { Backlog, type Begun } from './backlog.ts'
@@ -24,6 +24,8 @@ type DelivererDeps = {
   readonly send: Send
   /** Whether a webhook wants the records of a run. Rejects while the log cannot be read. */
   readonly wants: (webhook: Webhook, runId: string) => Promise<boolean>
+  /** Whether a stream is that of a run that was removed. */
+  readonly isGone: (stream: string) => boolean
   /** Records that a webhook has stopped. Rejects if that cannot be recorded now. */
   readonly stop: (webhook: string, reason: string) => Promise<void>
   /** Seconds since the epoch. */
@@ -44,13 +46,17 @@ export class Deliverer {
   #webhook: Webhook
   #backlog: Backlog
   #cursor: string | null
+  /** Of the record that the cursor names; undefined if an earlier version noted the cursor. */
+  #position: Position | undefined
 
   constructor(webhook: Webhook, endpoint: Endpoint, deps: DelivererDeps) {
     this.#deps = deps
     this.#endpoint = endpoint
     this.#webhook = webhook
     this.#backlog = new Backlog(deps.book, webhook.id)
-    this.#cursor = deps.book.progress(webhook.id)?.cursor ?? webhook.from
+    const [noted, position] = deps.book.progress(webhook.id)?.cursor?.split(' ') ?? []
+    this.#cursor = noted ?? webhook.from
+    this.#position = position
     this.#ended = keepRunning(() => this.#round(), {
       signal: this.#ending.signal,
       retryMs: [100, 5_000],
@@ -126,11 +132,12 @@ export class Deliverer {
       const cursor = cursorOf(runOf(last.stream) ?? '', last)
       unnoted += item.events.length
       if (due.length > 0 || unnoted >= NOTED_EVENTS) {
-        this.#backlog.add(cursor, due)
+        this.#backlog.add(`${cursor} ${last.position}`, due)
         unnoted = 0
       }
       // Only now: if that fails, the next round reads the same again.
       this.#cursor = cursor
+      this.#position = last.position
       this.#changed.notify()
     }
   }
@@ -155,8 +162,11 @@ export class Deliverer {
 
   /** Where to read on. If that is not in the log any more, the records since the creation of the webhook are due again. */
   async #place(): Promise<Place> {
-    const { store, book, log } = this.#deps
+    const { store, book, log, isGone } = this.#deps
     const { id, from, created_at } = this.#webhook
+    // What followed the record of a run that was removed still follows its position.
+    const { stream = '' } = recordIn(this.#cursor ?? '') ?? {}
+    if (this.#position !== undefined && isGone(stream)) return { after: this.#position, since: 0 }
     for (const cursor of new Set([this.#cursor, from])) {
       if (cursor === null) break
       const found = await positionOf(cursor, store)

@@ -34,6 +34,8 @@ export type WebhooksDeps = {
   readonly serverId: string
   /** Hosts to which deliveries are sent whatever their addresses are. */
   readonly hosts: ReadonlySet<string>
+  /** Whether a stream is that of a run that was removed. */
+  readonly isGone: (stream: string) => boolean
   /** The tags that a run was given after it began; undefined if it was not. */
   readonly laterTags: (
     runId: string,
@@ -205,8 +207,8 @@ export class Webhooks {
   #deliver(webhook: Webhook): void {
     const endpoint = this.#endpointOf(webhook.id)
     if (endpoint === null) return
-    const { store, clock, log } = this.#deps
-    const deps = { store, clock, log, book: this.#book, send: this.#send }
+    const { store, clock, log, isGone } = this.#deps
+    const deps = { store, clock, log, isGone, book: this.#book, send: this.#send }
     const deliverer = new Deliverer(webhook, endpoint, {
       ...deps,
       wants: (one, runId) => this.#wants(one, runId),

@@ -159,6 +159,7 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Test
   const webhooks = new Webhooks({
     ...{ store: wrapped, sign, dataDir: folder, serverId: randomUUID(), clock, log: silent },
     hosts: new Set(['127.0.0.1']),
+    isGone: () => false,
     laterTags: (runId) => tags.read().map((tagged) => tagged.get(runId)?.tags),
   })
   const app = await buildApp({
