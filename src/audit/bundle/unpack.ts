@@ -103,7 +103,7 @@ class Source {
     } catch (cause) {
       if (cause instanceof BrokenArchive) throw cause
       // Thrown at once, it would take with it what is not yielded yet.
-      this.failure = new BrokenArchive(`the rest cannot be read: ${String(cause)}`)
+      this.failure = new BrokenArchive(`the rest cannot be read: ${messageOf(cause)}`)
     }
   }
 }
