@@ -98,7 +98,7 @@ async function* createInStore(
 ): Steps<NewTokenView> {
   const { EVENTSTORE_URL, RETRAI_DATA_DIR } = yield* readStorePlace(place, io().env)
   const opened = await openStore(EVENTSTORE_URL ?? RETRAI_DATA_DIR)
-  const store = yield* opened.mapErr((why) => `${why} ${HINT}`)
+  const store = yield* opened.mapErr((why) => `${why}. ${HINT}`)
   const sign = signingOf(RETRAI_DATA_DIR)
   const auth = new Auth({ store, sign, configured: null, clock: now, log: silent })
   try {
