@@ -89,7 +89,7 @@ export class LiveCheck {
     this.#checkpoints = checkpoints
     this.#heads = [
       ...(latest === null ? [] : [new KeptHeads(latest.heads, `the last checkpoint of ${whose}`)]),
-      ...(wanted === null ? [] : [new KeptHeads(wanted.heads, 'the checkpoint that you kept')]),
+      ...(wanted === null ? [] : [new KeptHeads(wanted.heads, 'the checkpoint that was kept')]),
     ]
     this.ledgers = new LedgersCheck(checkpoints.keys)
   }

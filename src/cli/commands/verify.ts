@@ -161,7 +161,9 @@ async function* verify(files: readonly string[], options: Options): Steps {
     return yield* verifyExports(files, anchors, witnesses, options)
   }
   if (checkpoint !== undefined && witnesses !== null) {
-    return yield* err('Name a checkpoint that you have kept, or witnesses that have kept one.')
+    return yield* err(
+      'Give --checkpoint or --witness, not both: a witness keeps a checkpoint, too.',
+    )
   }
   const kept =
     checkpoint === undefined

@@ -154,8 +154,8 @@ function removalLines(removed: LiveReport['removed']): string[] {
 /** What a reader who kept a checkpoint cannot know from it. */
 function sinceLines({ redacted_since: since }: LiveReport): string[] {
   if (since === null) return []
-  if (since.length === 0) return ['Nothing was redacted after the checkpoint that you kept.']
-  return ['Redacted after the checkpoint that you kept:', ...since.map(redactionLine)]
+  if (since.length === 0) return ['Nothing was redacted after the checkpoint that was kept.']
+  return ['Redacted after the checkpoint that was kept:', ...since.map(redactionLine)]
 }
 
 /** The report on what several exports say about each other, for people. */
