@@ -69,7 +69,9 @@ export class Carrier {
     return this.#open(runId, how, author, async (job) => {
       const { own, state, files } = job
       if (state.copy?.is === 'discarded') return err({ type: 'no_copy' })
-      const { seq, snapshot } = own.findLast((one) => one.seq <= how.to) ?? own[0]
+      const { to } = how
+      if (to > state.seq) return err({ type: 'record_not_found', seq: to, last: state.seq })
+      const { seq, snapshot } = own.findLast((one) => one.seq <= to) ?? own[0]
       const plan = await this.#plan(own.slice(-1), { seq, snapshot }, files)
       if (plan.isErr()) return err(plan.error)
       return this.#inFolder(projectOf(state), job, async (workspace) => {

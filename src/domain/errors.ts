@@ -43,6 +43,8 @@ export type RunError =
 export type CarryError =
   | Extract<RunError, { type: 'run_at_work' | 'no_copy' }>
   | { readonly type: 'snapshot_not_found' }
+  /** The run has no record with this seq yet. */
+  | { readonly type: 'record_not_found'; readonly seq: number; readonly last: number }
   /** Another run holds the folder; null: files are being carried there. */
   | { readonly type: 'folder_in_use'; readonly holder: string | null }
   /** What is there is not what the run left, or knew. The reasons are sentences. */

@@ -178,6 +178,7 @@ test.skipIf(needsGit.skip)(
     const back = (how: object) => server.post(`/api/runs/${runId}/rollback`, how)
     const git = sums(join(project, '.git'))
     await writeFile(join(project, 'untracked'), 'by a person')
+    expect((await back({ to: 999 })).status).toBe(404)
     expect((await back({ to: second, dry_run: true })).body.files).toEqual([
       { path: 'a.txt', action: 'write' },
       { path: 'done', action: 'delete' },

@@ -23,11 +23,9 @@ const RUN = '550e8400-e29b-41d4-a716-446655440000'
 /** What a command writes to its output, by default `retrai diff`. */
 async function diff(pager: string, isTTY: boolean, args = ['diff', RUN]): Promise<string> {
   const url = await serve(({ method }, response) => {
-    if (method === 'POST') {
-      return response.end(JSON.stringify({ files: [], not_carried: [], patch: PATCH, seq: 9 }))
-    }
-    response.writeHead(200, { 'content-type': 'text/x-patch' })
-    response.end(PATCH)
+    if (method === 'GET') response.setHeader('content-type', 'text/x-patch')
+    const applied = { files: [], not_carried: [], patch: PATCH, seq: 9 }
+    response.end(method === 'GET' ? PATCH : JSON.stringify(applied))
   })
   let shown = ''
   const output = () =>

@@ -65,6 +65,7 @@ function carrying<
     answers: { 200: described('It is done, or what would be', answer) },
     problems: [
       ...(['invalid_request', 'run_not_found', 'snapshot_not_found', 'run_at_work'] as const),
+      'record_not_found',
       ...(['folder_in_use', 'in_conflict', 'not_carried', 'no_copy', 'seen_otherwise'] as const),
       ...COMMAND_PROBLEMS,
     ],
