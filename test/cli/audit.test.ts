@@ -336,6 +336,7 @@ describe('the access log', () => {
     expect(listed.code).toBe(0)
     expect(listed.stdout).toContain('run_exported')
     expect(listed.stdout).toContain('watch_ended')
+    expect(listed.stdout).not.toContain('%2C')
     const narrowed = ['--run', run(), '--principal', 'local', '--kinds', 'run_exported', '--json']
     const { stdout } = await retrai(['access', ...narrowed, ...fromServer()])
     const entries = lines(stdout).map((line) => JSON.parse(line))

@@ -77,7 +77,8 @@ function detailOf(payload: Extract<LoggedAccess['payload'], { operation: string 
     return `${end}, ${Math.round(payload.seconds)} s`
   }
   const others = (payload.queries?.length ?? 1) - 1 + (payload.unlisted ?? 0)
-  const asked = payload.asked === '' ? payload.operation : `${payload.operation} ${payload.asked}`
+  const query = [...new URLSearchParams(payload.asked)].map(([name, value]) => `${name}=${value}`)
+  const asked = [payload.operation, ...query].join(' ')
   if (others === 0) return asked
   return `${asked} and ${others === 1 ? 'another query' : `${others} other queries`}`
 }
