@@ -23,7 +23,7 @@ export type RunFilter = z.infer<typeof RunFilter>
 export const CreateWebhook = z
   .strictObject({
     url: z
-      .url()
+      .url('must be an address, such as https://hooks.example.org/retrai')
       .max(2048)
       .describe('https, and a public address, unless RETRAI_WEBHOOK_HOSTS names the host'),
     kinds: z

@@ -211,6 +211,7 @@ test('a redirect is no receipt and is not followed, and a test answers what came
 
 test.for([
   ['http://hooks.example.org/', 'must be https'],
+  ['hooks.example.org', 'must be an address, such as https://'],
   ['https://10.1.2.3/', 'not an address of the public Internet'],
   ['https://[::1]/', 'not an address of the public Internet'],
   ['https://localhost/', 'not an address of the public Internet'],
