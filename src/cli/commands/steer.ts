@@ -155,7 +155,7 @@ const carrying = (name: string, description: string): Command =>
 /** `retrai rollback RUN`: the files of the project as they were at an earlier snapshot. */
 export const rollbackCommand = (): Command =>
   carrying('rollback', 'Make the files of the project those of an earlier snapshot of a run.')
-    .option('--to <seq>', 'as of this record (default: as the run found them)', seq, 0)
+    .option('--to <seq>', 'as of this record; 0 is as the run found them', seq, 0)
     .action(
       connected((connection, run: string, { to, ...how }: CarryOptions & { readonly to: number }) =>
         carry(connection, how, (why) => connection.client.runs.rollback(run, { to, ...why })),
