@@ -108,3 +108,13 @@ test.each(ALL_KINDS)('%s has a line of plain words', (kind) => {
   expect(line.slice(12 + kind.length).trim()).not.toBe('')
   expect(line).not.toMatch(/"\w+":/)
 })
+
+test.each([
+  ['achieved', 'green'],
+  ['failed', 'red'],
+] as const)('the end of a run that is %s is %s', (status, style) => {
+  const end = golden.find((one) => one.kind === 'run_end')
+  if (end?.kind !== 'run_end') throw new Error('there is no example of run_end')
+  const line = eventLine({ ...end, payload: { ...end.payload, status }, seq: 3 })
+  expect(line.at(-1)).toMatchObject({ style })
+})

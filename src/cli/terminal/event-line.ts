@@ -5,7 +5,7 @@ import { DOCUMENTED_KINDS, type Kind, type PayloadOf } from '../../domain/record
 import { doubtOf } from '../../domain/verdict.ts'
 import { counted } from '../../lib/text.ts'
 import { oneLine, shorten } from './plain-text.ts'
-import type { Line } from './print.ts'
+import { type Line, outcome } from './print.ts'
 
 /** If people choose no kinds, they see the ten common ones and these: what is said, which runs are started, and why a run waits. */
 const SAID = ['assistant_message', 'user_message', 'subagent_started', 'llm_retry'] as const
@@ -130,16 +130,30 @@ function wordOf(value: unknown, isLimit: boolean): string {
 const BOLD: ReadonlySet<string> = new Set([
   'goal_check',
   'final_check',
-  'human_check_required',
-  'approval_required',
   'run_queued',
-  'run_paused',
   'agent_stuck',
   'mcp_tools_listed',
   'run_summary',
-  'error',
-  'run_end',
 ])
+
+/** The status of a run whose colour a record has; null if it has none. */
+function statusOf({ kind, payload }: AgentEvent): string | null {
+  switch (kind) {
+    case 'run_end':
+      return payload.status
+    case 'goal_check':
+      return payload.achieved ? 'achieved' : null
+    case 'human_check_required':
+    case 'approval_required':
+      return 'awaiting_human'
+    case 'run_paused':
+      return 'paused'
+    case 'error':
+      return 'failed'
+    default:
+      return null
+  }
+}
 
 /** What a run waits for that is away, and since when. */
 export const waitText = ({ what, since }: NonNullable<RunDetails['waiting_for']>): string =>
@@ -150,10 +164,12 @@ export function eventLine(event: AgentEvent, more = ''): Exclude<Line, string> {
   const seq = String(event.seq).padStart(4)
   const kind = event.kind.padEnd(18)
   const text = `${gist(event.kind, event.payload)}${more}`
+  const status = statusOf(event)
+  const plain = BOLD.has(event.kind) ? ({ text, style: 'bold' } as const) : text
   return [
     `${seq}  it ${event.iteration}  `,
     { text: kind, style: 'cyan' },
     ' ',
-    BOLD.has(event.kind) ? { text, style: 'bold' } : text,
+    status === null ? plain : outcome(status, text),
   ]
 }
