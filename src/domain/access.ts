@@ -36,8 +36,8 @@ const access = {
   run_id: z.uuid().nullable(),
   /** The authenticated caller; null if the request was not authenticated. */
   principal: z.string().nullable(),
-  /** Address of the peer; null if the entry counts several peers. */
-  client: z.string().nullable(),
+  /** Address of the peer; null if the entry counts several peers. A peer that came through a unix socket has none. */
+  client: z.string().nullable().exactOptional(),
   /** operationId of the address in the description of the API. */
   operation: z.string(),
   /** The query of the request; of the last one if the entry counts several. */

@@ -53,6 +53,11 @@ test('a server listens on a socket for its user alone, commands find it, and a w
   await watching.prints(/goal_check/)
   watching.interrupt()
   expect(await watching.exit).toBe(130)
+  await expect
+    .poll(() => retrai(['access'], env))
+    .toMatchObject({
+      ...{ code: 0, stdout: expect.stringContaining('a socket') },
+    })
 
   server.child.kill('SIGTERM')
   await server.exit

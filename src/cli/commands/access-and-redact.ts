@@ -65,7 +65,8 @@ function rowOf({ seq, kind, payload }: LoggedAccess): string[] {
   const { count, last_ts } = payload
   const when = timeOf(last_ts)
   if (!('operation' in payload)) return [String(seq), when, '', '', kind, '', String(count), '']
-  const { principal, client, run_id } = payload
+  const { principal, run_id } = payload
+  const client = 'client' in payload ? payload.client : 'a socket'
   const who = [principal ?? 'unknown', client ?? 'many addresses']
   return [String(seq), when, ...who, kind, run_id ?? '', String(count), detailOf(payload)]
 }
