@@ -61,7 +61,7 @@ export type ToolCheck = Pick<CheckCommand, 'tool' | 'lacks' | 'missing' | 'env'>
   readonly noise?: RegExp
   /** Lines that are only printed for their names of tests. They are not shown. */
   readonly hidden?: RegExp
-  /** What it prints if it succeeds without having done anything, and the reason for people. */
+  /** What it prints if it succeeds without having done its work, and the reason for people. */
   readonly nothing?: readonly [printed: RegExp, reason: string]
   /** What it prints if there is nothing that it could check. */
   readonly cannot?: RegExp

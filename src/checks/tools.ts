@@ -113,6 +113,10 @@ export const TOOL_GOALS: readonly ToolGoal[] = [
       noneExitCode: 5,
     },
     noise: /^\(to show|^[=!]{3}| in [\d.]+s\b/,
+    nothing: [
+      /^[.\s]*$|test session starts(?![\s\S]* in [\d.]+s\b)/,
+      'pytest ended before its tests did, with exit code 0: something in them ends the process',
+    ],
     hidden: /^(?:PASSED|XPASS) .*\n/gm,
   },
   {

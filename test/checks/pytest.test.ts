@@ -59,6 +59,12 @@ def test_n(n): assert False, "long " * 2000
       'not_achieved',
       /was ended by SIGKILL \(exit code 137\)/,
     ],
+    [
+      'what they import ends the process as if all had passed',
+      { 'calc.py': 'import os\nos._exit(0)\n', 'test_a.py': PASSES, 'test_b.py': 'import calc\n' },
+      'not_achieved',
+      /^pytest ended before its tests did/,
+    ],
   ])('of tests, if %s', async (_, files, expected, reason) => {
     const { verdict, reason: given, details } = await verdictOf(files)
     expect({ verdict, given }).toEqual({ verdict: expected, given: expect.stringMatching(reason) })
