@@ -114,6 +114,10 @@ export function finish(
   })
 }
 
+/** A line that begins a call as some models write it, or as a server without a parser for their calls passes it on. */
+const CALL_AS_TEXT =
+  /^\s*(?:<\|?tool_calls?\b|<\|tool_calls?_|<｜tool▁call|\[TOOL_CALLS\]|<function=|<function_calls>|<invoke name=)/m
+
 type Ended = Pick<ModelReply, 'finishReason' | 'toolCalls' | 'droppedCalls'>
 
 /** A reply that was cut off may ask for less than it seems to, so none of its calls is run. */
@@ -132,7 +136,8 @@ function withEnd({ text, toolCalls, finishReason }: RawReply): Ended {
     case 'tool_calls':
     case 'empty':
       if (toolCalls.length > 0) return { finishReason: 'tool_calls', toolCalls }
-      return { finishReason: text === null ? 'empty' : 'stop', toolCalls }
+      if (text === null) return { finishReason: 'empty', toolCalls }
+      return { finishReason: CALL_AS_TEXT.test(text) ? 'malformed' : 'stop', toolCalls }
   }
 }
 

@@ -53,6 +53,19 @@ describe('a reply', () => {
     expect((await replyTo({ content })).text).toBe(text)
   })
 
+  test.each([
+    '<tool_call>\n{"name": "bash_exec", "arguments": {}}\n</tool_call>',
+    'I look.\n<function=bash_exec>\n<parameter=command>ls</parameter>\n</function>',
+    '<|tool_calls_section_begin|><|tool_call_begin|>functions.bash_exec:0',
+    '<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function',
+    '[TOOL_CALLS][{"name": "bash_exec"}]',
+    '<function_calls>\n<invoke name="bash_exec">',
+  ])('is malformed if it writes a call as a text: %s', async (content) => {
+    expect(await replyTo({ content })).toMatchObject({ finishReason: 'malformed', text: content })
+    const mentioned = await replyTo({ content: `The parser reads ${content.slice(0, 12)} now.` })
+    expect(mentioned.finishReason).toBe('stop')
+  })
+
   test('may be a refusal', async () => {
     const { text } = await replyTo({ content: null, refusal: 'I will not do that.' })
     expect(text).toBe('I will not do that.')

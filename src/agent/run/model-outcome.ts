@@ -94,7 +94,7 @@ function noticeOf({ finishReason, droppedCalls = [], usage }: ModelReply): strin
     case 'empty':
       return 'Your last reply was empty: it had neither text nor a tool call. Call a tool to continue, or say what you have done.'
     case 'malformed':
-      return `Your last reply contained a tool call that could not be read.${calls} Repeat it with arguments that are valid JSON for the tool's schema.`
+      return `Your last reply contained a tool call that could not be read.${calls} Repeat it as a call, not as text, with arguments that are valid JSON for the tool's schema.`
   }
 }
 
