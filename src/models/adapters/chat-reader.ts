@@ -3,7 +3,7 @@ import * as z from 'zod'
 import type { Complaint, Json, RawReply, ReplyReader } from '../adapter.ts'
 import type { FinishReason, ModelPart } from '../model.ts'
 import { invalid, parseJson, toRequestedCalls } from '../replies.ts'
-import { ReportedCost, ReportedUsage, usageOf } from './usage.ts'
+import { ReportedUsage, reportedCost, usageOf } from './usage.ts'
 
 const text = z.string().nullish().catch(null)
 
@@ -70,7 +70,7 @@ export class ChatReader implements ReplyReader {
     if (!chunk.success) return invalid(chunk.error)
     const { choices, usage } = chunk.data
     if (usage) {
-      this.used = { usage: usageOf('chat', usage), costUsd: ReportedCost.parse(usage.cost) }
+      this.used = { usage: usageOf('chat', usage), costUsd: reportedCost(usage) }
     }
     const [choice] = choices ?? []
     if (choice === undefined) return ok([])

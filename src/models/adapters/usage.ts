@@ -29,8 +29,16 @@ const MAX_COST = 1e6
 
 const tokens = z.number().nonnegative().max(MAX_TOKENS).transform(Math.round).nullable().catch(null)
 
-/** What an endpoint says that a reply cost, in US dollars. */
-export const ReportedCost = z.number().nonnegative().max(MAX_COST).nullable().catch(null)
+const dollars = z.number().nonnegative().max(MAX_COST).nullable().catch(null)
+
+/** What an endpoint says that a reply cost, in US dollars; null if it does not say all of that. */
+export function reportedCost({ cost, is_byok, cost_details }: NonNullable<ReportedUsage>) {
+  const charged = dollars.parse(cost)
+  // OpenRouter charges only its fee if the vendor charges the key of the user.
+  if (is_byok !== true || charged === null) return charged
+  const ofVendor = dollars.parse(Object(cost_details).upstream_inference_cost)
+  return ofVendor === null ? null : charged + ofVendor
+}
 
 const at =
   (path: string): Cell =>

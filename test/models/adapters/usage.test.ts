@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { usageOf } from '../../../src/models/adapters/usage.ts'
+import { reportedCost, usageOf } from '../../../src/models/adapters/usage.ts'
 import type { TokenUsage } from '../../../src/models/model.ts'
 import { APIS } from './support.ts'
 
@@ -117,6 +117,14 @@ describe.each(APIS)('of a reply over %s', (api) => {
     const half = { input_tokens: 5, promptTokenCount: 5, prompt_eval_count: 5, prompt_tokens: 5 }
     expect(usageOf(api, half)).toBeNull()
   })
+})
+
+test('a cost has what the vendor charges, if OpenRouter uses a key of the user', () => {
+  const cost_details = { upstream_inference_cost: 0.02 }
+  expect(reportedCost({ cost: 0.03, is_byok: false, cost_details })).toBe(0.03)
+  expect(reportedCost({ cost: 0.001, is_byok: true, cost_details })).toBeCloseTo(0.021)
+  expect(reportedCost({ cost: 0, is_byok: true })).toBeNull()
+  expect(reportedCost({})).toBeNull()
 })
 
 test('a count that no reply can have is not known', () => {
