@@ -103,7 +103,7 @@ export async function startFolder(
   return (await folderOf(context, folder)).map(({ real }) => real)
 }
 
-type End = Pick<ToolOutput, 'folder'> & { readonly notes: readonly string[] }
+type End = Pick<ToolOutput, 'folder'> & { readonly notes: string[] }
 
 /** Where the next shell starts, and what the model must know of that. @param report what the command has reported: anything */
 async function endOfShell(context: ToolContext, report: string | undefined): Promise<End> {
@@ -132,6 +132,8 @@ async function endOfShell(context: ToolContext, report: string | undefined): Pro
 const IF_TIMED_OUT =
   '. A server or watcher belongs in process_start. If it only needs longer, start it with process_start and read it later, ' +
   'or give a larger timeout_s. If it waited for input, find a way without'
+/** Some models are trained with a shell that has this command. */
+const PATCH_AS_COMMAND = /\bapply_patch: command not found/
 const DEFAULT_TIMEOUT_S = 120
 const MAX_TIMEOUT_S = 3600
 
@@ -169,6 +171,7 @@ export const bashExec = defineTool({
     const result = await runFor(context, { ...shell, reports: true })
     const { notes, ...end } = await endOfShell(context, result.report)
     const { output, ...ended } = commandOutput(result, timeoutMs, IF_TIMED_OUT)
+    if (PATCH_AS_COMMAND.test(output)) notes.push('apply_patch is a tool of yours, and no command')
     return { ...ended, ...end, output: notes.map(processMask.text).reduce(withNote, output) }
   },
 })

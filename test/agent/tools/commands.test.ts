@@ -38,6 +38,13 @@ describe('bash_exec', () => {
     expect(started.output).toMatch(/^Background processes are not possible/)
   })
 
+  test('names the tool that some models take for a command', async () => {
+    const { run } = await projectWith()
+    const result = await run('bash_exec', { command: "apply_patch <<'EOF'\nEOF" })
+    expect(result).toMatchObject({ exit_code: 127 })
+    expect(result.output).toMatch(/\[apply_patch is a tool of yours/)
+  })
+
   test('stops at its time limit, with a note after the output', async () => {
     const { run } = await projectWith()
     const result = await run('bash_exec', { command: 'printf begun; sleep 1000', timeout_s: 0.3 })
@@ -50,7 +57,7 @@ describe('bash_exec', () => {
   test.skipIf(isMissing('python3'))('shows what a killed Python had printed', async () => {
     const { run } = await projectWith()
     const command = 'python3 -c "import os; print(1); os.kill(os.getpid(), 9)"'
-    expect((await run('bash_exec', { command })).output).toMatch(/^1\n/)
+    expect((await run('bash_exec', { command })).output).toMatch(/^1$/m)
   })
 
   test('stops with its run', async () => {
