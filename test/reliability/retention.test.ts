@@ -235,10 +235,12 @@ describe.for(['a data folder', 'an EventStoreDB'])('in %s', (kind) => {
   })
 })
 
+/** Where a command dies, one after the other: each begins with what the one before it has left. */
 const POINTS = [
   ...['before append of run_removed', 'after append of run_removed'],
-  ...['before append of run_removed#2', 'before removal of artifact', 'after removal of artifact'],
-  ...['before removal of run', 'after removal of run', 'after removal of run#3'],
+  ...['before removal of artifact', 'after removal of artifact'],
+  ...['before removal of run', 'after removal of run'],
+  ...['before append of run_removed', 'after removal of run'],
 ]
 
 const offline = (site: Site, policy: string, ...args: string[]) =>
@@ -263,30 +265,33 @@ async function expectArchived(site: Site, ids: readonly string[]): Promise<void>
   for (const file of files) expect((await verified([site.path('archive', file)])).code).toBe(0)
 }
 
-test.for(POINTS)(
-  'a command without a server that is killed %s is ended by the next one',
-  async (point, { left, ids: { gone, subagent, gone2, kept }, site }) => {
-    const args = [...(await archiving(site, left)), '--data-dir', site.path('data')]
+test('commands without a server that are killed, each at another point, are ended by the next one', async ({
+  left,
+  ids: { gone, subagent, gone2, kept },
+  site,
+}) => {
+  const args = [...(await archiving(site, left)), '--data-dir', site.path('data')]
+  const there = () =>
+    site.withLog('data', async (store) => {
+      const runs = await Promise.all(
+        [gone, subagent, gone2, kept].map(async (id) => (await load(store, id))._unsafeUnwrap()),
+      )
+      return runs.flatMap((run) => run?.state.runId ?? [])
+    })
+  for (const point of POINTS) {
     const env = { ...cleanEnv(), RETRAI_CRASH_AT: point }
     const killed = spawn(process.execPath, [...WITH_PARENT, CLI, ...args], { env, stdio: 'ignore' })
-    expect(await once(killed, 'exit')).toEqual([null, 'SIGKILL'])
-    const there = () =>
-      site.withLog('data', async (store) => {
-        const runs = await Promise.all(
-          [gone, subagent, gone2, kept].map(async (id) => (await load(store, id))._unsafeUnwrap()),
-        )
-        return runs.flatMap((run) => run?.state.runId ?? [])
-      })
+    expect(await once(killed, 'exit'), point).toEqual([null, 'SIGKILL'])
     const before = await there()
     // A dry run changes nothing, not even what is left to do.
-    expect((await retrai([...args, '--dry-run'], cleanEnv())).code).toBe(0)
-    expect(await there()).toEqual(before)
-    const done = await retrai(args, cleanEnv())
-    expect(done.code, done.stderr).toBe(0)
-    expect(await there()).toEqual([kept])
-    await expectArchived(site, [gone, subagent, gone2])
-  },
-)
+    expect((await retrai([...args, '--dry-run'], cleanEnv())).code, point).toBe(0)
+    expect(await there(), point).toEqual(before)
+  }
+  const done = await retrai(args, cleanEnv())
+  expect(done.code, done.stderr).toBe(0)
+  expect(await there()).toEqual([kept])
+  await expectArchived(site, [gone, subagent, gone2])
+})
 
 test.for(['after append of run_removed', 'before removal of run#2'])(
   'a server that is killed %s ends it at its next start, and the same command the rest',
