@@ -6,41 +6,48 @@ import { sampleRuns } from './support/sample-runs.ts'
 
 const { samples, achieved, waiting } = sampleRuns(Date.now() / 1000)
 
-const PAGES: Readonly<
-  Record<string, { readonly path: string; readonly ready: (page: Page) => Promise<void> }>
-> = {
-  'the list': {
-    path: '/',
-    ready: (page) => page.getByText('in ray-tracer').waitFor(),
-  },
-  'the form': {
-    path: '/',
-    ready: async (page) => {
-      await page.getByText('in ray-tracer').waitFor()
-      await page.keyboard.press('n')
-      await page.getByLabel('Check').fill('make docs')
-      await page.getByLabel('Output contains').waitFor()
-    },
-  },
-  'a run': {
-    path: `/runs/${achieved}`,
-    ready: (page) => page.getByTestId('connection').getByText('All records received').waitFor(),
-  },
-  'a run that waits': {
-    path: `/runs/${waiting}`,
-    ready: (page) => page.getByTestId('decide').waitFor(),
-  },
-  'a replay': {
-    path: `/runs/${achieved}#seq=9`,
-    ready: (page) => page.locator('[data-future="true"] pre').first().waitFor(),
-  },
-  shortcuts: {
-    path: '/',
-    ready: async (page) => {
-      await page.getByRole('button', { name: 'Keyboard shortcuts' }).click()
-      await page.getByRole('dialog', { name: 'Keyboard shortcuts' }).waitFor()
-    },
-  },
+type Step = (page: Page) => Promise<unknown>
+/** What a person looks at one after the other, on one page. */
+const STORIES: Readonly<Record<string, readonly [path: string, steps: readonly Step[]]>> = {
+  'the list, its shortcuts and its form': [
+    '/',
+    [
+      (page) => page.getByText('in ray-tracer').waitFor(),
+      async (page) => {
+        await page.getByRole('button', { name: 'Keyboard shortcuts' }).click()
+        await page.getByRole('dialog', { name: 'Keyboard shortcuts' }).waitFor()
+      },
+      async (page) => {
+        await page.keyboard.press('Escape')
+        await page.getByRole('dialog').waitFor({ state: 'detached' })
+        await page.keyboard.press('n')
+        await page.getByLabel('Check').fill('make docs')
+        await page.getByLabel('Output contains').waitFor()
+      },
+    ],
+  ],
+  'a replay and its run': [
+    `/runs/${achieved}#seq=9`,
+    [
+      (page) => page.locator('[data-future="true"] pre').first().waitFor(),
+      async (page) => {
+        await page.evaluate(`location.hash = ''`)
+        await page.locator('[data-future="true"]').first().waitFor({ state: 'detached' })
+        await page.getByTestId('connection').getByText('All records received').waitFor()
+      },
+    ],
+  ],
+  'a run that waits': [
+    `/runs/${waiting}`,
+    [
+      (page) => page.getByTestId('decide').waitFor(),
+      // What is wider than a phone can be scrolled by keyboard.
+      async (page) => {
+        await page.setViewportSize({ width: 360, height: 3600 })
+        await page.getByText("'ROUND_HALF_UP' is not defined").waitFor()
+      },
+    ],
+  ],
 }
 
 /** What is focused: the name of its element, and its label. */
@@ -54,20 +61,17 @@ describeInBrowser('accessibility', () => {
   const open = useBrowser()
   const server = useConsoleServer([], samples)
 
-  test.each(Object.entries(PAGES))('%s has no serious fault', async (_, { path, ready }) => {
-    const page = await open(server.url + path, { colorScheme: 'light' })
-    await ready(page)
-    expect(await faults(page)).toEqual([])
-    await page.emulateMedia({ colorScheme: 'dark' })
-    await page.locator('html[data-mantine-color-scheme="dark"]').waitFor({ state: 'attached' })
-    expect(await faults(page)).toEqual([])
-  })
-
-  test('what is wider than a phone can be scrolled by keyboard', async () => {
-    const viewport = { width: 360, height: 3600 }
-    const page = await open(`${server.url}/runs/${waiting}`, { viewport })
-    await page.getByText("'ROUND_HALF_UP' is not defined").waitFor()
-    expect(await faults(page)).toEqual([])
+  test.each(Object.entries(STORIES))('%s: there is no serious fault', async (_, [path, steps]) => {
+    const page = await open(server.url + path)
+    for (const step of steps) {
+      await page.emulateMedia({ colorScheme: 'light' })
+      await page.locator('html[data-mantine-color-scheme="light"]').waitFor({ state: 'attached' })
+      await step(page)
+      expect(await faults(page)).toEqual([])
+      await page.emulateMedia({ colorScheme: 'dark' })
+      await page.locator('html[data-mantine-color-scheme="dark"]').waitFor({ state: 'attached' })
+      expect(await faults(page, 'colours')).toEqual([])
+    }
   })
 
   test('the colour scheme of the system is used until another is chosen', async () => {
@@ -83,13 +87,12 @@ describeInBrowser('accessibility', () => {
   })
 
   test('nothing is wider than a phone', async () => {
-    for (const path of ['/', `/runs/${achieved}`, `/runs/${waiting}`]) {
-      const page = await open(`${server.url}${path}`, { viewport: { width: 360, height: 740 } })
+    const page = await open('about:blank', { viewport: { width: 360, height: 740 } })
+    for (const path of [`/runs/${achieved}`, `/runs/${waiting}`, '/']) {
+      await page.goto(`${server.url}${path}`)
       await page.getByText('billing').first().waitFor()
       expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(360)
     }
-    const page = await open(server.url, { viewport: { width: 360, height: 740 } })
-    await page.getByText('billing').first().waitFor()
     await page.keyboard.press('n')
     await page.getByLabel('Check').fill('make docs')
     const beyond = `[...document.querySelectorAll('[role=dialog] *')]
@@ -98,25 +101,26 @@ describeInBrowser('accessibility', () => {
   })
 
   describe('with the keyboard alone', () => {
-    test.each([
-      ['Start a run', 'INPUT Project folder'],
-      ['Keyboard shortcuts', 'BUTTON Close'],
-      ['Send a message to the agent', 'TEXTAREA Message'],
-      ['Change the run', 'INPUT Iteration limit'],
-      ['Abort the run', 'TEXTAREA Reason'],
-    ])('"%s" begins in %s, and gives the focus back', async (name, first) => {
+    test('each dialog begins in its first field, and gives the focus back', async () => {
       const page = await open('about:blank')
       const goals = page.waitForResponse('**/api/goals')
       await page.goto(`${server.url}/runs/${waiting}`)
       await goals
-      const opener = page.getByRole('button', { name, exact: true }).first()
-      await opener.focus()
-      const before = await focused(page)
-      await page.keyboard.press('Enter')
-      await expect.poll(() => focused(page)).toBe(first)
-      await page.keyboard.press('Escape')
-      await page.getByRole('dialog').waitFor({ state: 'detached' })
-      await expect.poll(() => focused(page)).toBe(before)
+      for (const [name, first] of [
+        ['Start a run', 'INPUT Project folder'],
+        ['Keyboard shortcuts', 'BUTTON Close'],
+        ['Send a message to the agent', 'TEXTAREA Message'],
+        ['Change the run', 'INPUT Iteration limit'],
+        ['Abort the run', 'TEXTAREA Reason'],
+      ] as const) {
+        await page.getByRole('button', { name, exact: true }).first().focus()
+        const before = await focused(page)
+        await page.keyboard.press('Enter')
+        await expect.poll(() => focused(page), name).toBe(first)
+        await page.keyboard.press('Escape')
+        await page.getByRole('dialog').waitFor({ state: 'detached' })
+        await expect.poll(() => focused(page), name).toBe(before)
+      }
     })
 
     test('a form that is refused shows its first problem, and each reason once', async () => {

@@ -98,7 +98,7 @@ describeInBrowser('what a run did to the files', () => {
     await file('blob.bin').waitFor()
     expect(await faults(page)).toEqual([])
     await page.emulateMedia({ colorScheme: 'dark' })
-    expect(await faults(page)).toEqual([])
+    expect(await faults(page, 'colours')).toEqual([])
 
     // Names and contents are foreign.
     await file('x⟨U+202E⟩y').click()

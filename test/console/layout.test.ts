@@ -76,18 +76,24 @@ describeInBrowser('the layout', () => {
     expect(await page.evaluate(hidden)).toBe(false)
   })
 
-  test.each([
-    ['a screen at 400 %', { width: 320, height: 256 }, waiting],
-    ['a phone that lies on its side', { width: 740, height: 360 }, waiting],
-    ['a small phone', { width: 360, height: 640 }, wordy],
-    ['a low window', { width: 1280, height: 540 }, wordy],
-  ])('has room for the timeline of a run that waits, on %s', async (_, viewport, runId) => {
-    const page = await open(`${server.url}/runs/${runId}`, { viewport })
-    await page.getByTestId('decide').waitFor({ state: 'attached' })
-    const timeline = page.getByTestId('timeline')
-    await timeline.scrollIntoViewIfNeeded()
-    expect((await timeline.boundingBox())?.height).toBeGreaterThan(170)
-    expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(viewport.width)
+  test('has room for the timeline of a run that waits, on small screens', async () => {
+    for (const [runId, sizes] of [
+      // A screen at 400 %, and a phone that lies on its side.
+      [waiting, ['320x256', '740x360']],
+      // A small phone, and a low window.
+      [wordy, ['360x640', '1280x540']],
+    ] as const) {
+      const page = await open(`${server.url}/runs/${runId}`)
+      for (const size of sizes) {
+        const [width = 0, height = 0] = size.split('x').map(Number)
+        await page.setViewportSize({ width, height })
+        await page.getByTestId('decide').waitFor({ state: 'attached' })
+        const timeline = page.getByTestId('timeline')
+        await timeline.scrollIntoViewIfNeeded()
+        expect((await timeline.boundingBox())?.height, size).toBeGreaterThan(170)
+        expect(await page.evaluate('document.documentElement.scrollWidth'), size).toBe(width)
+      }
+    }
   })
 
   test('on a phone a decision can be made even if its question is long', async () => {
