@@ -28,6 +28,8 @@ const LONG = [
   ...['redaction', 'retention', 'artifact-places', 'fencing', 'carried-files'].map(
     (name) => `reliability/${name}`,
   ),
+  ...['store-answers', 'pools', 'webhooks'].map((name) => `reliability/${name}`),
+  ...['sandbox/swapped-project', 'store/eventstoredb/stand-in', 'store/embedded/contract'],
   ...['audit/constant-memory', 'audit/bundle/files', 'cli/demo', 'cli/fork', 'cli/stuck'],
   ...['workspace/carry', 'carry/isolated-copies', 'carry/clean-copy-attacks'],
   ...['agent/run/origin-tampering'],
