@@ -27,6 +27,9 @@ type Searched = {
   readonly artifacts: ArtifactSource
 }
 
+/** A person waits for the answer, so a store that sends nothing for this long, in milliseconds, is given up early. */
+const SILENT_MS = 10_000
+
 /** The packs, lists and hidden checks of all runs in which one of the texts is. Rejects if the place of the artifacts cannot be read now. */
 export async function taintedPacks(
   { store, artifacts }: Searched,
@@ -37,7 +40,8 @@ export async function taintedPacks(
   const tainted: TaintedPack[] = []
   const seen = new Set<string>()
   if (needles.length === 0) return ok(tainted)
-  for await (const page of logPages(store, { prefix: RUN_STREAM_PREFIX })) {
+  const part = { prefix: RUN_STREAM_PREFIX, silentMs: SILENT_MS }
+  for await (const page of logPages(store, part)) {
     if (page.isErr()) return err(page.error)
     for (const event of page.value) {
       if (event.type === 'tool_result' || !NAMING_KINDS.has(event.type)) continue
