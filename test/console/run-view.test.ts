@@ -10,7 +10,7 @@ import { validRun } from '../support/run-records.ts'
 const numbered = (records: readonly RunRecord[]): SeqRecord[] =>
   records.map((record, seq) => ({ ...record, seq }))
 
-const someRun = validRun(undefined, { maxMoves: 400 }).map(numbered)
+const someRun = validRun(undefined, { maxMoves: 120 }).map(numbered)
 
 /** A run and the places where its records are handed over in parts. */
 const parted = someRun.chain((records) =>
