@@ -116,10 +116,10 @@ describeInBrowser('accessibility', () => {
         await page.getByRole('button', { name, exact: true }).first().focus()
         const before = await focused(page)
         await page.keyboard.press('Enter')
-        await expect.poll(() => focused(page), name).toBe(first)
+        await expect.poll(() => focused(page), { message: name }).toBe(first)
         await page.keyboard.press('Escape')
         await page.getByRole('dialog').waitFor({ state: 'detached' })
-        await expect.poll(() => focused(page), name).toBe(before)
+        await expect.poll(() => focused(page), { message: name }).toBe(before)
       }
     })
 

@@ -32,8 +32,8 @@ describeInBrowser('words of a model and output of tools', () => {
     expect(await page.evaluate('window.hurt')).toBeUndefined()
     expect(await page.locator('[data-testid="timeline"] img').count()).toBe(0)
     expect(await page.locator('[href^="javascript:"]').count()).toBe(0)
-    const links = page.locator('[data-testid="timeline"] a[href]')
-    expect(await links.evaluateAll((all) => all.map((link) => link.outerHTML))).toEqual([
+    const links = `[...document.querySelectorAll('[data-testid="timeline"] a[href]')]`
+    expect(await page.evaluate(`${links}.map((link) => link.outerHTML)`)).toEqual([
       '<a href="https://evil.example/a" title="https://evil.example/a" target="_blank" rel="noopener noreferrer nofollow" tabindex="-1">out</a>',
     ])
     await page.getByTestId('timeline').getByText('a⟨U+202E⟩b').first().waitFor()
