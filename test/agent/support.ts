@@ -88,6 +88,17 @@ const unfinishedRun = (runId: string) => ({
   resting: false,
 })
 
+export const PRICES = {
+  ...{ input_usd_per_mtok: 10, output_usd_per_mtok: 100 },
+  ...{ cached_input_usd_per_mtok: 1, cache_write_usd_per_mtok: 12.5 },
+}
+
+/** Models at the address of a script, of which the one that runs ask by default has these prices. */
+export const pricedModels = (url: string) => {
+  const priced = { prices: PRICES, windowTokens: 200_000, maxOutputTokens: 20_000 }
+  return createModels({ RETRAI_LLM_BASE_URL: url, ownModels: new Map([['scripted', priced]]) })
+}
+
 /** Reading a project starts a process for each run, and few tests are about what it says. */
 const NO_CONTEXT: ProjectContext = {
   documents: [],
@@ -278,8 +289,7 @@ export class Workshop implements AsyncDisposable {
 
   async create(
     changes: Partial<RunConfig> = {},
-    pool: string | null = null,
-    project?: ProjectFolder,
+    place: { pool?: string; project?: ProjectFolder; isolation?: IsolationPolicy } = {},
   ): Promise<string> {
     const runId = randomUUID()
     const config: RunConfig = {
@@ -297,13 +307,12 @@ export class Workshop implements AsyncDisposable {
       ...(this.isShared ? { shared: true as const } : {}),
       ...changes,
     }
-    const place = { pool, ...present({ project }) }
     await this.command(runId, {
       type: 'create',
       runId,
       config,
       system_prompt: 'Mend it.',
-      ...place,
+      ...{ pool: null, ...place },
     })
     return runId
   }

@@ -15,7 +15,7 @@ const answer = { type: 'respond', decision: 'abort', reason: null, answers: null
 async function created(shop: Workshop, folder: string, changes: Partial<RunConfig> = {}) {
   const cwd = join(shop.project, folder)
   await mkdir(cwd, { recursive: true })
-  return shop.create({ cwd, ...changes }, null, folderAt(cwd))
+  return shop.create({ cwd, ...changes }, { project: folderAt(cwd) })
 }
 
 test.for([

@@ -4,8 +4,10 @@ import { type IncomingMessage, type RequestOptions, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Writable } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
 import { err, errAsync, okAsync } from 'neverthrow'
+import { pino } from 'pino'
 import { expect } from 'vitest'
 import * as z from 'zod'
 import { type Artifacts, createArtifacts } from '../../src/artifacts/artifacts.ts'
@@ -69,6 +71,16 @@ export type ServerOptions = Partial<
   /** Wraps the store of the server. */
   readonly wrapStore?: (store: EventStore) => EventStore
   readonly wrapReadModel?: (readModel: AppDeps['readModel']) => AppDeps['readModel']
+}
+
+/** A logger, and what it has written so far. */
+export function logger(level: string) {
+  let written = ''
+  const write = (chunk: unknown, _encoding: string, done: () => void) => {
+    written += String(chunk)
+    done()
+  }
+  return { logger: pino({ level }, new Writable({ write })), written: () => written }
 }
 
 const silent = { info: () => {}, warn: () => {}, error: () => {} }

@@ -1,28 +1,13 @@
 import { expect, test } from 'vitest'
 import type { Script } from '../../../examples/scripted-model/script.ts'
 import type { ModelRequest, Models } from '../../../src/models/model.ts'
-import { createModels } from '../../../src/models/models.ts'
-import { only, Workshop } from '../support.ts'
+import { only, PRICES, pricedModels, Workshop } from '../support.ts'
 
-const PRICES = {
-  input_usd_per_mtok: 10,
-  output_usd_per_mtok: 100,
-  cached_input_usd_per_mtok: 1,
-  cache_write_usd_per_mtok: 12.5,
-}
-const PRICED = {
-  prices: PRICES,
-  windowTokens: 200_000,
-  maxOutputTokens: 20_000,
-}
 const USEFUL = 4_096
 
 /** Models at the script's endpoint that have a price, and the requests that they were sent. */
 function priced(url: string) {
-  const models = createModels({
-    RETRAI_LLM_BASE_URL: url,
-    ownModels: new Map([['scripted', PRICED]]),
-  })
+  const models = pricedModels(url)
   const sent: ModelRequest[] = []
   const complete: Models['complete'] = (request, ...others) => {
     sent.push(request)

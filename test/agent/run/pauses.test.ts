@@ -3,19 +3,8 @@ import type { Fault, Script } from '../../../examples/scripted-model/script.ts'
 import type { PersonCommand } from '../../../src/domain/commands.ts'
 import { sumUsd } from '../../../src/domain/evolve-turns.ts'
 import type { Kind } from '../../../src/domain/records.ts'
-import { createModels } from '../../../src/models/models.ts'
-import { only, payloadsOf, reachGoal, Workshop } from '../support.ts'
+import { only, payloadsOf, pricedModels, reachGoal, Workshop } from '../support.ts'
 
-const PRICED = {
-  prices: {
-    input_usd_per_mtok: 10,
-    output_usd_per_mtok: 100,
-    cached_input_usd_per_mtok: 1,
-    cache_write_usd_per_mtok: 12.5,
-  },
-  windowTokens: 200_000,
-  maxOutputTokens: 20_000,
-}
 const work = (turn: number) => ({ tool: 'bash_exec', args: { command: `touch ${turn}` } })
 /** Reaches the goal in its ninth turn. */
 const slow: Script = ({ turn }) => ({ calls: [turn < 8 ? work(turn) : reachGoal] })
@@ -32,11 +21,7 @@ const countOf = (records: readonly { kind: Kind }[], kind: Kind): number =>
 
 test('a budget that is reached, raised and reached again is kept, and the run finishes with the exact sum', async () => {
   await using shop = await Workshop.open(slow)
-  const models = createModels({
-    RETRAI_LLM_BASE_URL: shop.url,
-    ownModels: new Map([['scripted', PRICED]]),
-  })
-  shop.startAgent({ effects: { models } })
+  shop.startAgent({ effects: { models: pricedModels(shop.url) } })
   const runId = await shop.create({ ...PAUSING, max_cost_usd: 0.5 })
   const first = await shop.until(runId, 'run_paused')
   expect(payloadsOf(first, 'run_paused')).toEqual([

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
 import type { NetworkRules } from '../../../src/agent/planning/problems.ts'
 import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
@@ -36,24 +35,8 @@ const script = (args: object = ARGS) => [
   { calls: [reachGoal] },
 ]
 
-async function createIn(shop: Workshop, changes: Partial<RunConfig> = {}): Promise<string> {
-  const runId = randomUUID()
-  const config = {
-    ...{ goal: 'shell-goal', cwd: shop.project, model_name: 'scripted', max_iterations: 5 },
-    ...{ hitl_enabled: false, max_cost_usd: null, max_tokens: null, max_seconds: null },
-    ...{ shell_goal: { check_command: 'test -f done', success_condition: { exit_code: 0 } } },
-    ...changes,
-  }
-  const create = {
-    type: 'create',
-    runId,
-    config,
-    system_prompt: 'Mend it.',
-    isolation: POLICY,
-  } as const
-  await shop.command(runId, create)
-  return runId
-}
+const createIn = (shop: Workshop, changes: Partial<RunConfig> = {}): Promise<string> =>
+  shop.create(changes, { isolation: POLICY })
 
 const questionIn = (records: readonly RunRecord[]) => {
   const { payload } = only(records, 'approval_required')

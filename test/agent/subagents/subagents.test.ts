@@ -139,16 +139,6 @@ test('a sub-agent gets at most what is left of the budget, and its parent ends w
   })
 })
 
-test('a run that waits for a sub-agent leaves its turn to it', async () => {
-  await using shop = await Workshop.open(family([{ text: 'It is red.' }]))
-  startAgent(shop, [], 1)
-  const ids = await Promise.all(
-    [1, 2, 3].map(() => shop.create({ max_turns_per_iteration: 50, max_iterations: 1 })),
-  )
-  const runs = await Promise.all(ids.map((id) => shop.until(id, 'run_end')))
-  expect(runs.map((records) => resultOf(records)?.outcome)).toEqual(['ok', 'ok', 'ok'])
-})
-
 /** A command that runs until its run ends. */
 const endless = { tool: 'bash_exec', args: { command: 'sleep 1000' } }
 
@@ -356,7 +346,7 @@ test('a sub-agent whose parent was aborted while no server ran is aborted at the
   expect(only(child, 'run_end').payload.status).toBe('aborted')
 })
 
-test('a sub-agent asks people if its parent does, and its parent waits', async () => {
+test('a sub-agent asks people if its parent does, and its parent leaves its turn to it meanwhile', async () => {
   await using shop = await Workshop.open(
     family(
       () => ({ calls: [{ tool: 'file_list', args: {} }] }),

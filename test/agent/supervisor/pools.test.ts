@@ -20,8 +20,8 @@ const reasons = (records: readonly RunRecord[]) =>
 test('a server leaves the runs of another pool to the servers of that pool', async () => {
   await using shop = await Workshop.open([{ calls: [reachGoal] }])
   shop.startAgent({ leaseMs: 3_600_000, pool: 'east' })
-  const theirs = await shop.create({}, 'west')
-  const ours = await shop.create({}, 'east')
+  const theirs = await shop.create({}, { pool: 'west' })
+  const ours = await shop.create({}, { pool: 'east' })
   await shop.until(ours, 'run_end')
   expect(await shop.records(theirs)).toHaveLength(1)
   shop.startAgent({ unfinished: [theirs], leaseMs: 3_600_000, pool: 'west' })
@@ -68,7 +68,7 @@ test('a run that one server of a pool cannot work on is claimed by another one o
     pool: 'east',
   })
   shop.startAgent({ leaseMs: 3_600_000, pool: 'east' })
-  const records = await shop.until(await shop.create({}, 'east'), 'run_end')
+  const records = await shop.until(await shop.create({}, { pool: 'east' }), 'run_end')
   expect(reasons(records)).toEqual([])
 })
 
@@ -92,7 +92,7 @@ test.each([
   ['another folder is in its place', true, /not the folder of this run any more/],
 ])('a run that is answered while %s is queued', async (_, isReplaced, why) => {
   await using shop = await Workshop.open([{}, { calls: [reachGoal] }])
-  const runId = await shop.create({ hitl_enabled: true }, null, folderAt(shop.project))
+  const runId = await shop.create({ hitl_enabled: true }, { project: folderAt(shop.project) })
   const first = shop.startAgent({ effects: checks })
   await shop.until(runId, 'human_check_required')
   await first.stop()

@@ -4,11 +4,8 @@ import type { Goal } from '../../../src/checks/goal.ts'
 import type { AgentCommand } from '../../../src/domain/commands.ts'
 import type { RunConfig } from '../../../src/domain/run-config.ts'
 import { handleCommand } from '../../../src/log/handle-command.ts'
+import { CLAIM, type Report, replyWith } from '../../support/server.ts'
 import { only, Workshop } from '../support.ts'
-
-type Report<C = AgentCommand> = C extends AgentCommand
-  ? Omit<C, 'claimant' | 'readOnlyTools'>
-  : never
 
 /** A run whose check was interrupted by this many crashes. */
 async function interrupted(
@@ -17,24 +14,13 @@ async function interrupted(
   changes: Partial<RunConfig> = {},
 ): Promise<string> {
   const runId = await shop.create({ max_iterations: 1, on_tampering: 'off', ...changes })
-  const claim = { type: 'claim', pid: 1, host: 'elsewhere' } as const
-  const usage = { input_tokens: 1, output_tokens: 1, cost_usd: 0, model_name: 'scripted' }
   const steps: [claimant: string, report: Report][] = [
-    ['a', { ...claim, expected: null }],
-    [
-      'a',
-      {
-        type: 'record',
-        made: {
-          llm_usage: { ...usage, duration_ms: 1, omitted_turns: 0 },
-          assistant_message: { text: 'Done.', tool_calls: [], finish_reason: 'stop' },
-        },
-      },
-    ],
+    ['a', CLAIM],
+    ['a', replyWith([])],
   ]
   for (let crash = 0; crash < crashes; crash += 1) {
     const [last] = steps.at(-1) ?? ['a']
-    steps.push([`${last}+`, { ...claim, expected: last, after: 'crash' }])
+    steps.push([`${last}+`, { ...CLAIM, expected: last, after: 'crash' } as Report])
   }
   for (const [claimant, report] of steps) {
     const command = { ...report, claimant, readOnlyTools: new Set() } as AgentCommand

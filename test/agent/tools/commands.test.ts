@@ -1,6 +1,6 @@
 import { mkdir, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { isMissing } from '../../support/missing.ts'
 import { type Project, projectWith } from './support.ts'
 
@@ -23,21 +23,6 @@ describe('bash_exec', () => {
     expect(done).toMatchObject({ outcome: 'ok', truncated: false })
   })
 
-  test('starts in a folder of the project, and in no other', async () => {
-    const { run, outside } = await projectWith({ 'a/b/here': '', file: '' })
-    const inFolder = (folder: string) => run('bash_exec', { command: 'ls', folder })
-    expect(await inFolder('a/b')).toMatchObject({
-      ...{ output: 'here\n[the next command starts in "a/b"]', outcome: 'ok' },
-    })
-    for (const folder of ['..', outside, 'a/missing', 'file']) {
-      const { outcome, output } = await inFolder(folder)
-      expect(outcome).toBe('error')
-      expect(output).toContain(folder)
-    }
-    const started = await run('process_start', { command: 'ls', folder: 'a/b' })
-    expect(started.output).toMatch(/^Background processes are not possible/)
-  })
-
   test('names the tool that some models take for a command', async () => {
     const { run } = await projectWith()
     const result = await run('bash_exec', { command: "apply_patch <<'EOF'\nEOF" })
@@ -58,15 +43,6 @@ describe('bash_exec', () => {
     const { run } = await projectWith()
     const command = 'python3 -c "import os; print(1); os.kill(os.getpid(), 9)"'
     expect((await run('bash_exec', { command })).output).toMatch(/^1$/m)
-  })
-
-  test('stops with its run', async () => {
-    const { cwd, run } = await projectWith()
-    const controller = new AbortController()
-    const result = run('bash_exec', { command: 'touch up; sleep 1000' }, controller.signal)
-    await vi.waitFor(() => stat(join(cwd, 'up')), { timeout: 20_000 })
-    controller.abort()
-    expect(await result).toMatchObject({ outcome: 'aborted', exit_code: null })
   })
 })
 

@@ -106,6 +106,14 @@ describe('file_read', () => {
     expect(result.output).toContain(`of a file of ${20 * 1024 ** 3} bytes`)
   })
 
+  test('does no harm if its run is aborted while the file is opened', async () => {
+    const { run } = await projectWith({ 'a.txt': 'text' })
+    const aborted = new AbortController()
+    const result = run('file_read', { path: 'a.txt' }, aborted.signal)
+    aborted.abort()
+    expect(await result).toMatchObject({ outcome: 'aborted', exit_code: null })
+  })
+
   test('reports that a file is empty', async () => {
     const { run } = await projectWith({ 'a.txt': '' })
     expect((await run('file_read', { path: 'a.txt' })).output).toBe('[The file is empty.]')

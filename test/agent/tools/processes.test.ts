@@ -4,7 +4,6 @@ import { expect, onTestFinished, test } from 'vitest'
 import { BackgroundProcesses } from '../../../src/agent/run/background-processes.ts'
 import type { CallContext } from '../../../src/agent/tools/tool.ts'
 import type { OpenCall } from '../../../src/domain/state.ts'
-import { expectAllDead, pidsIn } from '../../runner/support.ts'
 import { projectWith } from './support.ts'
 
 /** The tools of one run, whose processes end with the test. */
@@ -44,17 +43,6 @@ test('a process answers later calls, and each read returns only what is new', as
   )
 })
 
-test('input after its end is refused with the reason', async () => {
-  const { start, tool } = await runWith()
-  const { id } = await start('cat; echo whole; exec sleep 1000', { wait_s: 0 })
-  const last = await tool('process_input', { id, text: 'all\n', end: true, wait_for: 'whole' })
-  expect(last.output).toBe(`all\nwhole\n[process ${id} is running]`)
-  expect(await tool('process_input', { id, text: 'more\n' })).toMatchObject({
-    outcome: 'error',
-    output: expect.stringContaining('It does not take the input'),
-  })
-})
-
 test('a process that fails at once reports that in the result of its start', async () => {
   const { start, tool } = await runWith()
   const { result, id } = await start('echo "port 80 is in use" >&2; exit 7', {
@@ -79,19 +67,6 @@ test('if the awaited text does not appear in time, the result names it', async (
   expect(result.output).toMatch(
     /^\(no new output\)\n\[process p-\w+ is running; "yes" did not appear\]$/,
   )
-})
-
-test('a process that is stopped ends with all that it has started', async () => {
-  const { start, tool, cwd } = await runWith()
-  const script =
-    "echo $$ >> pids; (trap '' TERM; setsid bash -c 'echo $$ >> pids; sleep 1000; :') & wait"
-  const { id } = await start(script)
-  const pids = await pidsIn(join(cwd, 'pids'), 2)
-  const stopped = await tool('process_stop', { id })
-  expect(stopped).toMatchObject({ outcome: 'ok' })
-  expect(stopped.output).toMatch(`[process ${id} was stopped]`)
-  await expectAllDead(pids)
-  expect((await tool('process_stop', { id })).output).toMatch('was stopped')
 })
 
 test('if a process is not known, for example after a restart, the result says why', async () => {

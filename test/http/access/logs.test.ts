@@ -1,8 +1,6 @@
-import { Writable } from 'node:stream'
-import { pino } from 'pino'
 import { expect, test } from 'vitest'
 import type { WebSocket } from 'ws'
-import { rawRequest } from '../../support/server.ts'
+import { logger, rawRequest } from '../../support/server.ts'
 import { Watcher } from '../live/watcher.ts'
 import { bearer, call, runOf, startWithPeople } from './people.ts'
 
@@ -16,14 +14,8 @@ async function settled(socket: WebSocket): Promise<void> {
 }
 
 test('no log line holds a secret', async () => {
-  let text = ''
-  const lines = new Writable({
-    write: (chunk, _, done) => {
-      text += chunk
-      done()
-    },
-  })
-  const people = await startWithPeople({ logger: pino({ level: 'trace' }, lines) })
+  const log = logger('trace')
+  const people = await startWithPeople({ logger: log.logger })
   const { server, secrets, revoked } = people
   const runId = await runOf(people, secrets.admin)
   const getTicket = async () =>
@@ -55,6 +47,7 @@ test('no log line holds a secret', async () => {
   await watchers[0]?.have(1)
   for (const { socket } of watchers) await settled(socket)
   await server.stop()
+  const text = log.written()
 
   expect(text).toContain('request completed')
   expect(text).toContain('upgrade requested')

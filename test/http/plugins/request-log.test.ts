@@ -1,7 +1,5 @@
-import { Writable } from 'node:stream'
-import { pino } from 'pino'
 import { expect, test } from 'vitest'
-import { rawRequest, startTestServer, type TestServer } from '../../support/server.ts'
+import { logger, rawRequest, startTestServer, type TestServer } from '../../support/server.ts'
 
 type Line = {
   readonly level: number
@@ -12,15 +10,9 @@ type Line = {
 
 /** The log lines about requests, after the server has stopped. */
 async function linesOf(ask: (server: TestServer) => Promise<unknown>): Promise<Line[]> {
-  const lines: Line[] = []
-  const sink = new Writable({
-    write: (chunk, _, done) => {
-      lines.push(JSON.parse(String(chunk)))
-      done()
-    },
-  })
+  const log = logger('debug')
   const server = await startTestServer({
-    logger: pino({ level: 'debug' }, sink),
+    logger: log.logger,
     ready: async () => ({ ready: false, checks: { store: { ok: false } } }),
   })
   try {
@@ -28,6 +20,11 @@ async function linesOf(ask: (server: TestServer) => Promise<unknown>): Promise<L
   } finally {
     await server.stop()
   }
+  const lines: Line[] = log
+    .written()
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
   return lines.filter(({ req }) => req !== undefined)
 }
 

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { Readable, Writable } from 'node:stream'
+import { Readable } from 'node:stream'
 import { gunzipSync } from 'node:zlib'
-import pino from 'pino'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod'
 import { ROLES, type Role } from '../../../src/api/auth.ts'
@@ -15,7 +14,7 @@ import { streamPages } from '../../../src/log/stream-pages.ts'
 import { inPython } from '../../audit/python.ts'
 import { isMissing } from '../../support/missing.ts'
 import { ask, recordsOf } from '../../support/requests.ts'
-import { CLAIM, iteration } from '../../support/server.ts'
+import { CLAIM, iteration, logger } from '../../support/server.ts'
 import { bearer, type People, startWithPeople } from '../access/people.ts'
 
 const CONTENT = 'assert add(2, 2) == 4  # orchid-on-the-sill\n'
@@ -25,15 +24,9 @@ const accept = { files: { 'hidden/test_marigold.py': CONTENT }, command: COMMAND
 const HIDDEN = /orchid|marigold|add\(2/
 
 let people: People
-const logged: string[] = []
+const log = logger('trace')
 beforeAll(async () => {
-  const lines = new Writable({
-    write(chunk, _encoding, done) {
-      logged.push(String(chunk))
-      done()
-    },
-  })
-  people = await startWithPeople({ logger: pino({ level: 'trace' }, lines), accessLog: {} })
+  people = await startWithPeople({ logger: log.logger, accessLog: {} })
 })
 afterAll(() => people.server.stop())
 
@@ -139,8 +132,8 @@ describe('a hidden check', () => {
     expect(broken.status).toBe(400)
     answers.push(broken.text, (await askAs('auditor', 'GET /api/access')).text)
     for (const text of answers) expect(text).not.toMatch(HIDDEN)
-    expect(logged.join('')).toContain('request completed')
-    expect(logged.join('')).not.toMatch(HIDDEN)
+    expect(log.written()).toContain('request completed')
+    expect(log.written()).not.toMatch(HIDDEN)
     // Who knows all else of the request cannot try what the check is.
     const hashes = await Promise.all(
       [CONTENT, 'another'].map(async (content) => {
@@ -218,11 +211,8 @@ describe('a request with a hidden check', () => {
 
   test.each([
     ['a path that leads out', { ...accept, files: { '../x': '' } }, 'accept.files.../x'],
-    ['no command', { files: {} }, 'accept.command'],
-    ['no files', { command: 'true' }, 'accept.files'],
     ['another field', { ...accept, feedback: true }, 'accept.feedback'],
     ['feedback about no check', undefined, 'accept_feedback'],
-    ['a content that is no text', { ...accept, files: { a: 1 } }, 'accept.files.a'],
   ])('with %s is refused, and the answer names the field', async (_, wrong, field) => {
     const refused = await start(wrong ? { accept: wrong } : { accept_feedback: true })
     expect([refused.status, ...fieldsOf(refused)]).toEqual([422, field])

@@ -1,12 +1,17 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { Writable } from 'node:stream'
-import { pino } from 'pino'
 import { expect } from 'vitest'
 import * as z from 'zod'
 import { SearchResults } from '../../../src/api/search.ts'
 import { ask } from '../../support/requests.ts'
-import { CLAIM, iteration, replyWith, resultOf, type TestServer } from '../../support/server.ts'
+import {
+  CLAIM,
+  iteration,
+  logger,
+  replyWith,
+  resultOf,
+  type TestServer,
+} from '../../support/server.ts'
 import { test } from '../../support/test.ts'
 
 const search = async (server: TestServer, query: Record<string, string>): Promise<SearchResults> =>
@@ -112,16 +117,9 @@ test('a redacted word is found no more, and is in no file', async ({ startServer
 test('what is searched for is in the access log as a hash, and in no other log', async ({
   startServer,
 }) => {
-  let lines = ''
-  const sink = new Writable({
-    write: (chunk, _, done) => {
-      lines += String(chunk)
-      done()
-    },
-  })
+  const log = logger('trace')
   const accessLog = { flushMs: 10 }
-  const logger = pino({ level: 'trace' }, sink)
-  const server = await startServer({ indexed: true, accessLog, logger })
+  const server = await startServer({ indexed: true, accessLog, logger: log.logger })
   const [older] = await twoRuns(server)
   await search(server, { q: 'tulip "daffodil', run_id: older })
   await ask(server, 'GET /api/search?q=tulip&limit=0')
@@ -137,6 +135,6 @@ test('what is searched for is in the access log as a hash, and in no other log',
   expect(entry?.payload).toMatchObject({ operation: 'search', run_id: older })
   expect(entry?.payload.asked).toMatch(/^q=[0-9a-f]{32}&run_id=/)
   expect(JSON.stringify(await accesses())).not.toMatch(/tulip|daffodil/)
-  expect(lines).toContain('/api/search?q=[removed]')
-  expect(lines).not.toMatch(/tulip|daffodil/)
+  expect(log.written()).toContain('/api/search?q=[removed]')
+  expect(log.written()).not.toMatch(/tulip|daffodil/)
 })
