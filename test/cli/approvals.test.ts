@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { ScriptedModel } from '../../examples/scripted-model/server.ts'
 import { createClient } from '../../src/client/index.ts'
 import { isMissing } from '../support/missing.ts'
 import { Site, type SiteServer } from '../support/site.ts'
-import { cleanEnv, jsonLines, retrai, startAtTerminal } from './support.ts'
+import { cleanEnv, jsonLines, kept, retrai, startAtTerminal } from './support.ts'
 
 let site: Site
 let model: ScriptedModel
@@ -97,11 +97,7 @@ test.skipIf(isMissing('python3'))(
     // The rules come from the project, so nobody has to name them.
     const settings = `check_command: test -f done\napprovals: ${JSON.stringify(RULES)}\n`
     const project = dirname(await site.write('terminal/.retrai.yml', settings))
-    const running = startAtTerminal(['run', '--cwd', project, '--model', 'scripted'], env)
-    onTestFinished(async () => {
-      running.child.kill('SIGKILL')
-      await running.exit
-    })
+    const running = kept(startAtTerminal(['run', '--cwd', project, '--model', 'scripted'], env))
     await running.prints(
       /\| touch \\u001b\[2Jdone[\s\S]*Rule 1 of the run asks first: It makes files/,
     )

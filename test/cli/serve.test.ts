@@ -11,17 +11,9 @@ import { isMissing } from '../support/missing.ts'
 import { portOf } from '../support/serve.ts'
 import { bash, type Site } from '../support/site.ts'
 import { test } from '../support/test.ts'
-import { cleanEnv, observe, type Running, retrai, start, startAtTerminal } from './support.ts'
+import { cleanEnv, kept, observe, retrai, start, startAtTerminal } from './support.ts'
 
 const place = (site: Site) => ['serve', '--port', '0', '--data-dir', site.path('data')]
-
-function kept(running: Running): Running {
-  onTestFinished(async () => {
-    running.child.kill('SIGKILL')
-    await running.exit
-  })
-  return running
-}
 
 /** Watches a run until the wanted event. The server closes the connection. */
 function see(url: string, runId: string, wanted: (event: AgentEvent) => boolean) {

@@ -2,6 +2,7 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
 import { Readable, Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
+import { onTestFinished } from 'vitest'
 import { type ServerProcess, startServerProcess } from '../../examples/demo/server.ts'
 import { runCommandLine } from '../../src/cli/command-line.ts'
 import { type AgentEvent, createClient } from '../../src/client/index.ts'
@@ -156,8 +157,8 @@ class Printed {
 
 /** A command line that is carried out in this process. */
 class RunningCommand extends Printed {
-  /** The exit code. */
-  readonly exit: Promise<number>
+  readonly #args: readonly string[]
+  readonly #ending: Promise<number>
   readonly #signals = new EventEmitter()
 
   constructor(args: readonly string[], env: NodeJS.ProcessEnv, isTTY: boolean) {
@@ -165,12 +166,16 @@ class RunningCommand extends Printed {
     const stdout = Object.assign(this.#stream('stdout'), { isTTY })
     const streams = { stdout, stderr: this.#stream('stderr') }
     const io = { env, stdin: Readable.from([]), ...streams, exitCode: 0 }
-    const ending = runCommandLine(args, Object.assign(this.#signals, io)).finally(() => this.end())
-    this.exit = within(
-      ending,
-      () => `retrai ${args.join(' ')} to end. It printed:\n${this.stdout}\n${this.stderr}`,
-    )
-    this.exit.catch(() => {})
+    this.#args = args
+    const ending = runCommandLine(args, Object.assign(this.#signals, io))
+    this.#ending = ending.finally(() => this.end())
+    this.#ending.catch(() => {})
+  }
+
+  /** The exit code. Rejects if the command does not end for long after somebody asked. */
+  get exit(): Promise<number> {
+    const soFar = () => `It printed:\n${this.stdout}\n${this.stderr}`
+    return within(this.#ending, () => `retrai ${this.#args.join(' ')} to end. ${soFar()}`)
   }
 
   /** As Ctrl+C does. */
@@ -215,6 +220,15 @@ export class Running extends Printed {
 /** `retrai …` as a process, while it runs. */
 export function start(args: readonly string[], env: NodeJS.ProcessEnv): Running {
   return new Running([process.execPath, ...WITH_PARENT, CLI, ...args], env)
+}
+
+/** A command that ends with its test. */
+export function kept(running: Running): Running {
+  onTestFinished(async () => {
+    running.child.kill('SIGKILL')
+    await running.exit
+  })
+  return running
 }
 
 const PTY = `
