@@ -94,14 +94,6 @@ describe('a failure that may be retried', () => {
     const sentence = `${host} cannot be reached for scripted-model: connect ECONNREFUSED ${host}`
     expect(error).toMatchObject({ type: 'transient', message: sentence, retryAfterMs: null })
   })
-
-  test('is followed by the reply of the script', async () => {
-    const { models } = await scripted([
-      { text: 'Done.', first: [{ status: 503 }, { fault: 'drop' }] },
-    ])
-    const attempts = [await ask(models), await ask(models), await ask(models)]
-    expect(attempts.map((attempt) => attempt.isOk())).toEqual([false, false, true])
-  })
 })
 
 describe('a refusal', () => {

@@ -159,10 +159,15 @@ async function refusalBy(settings: ModelSettings, modelName: string) {
 }
 
 describe('a model of a provider in that file', () => {
-  test.each([
+  test.each<[string, string, object]>([
     ['chat', '/v1/chat/completions', { authorization: 'Bearer key-of-mine' }],
     ['responses', '/v1/responses', { authorization: 'Bearer key-of-mine' }],
-    ['messages', '/v1/messages', { authorization: 'Bearer key-of-mine' }],
+    // Some vendors that speak Messages read the older header.
+    [
+      'messages',
+      '/v1/messages',
+      { authorization: 'Bearer key-of-mine', 'x-api-key': 'key-of-mine' },
+    ],
     ['gemini', '/v1/models/big:streamGenerateContent?alt=sse', { 'x-goog-api-key': 'key-of-mine' }],
     ['ollama', '/v1/api/chat', { authorization: 'Bearer key-of-mine' }],
   ])(

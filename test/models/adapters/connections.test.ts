@@ -24,23 +24,6 @@ async function answering(answer: (response: ServerResponse) => void) {
 const completeAt = (api: Api, baseUrl: string, deadlines: Partial<Deadlines> = {}) =>
   completeWith(ADAPTERS[api], routeTo(api, { baseUrl }), deadlines)
 
-test('a request to an endpoint of another vendor that speaks Messages has the key in the older header too', async () => {
-  const server = await answering((response) => {
-    response.writeHead(200, { 'content-type': 'text/event-stream' })
-    response.end(STREAMS.messages)
-  })
-  const complete = completeAt('messages', `${server.origin}/anthropic`)
-  const reply = await complete(REQUEST, new AbortController().signal, () => {})
-  expect(reply.isOk()).toBe(true)
-  const [request] = server.requests
-  expect(request).toMatchObject({
-    url: '/anthropic/v1/messages',
-    headers: { 'x-api-key': 'sk-test-key', 'anthropic-version': '2023-06-01' },
-  })
-  const body = ADAPTERS.messages.body(REQUEST, routeTo('messages'))
-  expect(JSON.parse(request?.body ?? '')).toEqual(JSON.parse(JSON.stringify(body)))
-})
-
 test.each(['chat', 'gemini'] as const)(
   'a whole reply over %s is read although its connection stays open',
   async (api) => {

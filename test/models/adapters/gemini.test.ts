@@ -1,21 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import type { ChatMessage } from '../../../src/domain/conversation.ts'
 import type { ModelRequest } from '../../../src/models/model.ts'
 import { ADAPTERS, askBy, fakeServer, REQUEST, routeTo, TOOL } from './support.ts'
 
-const foreign: ChatMessage = {
-  role: 'assistant',
-  content: null,
-  calls: [
-    { id: 'toolu_1', tool: 'file_read', args: '{"path":"a"}' },
-    { id: 'toolu_2', tool: 'file_read', args: '{"path":"b"}' },
-  ],
-}
-const result = (callId: string, content = 'text'): ChatMessage => ({
-  role: 'tool',
-  callId,
-  content,
-})
 type Body = {
   readonly contents: readonly {
     readonly role: string
@@ -28,16 +14,6 @@ const bodyOf = (changes: Partial<ModelRequest> = {}, model = 'gemini-3.8-flash')
   ADAPTERS.gemini.body({ ...REQUEST, ...changes }, routeTo('gemini', { model })) as Body
 
 describe('a request to Gemini', () => {
-  test('has instructions and tools in fields of their own, with plain JSON Schema', () => {
-    const body = bodyOf()
-    expect(body.systemInstruction).toEqual({ parts: [{ text: 'You fix programs.' }] })
-    const { name, description, parameters } = TOOL
-    expect(body.tools).toEqual([
-      { functionDeclarations: [{ name, description, parametersJsonSchema: parameters }] },
-    ])
-    expect(body.contents).toEqual([{ role: 'user', parts: [{ text: 'Fix this one.' }] }])
-  })
-
   test('has schemas of tools in the subset that Google documents', () => {
     const parameters = {
       $schema: 'https://json-schema.org/draft/2020-12/schema',
@@ -73,7 +49,10 @@ describe('a request to Gemini', () => {
   })
 
   test('from Gemini 3 on, has the sentinel on the first call of a step that another model made', () => {
-    const messages = [...REQUEST.messages, foreign, result('toolu_1'), result('toolu_2')]
+    const calls = ['a', 'b'].map((id) => ({ id, tool: 'file_read', args: '{}' }))
+    const results = calls.map(({ id }) => ({ role: 'tool', callId: id, content: '' }) as const)
+    const foreign = { role: 'assistant', content: null, calls } as const
+    const messages = [...REQUEST.messages, foreign, ...results]
     const signatures = (model: string) =>
       bodyOf({ messages }, model).contents[1]?.parts.map(({ thoughtSignature }) => thoughtSignature)
     expect(signatures('gemini-3.8-flash')).toEqual(['skip_thought_signature_validator', undefined])

@@ -23,25 +23,14 @@ const result = (callId: string): ChatMessage => ({ role: 'tool', callId, content
 const user = (content: string): ChatMessage => ({ role: 'user', content })
 const HEAD = REQUEST.messages
 
-describe('a request', () => {
-  test('sends the blocks of its own model as they came, and builds the others', () => {
-    const items = [
-      { type: 'thinking', thinking: '', signature: 'Eq==' },
-      { type: 'text', text: '' },
-      { type: 'tool_use', id: 'toolu_1', name: 'file_read', input: { path: 'ä' } },
-    ]
-    const own: ChatMessage = {
-      role: 'assistant',
-      content: null,
-      calls: [{ ...call('toolu_1'), args: '{"path":"ä"}' }],
-      items: { provider: 'anthropic', api: 'messages', model: route.model, items },
-    }
-    const messages = [...HEAD, own, result('toolu_1')]
-    expect(bodyOf(messages).messages[1]?.content).toEqual([items[0], items[2]])
-    expect(bodyOf(messages, 'claude-sonnet-5-5').messages[1]?.content).toEqual([
-      { type: 'tool_use', id: 'other_toolu_1', name: 'file_read', input: { path: 'ä' } },
-    ])
-  })
+test('an empty text of a reply is not sent back', () => {
+  const use = { type: 'tool_use', id: 'a', name: 'file_read', input: {} }
+  const items = [{ type: 'text', text: '' }, use]
+  const own = {
+    ...said('', 'a'),
+    items: { provider: 'anthropic', api: 'messages', model: route.model, items },
+  }
+  expect(bodyOf([...HEAD, own as ChatMessage, result('a')]).messages[1]?.content).toEqual([use])
 })
 
 describe('thinking', () => {
