@@ -28,27 +28,18 @@ describe('the calls', () => {
     expect(wrong).toMatchObject({ status: 422, errors: [{ field: 'max_tokens' }] })
   })
 
-  test('list runs page by page, and by status and goal', async ({ ownServer: server }) => {
+  test('list runs page by page, with filters', async ({ ownServer: server }) => {
     const { runs } = client(server)
     const ids: string[] = []
     for (const goal of ['pytest', 'npm-test', 'pytest', 'pytest']) {
-      ids.unshift((await runs.create({ goal }))._unsafeUnwrap().run_id)
+      const { run_id } = (await runs.create({ goal }))._unsafeUnwrap()
+      if (goal === 'pytest') ids.unshift(run_id)
     }
-    const [last = '', npm = ''] = [ids[0], ids[2]]
-    ;(await runs.abort(last))._unsafeUnwrap()
-    const seen: string[] = []
-    let cursor: string | undefined
-    do {
-      const page = (await runs.list({ limit: 3, cursor }))._unsafeUnwrap()
-      seen.push(...page.runs.map(({ run_id }) => run_id))
-      cursor = page.next ?? undefined
-    } while (cursor !== undefined)
-    expect(seen).toEqual(ids)
-    const idsOf = async (query: Parameters<typeof runs.list>[0]) =>
-      (await runs.list(query))._unsafeUnwrap().runs.map(({ run_id }) => run_id)
-    expect(await idsOf({ status: 'aborted' })).toEqual([last])
-    expect(await idsOf({ goal: 'npm-test' })).toEqual([npm])
-    expect(await idsOf({ goal: 'npm-test', status: 'failed' })).toEqual([])
+    const first = (await runs.list({ limit: 2, goal: 'pytest' }))._unsafeUnwrap()
+    const cursor = first.next ?? undefined
+    const second = (await runs.list({ limit: 2, goal: 'pytest', cursor }))._unsafeUnwrap()
+    expect([...first.runs, ...second.runs].map(({ run_id }) => run_id)).toEqual(ids)
+    expect(second.next).toBeNull()
   })
 
   test('accept a base address with a slash at its end', async ({ server }) => {

@@ -145,11 +145,6 @@ test.for([
   },
 )
 
-test('refuses a handshake that is not valid', async ({ server }) => {
-  const headers = { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13' }
-  expect((await rawRequest(server, { path: '/api/ws', headers })).status).toBe(400)
-})
-
 test('answers a client that offers HTTP/2 with HTTP/1.1', async ({ server }) => {
   const headers = {
     connection: 'Upgrade, HTTP2-Settings',

@@ -164,12 +164,6 @@ test('after a rotation, notes have both signatures until all witnesses know the 
   expect(await noted()).toEqual([false, true])
 })
 
-test('a rotation without witnesses removes the private part at once', async () => {
-  const server = await Checkpointing.open()
-  const retired = (await server.keyring.rotate())._unsafeUnwrap().retired
-  expect(retired).toEqual([])
-})
-
 /** A log as it was after some checkpoints of another one. */
 async function putBack(server: Checkpointing, size: number): Promise<Checkpointing> {
   const store = memoryStore()

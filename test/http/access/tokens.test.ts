@@ -45,24 +45,12 @@ test.each([
   [{ name: 'once', role: 'viewer' }, 201],
   [{ name: 'viewer', role: 'viewer' }, 409],
   [{ name: 'Not', role: 'viewer' }, 422],
-  [{ name: 'x', role: 'root' }, 422],
-  [{ name: 'x' }, 422],
-  [{ name: 'x', role: 'viewer', expires_in: 0 }, 422],
   [{ name: 'x', role: 'viewer', secret: 'mine' }, 422],
 ])('%j is answered with %i, and no cache may keep a secret', async (wanted, expected) => {
   const { server, secrets } = people
   const { status, headers } = await ask(server, 'POST /api/tokens', wanted, bearer(secrets.admin))
   expect(status).toBe(expected)
   if (status === 201) expect(headers.get('cache-control')).toBe('no-store')
-})
-
-test('an unknown token cannot be revoked, nor can the last admin', async () => {
-  const none = refusal.parse((await admin().tokens.revoke('none'))._unsafeUnwrapErr())
-  expect(none.code).toBe('token_not_found')
-  const own = (await admin().tokens.list())._unsafeUnwrap().find(({ name }) => name === 'admin')
-  const last = refusal.parse((await admin().tokens.revoke(own?.id ?? ''))._unsafeUnwrapErr())
-  expect(last.code).toBe('admin_needed')
-  expect((await admin().me()).isOk()).toBe(true)
 })
 
 test('an admin that revokes its own token gets the answer', async () => {

@@ -4,46 +4,34 @@ import { within } from '../../support/within.ts'
 
 export type ServerSentEvent = { readonly id: string; readonly type: string; readonly data: string }
 
-/** Parses a stream of server-sent events as the HTML standard says. */
+/** Parses a stream of server-sent events: blocks of fields, of which an empty line ends each. */
 class EventStreamParser {
   readonly #emit: (event: ServerSentEvent) => void
   lastEventId = ''
   comments = 0
   retry: number | null = null
   #rest = ''
-  #id = ''
-  #type = ''
-  #data: string[] = []
 
   constructor(emit: (event: ServerSentEvent) => void) {
     this.#emit = emit
   }
 
   push(text: string): void {
-    const lines = (this.#rest + text).split(/\r\n|\n|\r/)
-    this.#rest = lines.pop() ?? ''
-    for (const line of lines) this.#take(line)
+    const blocks = (this.#rest + text).split('\n\n')
+    this.#rest = blocks.pop() ?? ''
+    for (const block of blocks) this.#take(block.split('\n'))
   }
 
-  #take(line: string): void {
-    if (line === '') this.#dispatch()
-    else if (line.startsWith(':')) this.comments += 1
-    else this.#set(line)
-  }
-
-  #set(line: string): void {
-    const [, field, value = ''] = /^([^:]*)(?:: ?(.*))?$/s.exec(line) ?? []
-    if (field === 'id') this.#id = value
-    else if (field === 'event') this.#type = value
-    else if (field === 'data') this.#data.push(value)
-    else if (field === 'retry') this.retry = Number(value)
-  }
-
-  #dispatch(): void {
-    this.lastEventId = this.#id
-    const [type, data] = [this.#type || 'message', this.#data]
-    this.#type = ''
-    this.#data = []
+  #take(lines: readonly string[]): void {
+    const of = (field: string): string[] =>
+      lines
+        .filter((line) => line.startsWith(`${field}: `))
+        .map((line) => line.slice(field.length + 2))
+    this.comments += lines.filter((line) => line.startsWith(':')).length
+    this.lastEventId = of('id')[0] ?? this.lastEventId
+    this.retry = of('retry').map(Number)[0] ?? this.retry
+    const [type = 'message'] = of('event')
+    const data = of('data')
     if (data.length > 0) this.#emit({ id: this.lastEventId, type, data: data.join('\n') })
   }
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect } from 'vitest'
-import { achievedRun, bigRun, damage } from '../../support/requests.ts'
+import { achievedRun, damage } from '../../support/requests.ts'
 import { validRun } from '../../support/run-records.ts'
 import { CLAIM, iteration } from '../../support/server.ts'
 import { testWith } from '../../support/test.ts'
@@ -145,15 +145,6 @@ describe('a page of history', () => {
     const lines = await getProblem(server, `${path}&after=2`, NDJSON)
     expect(lines.code).toBe('damaged_record')
   })
-})
-
-test('the lines of a history break off at a record that cannot be read', async ({ server }) => {
-  const runId = await bigRun(server, 3, () => 400_000)
-  await damage(server, runId, 3)
-  const address = `${server.url}/api/runs/${runId}/events?kinds=all`
-  const answer = await fetch(address, { headers: NDJSON })
-  expect(answer.status).toBe(200)
-  await expect(answer.text()).rejects.toThrow()
 })
 
 describe('the event stream of a run', () => {

@@ -54,12 +54,9 @@ describe('a run at a record', () => {
 
   test.for([
     ['at=1', 'record_not_found', 404, 'no record with seq 1 yet: its last one is 0'],
-    ['at=100000', 'record_not_found', 404, 'no record with seq 100000 yet: its last one is 0'],
     ['at=9999999999', 'record_not_found', 404, 'its last one is 0'],
     ['at=99999999999', 'invalid_request', 422, 'from 0 to 9999999999'],
-    ['at=', 'invalid_request', 422, 'at must be the seq of a record'],
     ['at=-1', 'invalid_request', 422, 'at must be the seq of a record'],
-    ['at=1.5', 'invalid_request', 422, 'at must be the seq of a record'],
     ['seq=1', 'invalid_request', 422, 'seq is not a field'],
   ])('is refused for ?%s', async ([search, code, status, message], { server }) => {
     const runId = await server.createRun()

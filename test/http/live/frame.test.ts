@@ -4,21 +4,12 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
 import { type Frame, FrameBuffer, frameSize, framesOf } from '../../../src/http/live/frame.ts'
-import { type LoadedRun, streamOf } from '../../../src/log/run-log.ts'
+import type { LoadedRun } from '../../../src/log/run-log.ts'
 import type { RecordedEvent } from '../../../src/store/event-store.ts'
-import { prepare } from '../../support/append-records.ts'
+import { eventsOf } from '../../audit/support.ts'
 import { validRun } from '../../support/run-records.ts'
 
 const RUN = '550e8400-e29b-41d4-a716-446655440000'
-const stored = (records: Parameters<typeof prepare>[2]): RecordedEvent[] =>
-  prepare(RUN, null, records, { commandId: 'test' }).events.map((event, revision) => ({
-    ...event,
-    stream: streamOf(RUN),
-    revision,
-    position: String(revision),
-    created: 0,
-  }))
-
 function frameOf(
   event: RecordedEvent,
   isProjected: boolean,
@@ -35,7 +26,7 @@ describe('the frame of a stored event', () => {
   test('is the same whether the event was projected before or not', () => {
     fc.assert(
       fc.property(validRun(fc.constant(RUN)), (records) => {
-        for (const event of stored(records)) {
+        for (const event of eventsOf(records)) {
           const frame = frameOf(event, true)
           expect(frame).toEqual(frameOf(event, false))
           expect(JSON.parse(frame.data.toString())).toEqual({
@@ -48,7 +39,9 @@ describe('the frame of a stored event', () => {
     )
   })
 
-  const [created] = stored(fc.sample(validRun(fc.constant(RUN)), { numRuns: 1, seed: 1 })[0] ?? [])
+  const [created] = eventsOf(
+    fc.sample(validRun(fc.constant(RUN)), { numRuns: 1, seed: 1 })[0] ?? [],
+  )
   if (created === undefined) throw new Error('a run has a first record')
 
   test('is the same if another writer formatted the record differently', () => {

@@ -50,13 +50,9 @@ describe('the live event stream', () => {
   )
 
   test.for([
-    ['after=', 'after must be'],
     ['after=x', 'after must be'],
-    ['after=-2', 'after must be'],
-    ['after=1.5', 'after must be'],
     ['after=1&after=2', 'after must be'],
     ['after=1', 'beyond the last record of this run'],
-    ['kinds=', 'kinds must be "all"'],
     ['kinds=goal_check,nope', 'kinds must be "all"'],
     ['from=3', 'from is not a field'],
   ] as const)('reports what is wrong with ?%s', async ([query, message], { server }) => {

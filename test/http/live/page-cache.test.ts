@@ -6,7 +6,7 @@ import type { Frame } from '../../../src/http/live/frame.ts'
 import { PageCache } from '../../../src/http/live/topics.ts'
 import { streamOf } from '../../../src/log/run-log.ts'
 import type { ReadOptions, RecordedEvent } from '../../../src/store/event-store.ts'
-import { prepare } from '../../support/append-records.ts'
+import { eventsOf } from '../../audit/support.ts'
 import { changeOf } from '../../support/requests.ts'
 import { createdRecord } from '../../support/run-records.ts'
 
@@ -17,12 +17,7 @@ function storedRun(): { readonly runId: string; readonly events: RecordedEvent[]
   const runId = randomUUID()
   const changes = Array.from({ length: LENGTH - 1 }, (_, n) => changeOf(runId, 'm'.repeat(1 + n)))
   const records = [createdRecord(runId), ...changes]
-  const { events } = prepare(runId, null, records, { commandId: 'test' })
-  const stored = events.map((event, revision) => {
-    const place = { stream: streamOf(runId), revision, position: String(revision), created: 0 }
-    return { ...event, ...place }
-  })
-  return { runId, events: stored }
+  return { runId, events: eventsOf(records) }
 }
 
 /** A cache over a store of some runs that counts its reads, and fails as often as `failures` says. */

@@ -92,22 +92,3 @@ test('a limit that is used up, or above that of the server, is 422 with all that
   }
   expect(await recordsOf(server, runId)).toHaveLength(before)
 })
-
-test('another limit that is reached too is named next, and a limit can be taken away', async ({
-  server,
-}) => {
-  const { runId } = await pausedRun(server, { max_tokens: 1 })
-  const still = await change(server, runId, { max_iterations: 9 })
-  expect(still.body).toMatchObject({ status: 'paused', paused: { by: 'max_tokens' } })
-  const free = await change(server, runId, { max_tokens: null })
-  expect(free.body).toMatchObject({ status: 'running', max_tokens: null })
-})
-
-test('a fault that pauses a run is approved, whatever is changed before', async ({ server }) => {
-  const runId = await server.createRun({ on_limit: 'pause' })
-  await server.agentDoes(runId, CLAIM, { type: 'pause', by: 'provider', reason: 'HTTP 529' })
-  const changed = await change(server, runId, { max_iterations: 9 })
-  expect(changed.body).toMatchObject({ status: 'paused', paused: { by: 'provider' } })
-  const approved = await resume(server, runId, { decision: 'approve' })
-  expect(approved.body).toEqual({ run_id: runId, status: 'running', resumed_with: 'approve' })
-})
