@@ -1,4 +1,5 @@
 import { expect } from 'vitest'
+import { storedRecord } from '../../src/audit/stored-events.ts'
 import { type VerifiedRun, verifyRecord } from '../../src/audit/verify/verify-run.ts'
 import type {
   AgentCommand,
@@ -166,8 +167,8 @@ function apply(steps: readonly Step[]): RunRecord[] {
 export function verified(records: readonly RunRecord[]): void {
   let run: VerifiedRun | null = null
   const runId = records[0]?.run_id ?? RUN_ID
-  for (const record of chained(records)) {
-    const next: ReturnType<typeof verifyRecord> = verifyRecord(runId, run, record)
+  for (const { event } of chained(runId, records)) {
+    const next: ReturnType<typeof verifyRecord> = verifyRecord(runId, run, storedRecord(event))
     if (next.isErr()) throw new Error(next.error.message)
     run = next.value.run
   }

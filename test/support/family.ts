@@ -1,10 +1,9 @@
 import type { RunRecord } from '../../src/domain/records.ts'
 import type { Parent, SubagentEnd } from '../../src/domain/subagents.ts'
 import { GENESIS } from '../../src/log/chain.ts'
-import { encode } from '../../src/log/codec.ts'
-import { streamOf } from '../../src/log/run-log.ts'
 import type { RecordedEvent } from '../../src/store/event-store.ts'
 import { by, check, claim, create, given, reply, result, type Step } from '../domain/support.ts'
+import { chained } from './run-records.ts'
 
 export const SUBAGENT_ID = '6ba7b810-9dad-41d1-80b4-00c04fd430c8'
 
@@ -42,29 +41,6 @@ class Stream {
   get last(): { readonly seq: number; readonly hash: string } {
     return { seq: this.events.length - 1, hash: this.#head }
   }
-}
-
-/**
- * The events of records, chained as if they were one append, but not folded, so no run need be able to have them.
- */
-export function chained(
-  runId: string,
-  records: readonly RunRecord[],
-  from = 0,
-  before = GENESIS,
-  principalOf: (record: RunRecord) => string | undefined = () => undefined,
-) {
-  let prev_hash = before
-  return records.map((record, index) => {
-    const revision = from + index
-    const principal = principalOf(record)
-    const who = principal === undefined ? {} : { principal }
-    const meta = { command_id: String(from), ...who, salt: '5a'.repeat(16), prev_hash }
-    const { event, logged } = encode(revision, record, meta)
-    prev_hash = logged.meta.hash
-    const place = { stream: streamOf(runId), revision, position: String(revision) }
-    return { event: { ...event, ...place, created: record.ts * 1000 }, hash: prev_hash }
-  })
 }
 
 /** A run whose agent asked for two sub-agents in one reply, and their runs. `told` are the instructions that the runs record. */

@@ -1,5 +1,4 @@
 import fc from 'fast-check'
-import type { StoredRecord } from '../../src/audit/verify/verify-run.ts'
 import type { Verdict as CallVerdict } from '../../src/domain/approvals/rules.ts'
 import type { AgentCommand, RunCommand } from '../../src/domain/commands.ts'
 import { decide } from '../../src/domain/decide.ts'
@@ -20,6 +19,7 @@ import { writePack } from '../../src/lib/write-pack.ts'
 import { GENESIS } from '../../src/log/chain.ts'
 import { encode } from '../../src/log/codec.ts'
 import { hashOfCall } from '../../src/log/commitment.ts'
+import { streamOf } from '../../src/log/run-log.ts'
 
 /** The tools in these runs that only read. */
 const READ_ONLY: ReadonlySet<string> = new Set(['file_read', 'grep_search'])
@@ -495,17 +495,25 @@ export function validRun(
   return validAppends(runId, options).map((appends) => appends.flat())
 }
 
-/** The records as they are stored, whatever they say: each continues the chain. */
-export function chained(records: readonly RunRecord[]): StoredRecord[] {
-  let prev_hash = GENESIS
-  return records.map((record, seq) => {
-    const { event, logged } = encode(seq, record, {
-      command_id: 'test',
-      salt: '0'.repeat(32),
-      prev_hash,
-    })
+/**
+ * The events of records, chained as if they were one append, but not folded, so no run need be able to have them.
+ */
+export function chained(
+  runId: string,
+  records: readonly RunRecord[],
+  from = 0,
+  before = GENESIS,
+  principalOf: (record: RunRecord) => string | undefined = () => undefined,
+) {
+  let prev_hash = before
+  return records.map((record, index) => {
+    const revision = from + index
+    const principal = principalOf(record)
+    const who = principal === undefined ? {} : { principal }
+    const meta = { command_id: String(from), ...who, salt: '5a'.repeat(16), prev_hash }
+    const { event, logged } = encode(revision, record, meta)
     prev_hash = logged.meta.hash
-    const { id, type } = event
-    return { seq, id, type, data: JSON.parse(event.data), metadata: JSON.parse(event.metadata) }
+    const place = { stream: streamOf(runId), revision, position: String(revision) }
+    return { event: { ...event, ...place, created: record.ts * 1000 }, hash: prev_hash }
   })
 }

@@ -6,7 +6,8 @@ import type { Parent, SubagentEnd } from '../../../src/domain/subagents.ts'
 import { hashOfCall } from '../../../src/log/commitment.ts'
 import type { RecordedEvent } from '../../../src/store/event-store.ts'
 import { by, claim, create, given, reply, result } from '../../domain/support.ts'
-import { chained, familyOf, SUBAGENT_ID, siblingsOf } from '../../support/family.ts'
+import { familyOf, SUBAGENT_ID, siblingsOf } from '../../support/family.ts'
+import { chained } from '../../support/run-records.ts'
 import { exported, newKeys, partsOf, verifiedLog } from '../support.ts'
 
 const { parent, subagent } = familyOf()

@@ -4,7 +4,7 @@ import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
 import type { Origin } from '../../../src/domain/origin.ts'
 import type { RecordedEvent } from '../../../src/store/event-store.ts'
 import { claim, create, given } from '../../domain/support.ts'
-import { chained } from '../../support/family.ts'
+import { chained } from '../../support/run-records.ts'
 import { exported, newKeys, partsOf, verifiedLog, withTaken } from '../support.ts'
 
 const id = (n: number) => `6ba7b810-9dad-41d1-80b4-00c04fd43${String(n).padStart(3, '0')}`

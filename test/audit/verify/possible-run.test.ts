@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { foldStored } from '../../../src/audit/stored-events.ts'
+import { foldStored, storedRecord } from '../../../src/audit/stored-events.ts'
 import { type VerifiedRun, verifyRecord } from '../../../src/audit/verify/verify-run.ts'
 import type { RunRecord } from '../../../src/domain/records.ts'
 import type { LoadedRun } from '../../../src/log/run-log.ts'
@@ -45,7 +45,7 @@ test('the verifier refuses no history of commands, whatever a server refuses, an
       let run: VerifiedRun | null = null
       let folded: LoadedRun | null = null
       const runId = records[0]?.run_id ?? ''
-      for (const each of chained(records)) {
+      for (const each of chained(runId, records).map(({ event }) => storedRecord(event))) {
         const ours: ReturnType<typeof verifyRecord> = verifyRecord(runId, run, each)
         const theirs: ReturnType<typeof foldStored> = foldStored(runId, folded, each)
         if (ours.isErr() || theirs.isErr()) {
