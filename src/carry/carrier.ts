@@ -94,14 +94,15 @@ export class Carrier {
     return this.#open(runId, how, author, async (job) => {
       const { own, starts, files, state } = job
       if (state.copy === undefined) return err({ type: 'no_copy' })
-      const isOver = state.phase.type === 'ended' && state.copy.is === 'made'
-      const isRemoved = isOver && as === 'files' && !dry_run
-      // A run that continues this one may work in the copy.
-      const holder = isRemoved ? this.#deps.locks.holderOf(folderOfRun(state)) : null
-      if (holder !== null) return err({ type: 'folder_in_use', holder })
       const [from, to] = [starts[0], own.at(-1) ?? own[0]]
       const plan = await this.#plan(starts, to, files)
       if (plan.isErr()) return err(plan.error)
+      const isOver = state.phase.type === 'ended' && state.copy.is === 'made'
+      const isRemoved =
+        isOver && as === 'files' && !dry_run && (await this.#isKept(job, plan.value))
+      // A run that continues this one may work in the copy.
+      const holder = isRemoved ? this.#deps.locks.holderOf(folderOfRun(state)) : null
+      if (holder !== null) return err({ type: 'folder_in_use', holder })
       const { changes, notCarried: not_carried } = plan.value
       const all = { files: changes.map(shown), not_carried }
       const trees = { from_tree: from.snapshot.tree, to_tree: to.snapshot.tree }
@@ -120,8 +121,10 @@ export class Carrier {
         const message = await this.#messageFor(state)
         return record(await makeBranch(workspace, all, { name, message, patch, dry_run }))
       })
-      if (isRemoved && done.isOk()) await this.#deps.copies.remove(state)
-      return done
+      if (!isRemoved || done.isErr()) return done
+      const why = { reason: 'Its changes were applied', seen: null }
+      const last = await this.discard(runId, why, author)
+      return last.isErr() ? done : done.map((carried) => ({ ...carried, seq: last.value.seq }))
     })
   }
 
@@ -142,23 +145,24 @@ export class Carrier {
 
   /** Whether nothing that a run did in its copy would be lost with it. Never rejects. */
   async keepsAll(runId: string): Promise<boolean> {
-    const found = await this.#open(
-      runId,
-      LOOK,
-      { commandId: '' },
-      async ({ own, starts, files }) => {
-        const plan = await this.#plan(starts, own.at(-1) ?? own[0], files)
-        const before = await leftOutOf(own[0], this.#deps.artifacts)
-        const known = new Set(before?.map((one) => JSON.stringify(one)))
-        const after = await leftOutOf(own.at(-1) ?? own[0], this.#deps.artifacts)
-        const isKept = after?.every((one) => {
-          const id = one.sha256 ?? one.commitment ?? one.commit
-          return one.why === 'ignored' || (id !== undefined && known.has(JSON.stringify(one)))
-        })
-        return ok(plan.isOk() && plan.value.gone === 0 && isKept === true)
-      },
-    )
+    const found = await this.#open(runId, LOOK, { commandId: '' }, async (job) => {
+      const { own, starts, files } = job
+      const plan = await this.#plan(starts, own.at(-1) ?? own[0], files)
+      return ok(plan.isOk() && (await this.#isKept(job, plan.value)))
+    })
     return found.unwrapOr(false)
+  }
+
+  /** Whether snapshots hold all that was done in a copy. */
+  async #isKept({ own, starts }: Job, { gone }: CarriedChanges): Promise<boolean> {
+    const before = await leftOutOf(starts[0], this.#deps.artifacts)
+    const known = new Set(before?.map((one) => JSON.stringify(one)))
+    const after = await leftOutOf(own.at(-1) ?? own[0], this.#deps.artifacts)
+    const isKept = after?.every((one) => {
+      const id = one.sha256 ?? one.commitment ?? one.commit
+      return one.why === 'ignored' || (id !== undefined && known.has(JSON.stringify(one)))
+    })
+    return gone === 0 && isKept === true
   }
 
   /** Does something with a run that no server works on. */

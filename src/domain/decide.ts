@@ -97,18 +97,13 @@ function decideForPerson(
   }
 }
 
-/** A copy whose changes are in the project is not needed any more, unless its run continues. */
 function recordCarried(
   { carried: { kind, payload }, seen = null }: Command<'record_carried'>,
   state: RunState,
   now: number,
 ): Decided {
   if (!isAtRest(state)) return err({ type: 'run_at_work' })
-  const record = recordOf(state, now, kind, { ...payload, ...present({ seen }) })
-  const isDone = state.phase.type === 'ended' && state.copy?.is === 'made'
-  return isDone && 'as' in payload && payload.as === 'files'
-    ? ok([record, discarded(evolve(state, record), now, 'Its changes were applied', null)])
-    : ok([record])
+  return ok([recordOf(state, now, kind, { ...payload, ...present({ seen }) })])
 }
 
 const discarded = (state: RunState, now: number, reason: string | null, seen: Seen | null) =>

@@ -230,6 +230,22 @@ test('what a run did is not applied while another one continues it in its copy',
   expect((await apply()).status).toBe(200)
 })
 
+test('a copy with a file that no snapshot holds stays after its changes were applied', async ({
+  site,
+}) => {
+  const script = 'head -c 6000000 /dev/zero >result; touch done'
+  const server = await site.serve('data', { model: await site.model([bash(script)]) })
+  const { project, runId } = await worked(site, server, 'large')
+  const { body } = await server.post(`/api/runs/${runId}/apply`, { as: 'files' })
+  expect(body).toMatchObject({
+    files: [{ path: 'done' }],
+    not_carried: expect.arrayContaining(['result']),
+  })
+  expect(existsSync(join(project, 'done'))).toBe(true)
+  expect(existsSync(site.path('data-copies', runId, 'large', 'result'))).toBe(true)
+  expect((await kindsOf(server, runId)).at(-1)).toBe('changes_applied')
+})
+
 test('the next start removes copies that no run has', async ({ site }) => {
   const server = await site.serve('data', { model: await site.model([bash(WORK)]) })
   const { runId } = await worked(site, server, 'project')

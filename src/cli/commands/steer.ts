@@ -206,5 +206,6 @@ async function* carry<E>(
   const done = yield* send({ ...why, dry_run: false }).mapErr(explain)
   if (json) return printJson(done)
   if (done.patch !== undefined) return printPatch(done.patch)
+  for (const path of done.not_carried) say(`not carried: ${oneLine(path)}`)
   await print(done.branch ?? `${counted(done.files.length, 'file')} written, record ${done.seq}`)
 }

@@ -36,7 +36,7 @@ export function carry(app: FastifyInstance, deps: AppDeps): void {
   carrying(app, deps, {
     ...{ name: 'apply', body: ApplyRun, ...files },
     summary: 'Carry what a run did in its copy over to the project',
-    description: `${HOW} As \`files\`, the copy of a run that has ended is removed afterwards.`,
+    description: `${HOW} As \`files\`, the copy of a run that has ended is removed afterwards, if snapshots hold all of its work.`,
     act: (id, body, by) => carrier.apply(id, body, by),
   })
   carrying(app, deps, {
