@@ -132,7 +132,7 @@ export const CATALOGUE = {
   ],
   run_at_work: [
     409,
-    'That is possible only while the run waits for a person, or after its end. For a sub-agent, do it with its parent.',
+    'That is possible only after the end of the run or, except for discard, while it waits for a person. For a sub-agent, do it with its parent.',
   ],
   no_copy: [409, 'The run does not work in a copy, or the copy is gone.'],
   folder_in_use: [409, 'Files are being carried there. Try again in a moment.'],
