@@ -8,6 +8,7 @@ import {
   formatCost,
   formatDuration,
   formatOffset,
+  formatUpTo100,
 } from '../../web/src/ui/format.ts'
 
 test.each([
@@ -31,6 +32,10 @@ test.each([
   [4167.576, '$4,167.58'],
 ])('%s dollars cost %s', (cost, words) => {
   expect(formatCost(cost)).toBe(words)
+})
+
+test('of a number of which only a page is read, it is shown that there may be more', () => {
+  expect([formatUpTo100(99), formatUpTo100(100)]).toEqual(['99', '100+'])
 })
 
 test('times are shown as minutes and seconds', () => {

@@ -12,6 +12,7 @@ import { useQuery } from '@tanstack/react-query'
 import { Link } from 'wouter'
 import { meQuery, waitingQuery } from '../api/queries.ts'
 import { useMayNot } from '../api/use-may.ts'
+import { formatUpTo100 } from '../ui/format.ts'
 import { ServerMenu } from './server-menu.tsx'
 import classes from './top-bar.module.css'
 import { useColorScheme } from './use-color-scheme.ts'
@@ -105,12 +106,11 @@ function Waiting() {
   const only = waiting.length === 1 && first !== undefined
   const isSame = waiting.every(({ status }) => status === first?.status)
   const href = only ? `/runs/${first.run_id}` : isSame ? `/?status=${first?.status}` : '/'
-  const count = waiting.length >= 100 ? '100+' : waiting.length
   return (
     <Link href={href} className={classes.waiting} data-for-others={!isMine}>
       <IconHandStop size={16} stroke={2} aria-hidden />
       <span>
-        {count} {only ? 'waits' : 'wait'}
+        {formatUpTo100(waiting.length)} {only ? 'waits' : 'wait'}
         <span className={classes.roomy}> for {isMine ? 'you' : 'a person'}</span>
       </span>
     </Link>

@@ -5,6 +5,8 @@ const CENTS = new Intl.NumberFormat('en-US', { minimumFractionDigits: 2, maximum
 const COMPACT = new Intl.NumberFormat('en-US', { notation: 'compact', maximumFractionDigits: 1 })
 
 export const formatCount = (count: number): string => INTEGER.format(count)
+/** A number of things of which only the first 100 are read. */
+export const formatUpTo100 = (count: number): string => (count >= 100 ? '100+' : `${count}`)
 export const formatCompact = (count: number): string => COMPACT.format(count)
 
 /** `1 record`, `2 records`. */
