@@ -105,6 +105,8 @@ export class Carrier {
       if (holder !== null) return err({ type: 'folder_in_use', holder })
       const { changes, notCarried: not_carried } = plan.value
       const all = { files: changes.map(shown), not_carried }
+      if (as === 'branch' && changes.length === 0)
+        return not('No file differs, so there is no branch.')
       const trees = { from_tree: from.snapshot.tree, to_tree: to.snapshot.tree }
       const record = (done: Result<Carried, Failure>) =>
         this.#recorded(done, plan.value, job, (common) => {

@@ -115,7 +115,7 @@ export const TOOL_GOALS: readonly ToolGoal[] = [
     noise: /^\(to show|^[=!]{3}| in [\d.]+s\b/,
     nothing: [
       /^[.\s]*$|test session starts(?![\s\S]* in [\d.]+s\b)/,
-      'pytest ended before its tests did, with exit code 0: something in them ends the process',
+      'pytest ended before its tests did, with exit code 0: something in them ends the process, or what it prints goes elsewhere (then use the goal shell-goal)',
     ],
     hidden: /^(?:PASSED|XPASS) .*\n/gm,
   },

@@ -246,6 +246,14 @@ test('a copy with a file that no snapshot holds stays after its changes were app
   expect((await kindsOf(server, runId)).at(-1)).toBe('changes_applied')
 })
 
+test.skipIf(needsGit.skip)('no branch is made if no file differs', async ({ site }) => {
+  const server = await site.serve('data', { model: await site.model([{ text: 'Done.' }]) })
+  const task = { goal: 'instructions', instructions: 'Look.' }
+  const { runId } = await worked(site, server, 'project', task)
+  const { status, body } = await server.post(`/api/runs/${runId}/apply`, { as: 'branch' })
+  expect([status, body.detail]).toEqual([409, 'No file differs, so there is no branch.'])
+})
+
 test('the next start removes copies that no run has', async ({ site }) => {
   const server = await site.serve('data', { model: await site.model([bash(WORK)]) })
   const { runId } = await worked(site, server, 'project')
