@@ -119,7 +119,7 @@ describe('an export', () => {
     expect(replayed).toMatchObject({ code: 3, stdout: '' })
     expect(replayed.stderr).toContain('is not one whole export')
     const imported = await retrai(['import', target, '--data-dir', file('refused')])
-    expect(imported.stderr).toContain('Nothing was imported')
+    expect(imported.stderr).toContain('nothing was done with it')
   })
 
   test('takes the place of an earlier file only as a whole', async () => {

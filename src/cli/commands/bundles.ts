@@ -279,7 +279,7 @@ export async function* importInto(
 function explain(error: ImportError): string {
   switch (error.type) {
     case 'refused':
-      return 'Nothing was imported.'
+      return 'The export does not hold, so nothing was done with it.'
     case 'not_complete': {
       const { run_id, verified } = error.report
       return `The run ${run_id} had not ended when it was exported, after ${verified} records. Only complete runs can be imported: export it again after its end.`
