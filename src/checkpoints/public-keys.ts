@@ -1,5 +1,7 @@
 import { createPublicKey, type KeyObject, verify } from 'node:crypto'
+import { Result } from 'neverthrow'
 import type { Checkpoint, PublishedKeys } from '../api/audit.ts'
+import { messageOf } from '../lib/message-of.ts'
 import { sha256 } from '../lib/sha256.ts'
 import { canonicalText } from '../log/commitment.ts'
 
@@ -31,6 +33,9 @@ export function knownKeys({ keys }: PublishedKeys): KnownKeys {
     }),
   )
 }
+
+/** The same, for keys that somebody else gives. The error is a sentence without its point. */
+export const readKeys = Result.fromThrowable(knownKeys, messageOf)
 
 /** Whether the key has signed the text. @param signature lower-case hex */
 export function hasSigned(key: KeyObject, text: string, signature: string): boolean {

@@ -362,6 +362,7 @@ test('a new key is used at once, and signatures of the old one stay valid', asyn
     ['{"keys":[]}', 'its list is empty'],
     ['{"keys":[{}]}', 'keys.0.fingerprint: '],
     ['-----BEGIN', 'it is not JSON'],
+    [rotated.stdout.replaceAll('MCow', 'MCox'), 'is not an Ed25519 key in PEM'],
   ] as const) {
     await writeFile(file('no-keys.json'), content)
     const refused = await retrai(['verify', after, '--keys', file('no-keys.json')])

@@ -8,6 +8,7 @@ import type { RunDetails, RunSummary } from '../../api/runs.ts'
 import type { CheckpointLog } from '../../checkpoints/checkpoint-stream.ts'
 import type { CosignedNote } from '../../checkpoints/witness/cosignatures.ts'
 import type { RunState } from '../../domain/state.ts'
+import { messageOf } from '../../lib/message-of.ts'
 import { readTreeNote } from '../../lib/note-check.ts'
 import { linesOf } from '../bundle/record-lines.ts'
 import type { TrustedWitnesses } from './log-check.ts'
@@ -69,7 +70,7 @@ export async function withRuns(
     }
     return ok({ ...log, heads })
   } catch (cause) {
-    return err(`The runs of a checkpoint cannot be read: ${String(cause)}`)
+    return err(`The runs of a checkpoint cannot be read: ${messageOf(cause)}`)
   }
 }
 

@@ -5,7 +5,7 @@ import { RunDetails, type RunSummary } from '../../api/runs.ts'
 import {
   checkSeal,
   type KnownKeys,
-  knownKeys,
+  readKeys,
   type TrustAnchors,
 } from '../../checkpoints/public-keys.ts'
 import type { RunState } from '../../domain/state.ts'
@@ -39,8 +39,8 @@ export function verifyServer(
     const chain = yield* await readCheckpoints(server)
     const proofs = yield* await read(server, '/api/ledgers', z.array(LedgerProof))
     // Only now: another server that joins the log meanwhile publishes its key before it signs anything.
-    const own = knownKeys(yield* await read(server, '/api/keys', PublishedKeys))
-    const inLog = knownKeys(yield* await read(server, '/api/keys?all=true', PublishedKeys))
+    const own = yield* readKeys(yield* await read(server, '/api/keys', PublishedKeys))
+    const inLog = yield* readKeys(yield* await read(server, '/api/keys?all=true', PublishedKeys))
     const keys = new Map([...inLog, ...own, ...anchors.keys])
     const checkpoints = yield* await verifyChain(server, chain, kept, keys)
     const check = new LiveCheck(checkpoints, 'the server')

@@ -8,7 +8,7 @@ import type { LiveReport } from '../../audit/verify/live-report.ts'
 import type { TrustedWitnesses } from '../../audit/verify/log-check.ts'
 import { isBroken } from '../../audit/verify/report.ts'
 import { verifyBundle, verifyFiles } from '../../audit/verify/verify-bundle.ts'
-import { knownKeys, type TrustAnchors } from '../../checkpoints/public-keys.ts'
+import { readKeys, type TrustAnchors } from '../../checkpoints/public-keys.ts'
 import { firstIssueOf, messageOf } from '../../lib/message-of.ts'
 import type { NoteKey } from '../../lib/note-check.ts'
 import { readNoteKey } from '../../lib/signed-note.ts'
@@ -47,13 +47,11 @@ export async function readAnchors({
   const fingerprints = new Set(fingerprint)
   if (file === undefined) return ok({ keys: new Map(), fingerprints })
   const published = await readAnswer(file, PublishedKeys, 'GET /api/keys')
-  return published.andThen((read) => {
-    const keys = knownKeys(read)
-    // Otherwise, it would be as if no keys were named.
-    return keys.size === 0
-      ? err(`${file} holds no keys: its list is empty`)
-      : ok({ keys, fingerprints })
-  })
+  const keys = published.andThen((read) => readKeys(read).mapErr((why) => `${file}: ${why}`))
+  // Otherwise, it would be as if no keys were named.
+  return keys.andThen((keys) =>
+    keys.size === 0 ? err(`${file} holds no keys: its list is empty`) : ok({ keys, fingerprints }),
+  )
 }
 
 /** Reads a file that has an answer of a server. */
