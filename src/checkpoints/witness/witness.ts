@@ -39,7 +39,11 @@ export async function readSeen(dir: string, originHash: string): Promise<TreeNot
     throw cause
   })
   const seen = text === null ? null : readTreeNote(text)
-  if (text !== null && seen === null) throw new Error(`${fileOf(dir, originHash)} is damaged`)
+  if (text !== null && seen === null) {
+    throw new Error(
+      `${fileOf(dir, originHash)} is damaged, so nobody knows what the witness has signed, and it signs nothing more for this log: start a new witness in another folder`,
+    )
+  }
   return seen
 }
 
