@@ -15,7 +15,7 @@ import { messageOf } from '../lib/message-of.ts'
 import { writeDurably } from '../lib/write-durably.ts'
 import type { Signer, Signing } from '../log/chain.ts'
 import { canonicalText } from '../log/commitment.ts'
-import { fingerprintOf, type Sealed } from './public-keys.ts'
+import { fingerprintOf, knownKeys, type Sealed } from './public-keys.ts'
 
 /** The keys cannot be read or written; the message names the file. */
 export type KeyringFailure = { readonly type: 'keyring_failed'; readonly message: string }
@@ -144,9 +144,11 @@ async function readList(dir: string): Promise<PublishedKeys> {
   const file = join(dir, LIST)
   const text = await readFile(file, 'utf8')
   try {
-    return PublishedKeys.parse(JSON.parse(text))
+    const published = PublishedKeys.parse(JSON.parse(text))
+    knownKeys(published)
+    return published
   } catch (cause) {
-    const why = cause instanceof z.ZodError ? z.prettifyError(cause) : String(cause)
+    const why = cause instanceof z.ZodError ? z.prettifyError(cause) : messageOf(cause)
     throw new Unusable(`${file} is not a list of keys: ${why}`)
   }
 }

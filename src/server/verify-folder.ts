@@ -8,7 +8,7 @@ import type { Demands } from '../audit/verify/witness-check.ts'
 import { CHECKPOINT_STREAM } from '../checkpoints/checkpoint-stream.ts'
 import { readKeptCheckpoints } from '../checkpoints/kept-checkpoints.ts'
 import { readPublishedKeys } from '../checkpoints/keyring.ts'
-import { readKeys } from '../checkpoints/public-keys.ts'
+import { knownKeys } from '../checkpoints/public-keys.ts'
 import { COSIGNATURE_STREAM } from '../checkpoints/witness/cosignatures.ts'
 import { LOG_ID_STREAM, SERVERS_STREAM } from '../log/log-identity.ts'
 import { artifactOfStream, RUN_STREAM_PREFIX, runIdOf } from '../log/run-log.ts'
@@ -35,9 +35,7 @@ export async function verifyFolder({
 }: Options): Promise<Result<LiveReport, string>> {
   const own = await readPublishedKeys(join(dataDir, 'keys'))
   if (own.isErr()) return err(own.error.message)
-  const given = readKeys(own.value)
-  if (given.isErr()) return err(`keys/keyring.json: ${given.error}`)
-  const keys = new Map([...given.value, ...(demands.anchors?.keys ?? [])])
+  const keys = new Map([...knownKeys(own.value), ...(demands.anchors?.keys ?? [])])
   // Read before the log, so that the log has everything in them.
   const projected = readProjected(join(dataDir, 'read-model.sqlite'))
   if (projected.isErr()) return err(projected.error)

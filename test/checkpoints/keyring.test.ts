@@ -100,8 +100,10 @@ test('every problem names the file', async () => {
   await writeFile(file, good)
 
   const listed = await readFile(list)
-  await writeFile(list, '{}')
-  expect(await problem()).toContain(list)
+  for (const bad of ['{}', String(listed).replace('MCow', 'MCox')]) {
+    await writeFile(list, bad)
+    expect(await problem()).toContain(`${list} is not a list of keys: `)
+  }
   await rm(list)
   expect(await problem()).toContain(list)
   await writeFile(list, listed)
