@@ -122,9 +122,13 @@ async function run(client: Client, project: string, model: string): Promise<bool
 async function main(): Promise<void> {
   const once = process.argv.includes('--once')
   const folder = await mkdtemp(join(tmpdir(), 'retrai-demo-'))
-  const cleanups = [() => rm(folder, { recursive: true, force: true })]
+  const cleanups: (() => Promise<void>)[] = []
+  // If nobody reads, something may be starting meanwhile.
   const cleanUp = async (): Promise<void> => {
-    for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
+    do {
+      for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
+      await rm(folder, { recursive: true, force: true })
+    } while (cleanups.length > 0)
   }
   // Somebody reads only the first lines, as with head.
   process.stdout.on('error', () => void cleanUp().finally(() => process.exit(1)))
@@ -145,11 +149,12 @@ async function show(
   await createProject(project)
   const model = await chooseModel()
   cleanups.push(model.close)
-  const server = await startServerProcess(['--port', '0', '--data-dir', join(folder, 'data')], {
+  const starting = startServerProcess(['--port', '0', '--data-dir', join(folder, 'data')], {
     ...process.env,
     ...model.env,
   })
-  cleanups.push(() => server.stop())
+  cleanups.push(async () => (await starting).stop())
+  const server = await starting
   console.log(`The server is at ${server.url}, the broken project in ${project}.`)
   console.log(`The run uses ${model.note}.\n`)
   const good = await run(createClient({ baseUrl: server.url }), project, model.name)
