@@ -21,7 +21,8 @@ export function AbortDialog({ abort, onClose, children }: Props) {
       isGrave
     >
       <Text size="sm">
-        The run stops at once and cannot be continued. Its changes in the project stay.
+        The run stops at once. Its changes in the project stay. A message can begin another run that
+        continues it.
       </Text>
       {children}
     </FormDialog>
