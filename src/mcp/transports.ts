@@ -7,6 +7,7 @@ import {
   type Transport,
 } from '@modelcontextprotocol/client'
 import type { McpServer } from '../domain/mcp-servers.ts'
+import { unended } from '../domain/texts.ts'
 import { processMask } from '../log/masking.ts'
 import { fetchWith } from '../models/patient-fetch.ts'
 import type { ProcessEnd, RunningProcess } from '../runner/run-command.ts'
@@ -67,7 +68,7 @@ export class StdioTransport implements Transport {
     this.#keep(this.#masking.end())
     this.#masking = processMask.pieces()
     const printed = plainWords(this.#tail).trim()
-    const last = printed === '' ? '' : ` It printed last: ${printed}`
+    const last = printed === '' ? '' : ` It printed last: ${unended(printed)}.`
     return `${this.#complaint ?? endOf(this.#end)}${last}`
   }
 
