@@ -35,7 +35,7 @@ const Place = z.object({
 export const readProjected = Result.fromThrowable(
   read,
   (cause) =>
-    `the read model cannot be read (${messageOf(cause)}): while no server runs, delete read-model.sqlite*, and its next start makes it again from the log`,
+    `the read model cannot be read (${messageOf(cause)}): while no server runs, delete read-model.sqlite*, and its next start rebuilds it from the log`,
 )
 
 function read(file: string): ProjectedRuns | null {

@@ -105,7 +105,7 @@ export class LiveCheck {
   /** Takes the next entry of a ledger, or what is wrong with its line. As of `LedgersCheck`. */
   takeEntry(name: LedgerName, stored: StoredRecord | string): VerifiedLedger | null {
     const end = this.ledgers.take(name, stored)
-    if (end === null) for (const heads of this.#heads) heads.seeBad(ledgerStream(name))
+    if (end === null) this.seeBreak(ledgerStream(name))
     if (end === null || typeof stored === 'string') return end
     for (const heads of this.#heads) heads.see(ledgerStream(name), end.length - 1, end.head)
     const bad = this.#read(name, stored)
@@ -137,7 +137,12 @@ export class LiveCheck {
     this.seeRun(runId)
     this.findings.push({ ...record, where: `run ${runId}` })
     this.family.noteBad(runId, record.seq)
-    for (const heads of this.#heads) heads.seeBad(runId)
+    this.seeBreak(runId)
+  }
+
+  /** Notes that the next record of a run or ledger does not hold. */
+  seeBreak(id: string): void {
+    for (const heads of this.#heads) heads.seeBad(id)
   }
 
   /** How many records of a run or ledger hold. */

@@ -106,7 +106,10 @@ class RunsCheck {
     const got = await server.stream(`/api/runs/${runId}/export`)
     if (got.isErr()) {
       const { code, message } = got.error
-      if (code === 'damaged_record') check.findings.push(finding('unreadable', where, message))
+      if (code === 'damaged_record') {
+        check.findings.push(finding('unreadable', where, message))
+        check.seeBreak(runId)
+      }
       // If a run is gone, the checkpoint that names it reports that, unless the ledger says that it was removed.
       const isNone = ['damaged_record', 'run_not_found', 'run_removed'].includes(code ?? '')
       return isNone ? ok() : err(message)
@@ -128,6 +131,7 @@ class RunsCheck {
     }
     for (const each of report.findings) {
       check.findings.push({ ...each, where: `${where}, ${each.where}` })
+      if (each.seq === report.verified) check.seeBreak(runId)
     }
     return report.holds && folded !== null ? this.#compare(folded.state) : ok()
   }

@@ -1,10 +1,11 @@
 import { Readable } from 'node:stream'
-import { ok } from 'neverthrow'
+import { err, ok } from 'neverthrow'
 import { expect, test } from 'vitest'
 import type { Checkpoint, LedgerProof } from '../../../src/api/audit.ts'
 import type { ServerReader } from '../../../src/audit/verify/server-reader.ts'
 import { verifyServer } from '../../../src/audit/verify/verify-server.ts'
 import { seal } from '../../../src/checkpoints/keyring.ts'
+import { leafOf, merkleRoot } from '../../../src/checkpoints/merkle.ts'
 import { sha256 } from '../../../src/lib/sha256.ts'
 import { GENESIS } from '../../../src/log/chain.ts'
 import { NOW, newKeys } from '../support.ts'
@@ -50,4 +51,33 @@ test('a server that joins the log while it is verified is no finding: its key is
     checkpoints: [0],
     signers: [{ key: other.signer.key, own: false, checkpoints: 1 }],
   })
+})
+
+test('a run whose export cannot be read is reported as that, and not as dropped', async () => {
+  const keys = await newKeys()
+  const head = { run_id: '550e8400-e29b-41d4-a716-446655440000', length: 3, head: sha256('') }
+  const root = (await merkleRoot([leafOf(head)])).toString('hex')
+  const checkpoint = seal<Checkpoint>(
+    {
+      ...{ type: 'retrai.checkpoint.v1', log_id: LOG, number: 0, runs: 1, root },
+      ...{ previous: GENESIS, signed_at: NOW.toISOString() },
+    },
+    keys.signer,
+  )
+  const server: ServerReader = {
+    json: async (path, schema) => {
+      if (path.startsWith('/api/keys')) return ok(schema.parse(keys.published))
+      return ok(schema.parse(path.endsWith('after=-1') ? [checkpoint] : []))
+    },
+    stream: async (path) =>
+      path.endsWith('/export')
+        ? err({ code: 'damaged_record', message: 'Record 1 of this run cannot be read.' })
+        : ok(Readable.from([Buffer.from(`${JSON.stringify(head)}\n`)])),
+    runs: async () => ok(new Map()),
+    detailsOf: () => {
+      throw new Error('no run is read')
+    },
+  }
+  const { findings } = (await verifyServer(server))._unsafeUnwrap()
+  expect(findings.map(({ problem }) => problem)).toEqual(['unreadable'])
 })
