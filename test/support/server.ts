@@ -155,7 +155,7 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Test
   })
   if (indexed) search.start()
   const redactions = createRedactions({
-    ...{ search, ledger: store, store: without, redactor, sign, readModel: projected, now: clock },
+    ...{ search, ledger: store, store: wrapped, redactor, sign, readModel: projected, now: clock },
     log: silent,
     artifacts,
   })

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { gunzipSync } from 'node:zlib'
-import { ok } from 'neverthrow'
+import { errAsync, ok } from 'neverthrow'
 import { describe, expect } from 'vitest'
 import * as z from 'zod'
 import { redactStrings } from '../../../src/log/codec.ts'
@@ -282,4 +282,29 @@ test('an export during a redaction is refused, and the next one is without the r
   const content = gunzipSync(Buffer.from(await answer.arrayBuffer())).toString()
   expect(content).toContain('redactions.ndjson')
   expect(content).not.toContain(SECRET)
+})
+
+test('a redaction that is recorded is never said to be undone, and is completed by the same request', async ({
+  startServer,
+}) => {
+  let scans = 0
+  // It looks for summaries after the record: before the redaction is recorded, and again afterwards.
+  const own = await startServer({
+    wrapStore: (store) => ({
+      ...bound(store),
+      readStream: (stream, options) => {
+        if (options.from === 1) scans += 1
+        return options.from === 1 && scans === 2
+          ? errAsync({ type: 'store_unavailable', message: 'refused' })
+          : store.readStream(stream, options)
+      },
+    }),
+  })
+  const runId = await own.createRun({ reason: `because of ${SECRET}` })
+  const calls = ['a', 'b'].map((call_id) => ({ call_id, tool: 'bash_exec', args: {} }))
+  await own.agentDoes(runId, CLAIM, replyWith(calls), ...RESULTS, ...iteration(true).slice(1))
+  const body = { seq: 0, pointer: '/reason', reason: 'a password' }
+  const send = () => request(own, `POST /api/runs/${runId}/redact`, body)
+  expect(await send()).toMatchObject({ status: 503, body: problem('redaction_pending') })
+  expect(await send()).toMatchObject({ status: 200, body: { pointers: ['/reason'] } })
 })
