@@ -123,12 +123,17 @@ async function main(): Promise<void> {
   const once = process.argv.includes('--once')
   const folder = await mkdtemp(join(tmpdir(), 'retrai-demo-'))
   const cleanups: (() => Promise<void>)[] = []
-  // If nobody reads, something may be starting meanwhile.
-  const cleanUp = async (): Promise<void> => {
+  const endAll = async (): Promise<void> => {
     do {
       for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
       await rm(folder, { recursive: true, force: true })
+      // If nobody reads, something may have been started meanwhile.
     } while (cleanups.length > 0)
+  }
+  let ending: Promise<void> | undefined
+  const cleanUp = () => {
+    ending ??= endAll()
+    return ending
   }
   // Somebody reads only the first lines, as with head.
   process.stdout.on('error', () => void cleanUp().finally(() => process.exit(1)))
