@@ -34,7 +34,7 @@ export const NO_SERVERS: McpConfiguration = { servers: new Map(), variables: new
 const SETTING = 'RETRAI_MCP_SERVERS'
 const { name: _, source: __, ...shape } = McpServer.unwrap().shape
 
-const Definition = z.strictObject({
+const fields = {
   ...shape,
   required: shape.required.default(MCP_DEFAULTS.required),
   on_change: shape.on_change.default(MCP_DEFAULTS.on_change),
@@ -49,6 +49,12 @@ const Definition = z.strictObject({
       z.string().regex(/\$\{\w+\}/, 'must name a variable, as in "Bearer $' + '{DOCS_TOKEN}"'),
     )
     .default({}),
+}
+const Definition = z.strictObject(fields, {
+  error: (issue) =>
+    issue.code === 'unrecognized_keys'
+      ? `has no field ${issue.keys.join(', ')}: the fields are ${Object.keys(fields).join(', ')}`
+      : undefined,
 })
 type Definition = z.infer<typeof Definition>
 

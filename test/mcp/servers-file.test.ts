@@ -51,7 +51,7 @@ test('every problem of the file is named with its place', async () => {
     ...['Bad Name: must have lower-case letters', 'none: must have a command or a url'],
     ...['both: must have a command or a url, not both', 'old.type: must be stdio or http'],
     ...['literal.headers.authorization: must name a variable'],
-    ...['unset: the variable NO_SUCH_VARIABLE is not set', 'odd: '],
+    ...['unset: the variable NO_SUCH_VARIABLE is not set', 'odd: has no field '],
   ]) {
     expect(error).toContain(part)
   }
