@@ -4,7 +4,7 @@ import { useQuery } from '@tanstack/react-query'
 import { Link } from 'wouter'
 import { forgetToken, hasToken } from '../api/client.ts'
 import { meQuery } from '../api/queries.ts'
-import { SERVER_PAGES } from '../server/server-page.tsx'
+import { SERVER_PAGES } from '../server/pages.ts'
 
 /** The way to what the server as a whole has recorded, to its API, and out. */
 export function ServerMenu() {

@@ -1,5 +1,4 @@
 import { Button, Group } from '@mantine/core'
-import { notifications } from '@mantine/notifications'
 import { useEffect, useRef } from 'react'
 import { useLocation } from 'wouter'
 import type { RunSummary } from '../../../src/client/index.ts'
@@ -19,7 +18,7 @@ export function useDesktopNotices(): void {
     if (!('Notification' in window)) return
     const before = known.current
     known.current = new Set(due.map(questionOf))
-    if (due.length > 0 && Notification.permission === 'default') askOnce()
+    if (due.length > 0 && Notification.permission === 'default') void askOnce()
     // What was due when the page was opened is no news.
     if (before === null || Notification.permission !== 'granted' || document.hasFocus()) return
     for (const run of due) {
@@ -40,9 +39,10 @@ const questionOf = ({ run_id, status, iteration }: RunSummary): string =>
   `${run_id} ${status} ${iteration}`
 
 /** Browsers let a page ask only after a click, so the page asks first. It does so once in this browser. */
-function askOnce(): void {
+async function askOnce(): Promise<void> {
   if (localStorage.getItem(ASKED) !== null) return
   localStorage.setItem(ASKED, 'yes')
+  const { notifications } = await import('@mantine/notifications')
   const answer = (wanted: boolean) => () => {
     notifications.hide(ASKED)
     if (wanted) void Notification.requestPermission()
