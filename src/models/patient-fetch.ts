@@ -35,6 +35,11 @@ export const fetchWith =
         ...(agentOf === undefined ? {} : { agent: agentOf(url.protocol) }),
       })
       outgoing.on('error', reject)
+      // Without this, nothing ever ends the request, not even its signal.
+      outgoing.on('upgrade', (_, socket) => {
+        socket.destroy()
+        reject(new Error('The status of the answer is 101'))
+      })
       outgoing.on('response', (incoming) => {
         const { statusCode: status = 0, headersDistinct } = incoming
         // A `Response` takes no other, and what throws here ends the server.
