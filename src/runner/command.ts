@@ -129,7 +129,10 @@ const ALLOWED: ReadonlySet<string> = new Set([
 ])
 const ALLOWED_PREFIX = 'LC_'
 
-/** No command waits for a person or a terminal, leaves files in a project by looking at it, or prints progress bars. */
+/**
+ * No command waits for a person or a terminal, leaves files in a project by looking at it, prints progress bars, or keeps
+ * to itself what it has printed when it is stopped.
+ */
 const FIXED: Readonly<Record<string, string>> = {
   GIT_TERMINAL_PROMPT: '0',
   GIT_EDITOR: 'true',
@@ -139,6 +142,7 @@ const FIXED: Readonly<Record<string, string>> = {
   PIP_PROGRESS_BAR: 'off',
   TQDM_DISABLE: '1',
   PYTHONDONTWRITEBYTECODE: '1',
+  PYTHONUNBUFFERED: '1',
 }
 
 /**

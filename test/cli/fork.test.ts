@@ -75,6 +75,20 @@ test('retrai send starts a run that continues one that has ended, and their expo
   expect((await server.retrai('verify', '--server', server.url)).stdout).toContain('Compared 1 run')
 })
 
+test('retrai fork begins from a record', async ({ shared: { server, runId } }) => {
+  const asked = ['--at', '4', '-m', 'Otherwise.', '--model', 'scripted-2', '--detach']
+  const { code, stdout, stderr } = await server.retrai('fork', runId, ...asked)
+  expect([code, stderr]).toEqual([0, expect.stringContaining('The run has started')])
+  expect(await createdOf(server, stdout.trim())).toMatchObject({
+    config: { model_name: 'scripted-2' },
+    instructions: 'Otherwise.',
+    origin: { kind: 'fork', run_id: runId, seq: 4 },
+  })
+  await server.untilStatus(stdout.trim(), 'achieved')
+  const { code: refused, stderr: why } = await server.retrai('fork', runId, '--at', '9999')
+  expect([refused, why]).toEqual([3, expect.stringContaining('fork.at must be at most')])
+})
+
 test('retrai again starts the same run from the beginning, with its hidden check', async ({
   shared: { server, runId },
 }) => {

@@ -29,7 +29,6 @@ beforeEach(async () => {
 })
 
 const CWD = ['--cwd', '/p']
-const fork = { run_id: RUN, at: 4 }
 
 test.each<[args: string[], line: string, body?: object]>([
   [
@@ -58,11 +57,6 @@ test.each<[args: string[], line: string, body?: object]>([
     ['run', '--set', 'all_of=[{"goal": "pytest"}]', ...CWD],
     'POST /api/runs',
     { all_of: [{ goal: 'pytest' }], cwd: '/p', instructions: null },
-  ],
-  [
-    ['fork', RUN, '--at', '4', '-m', 'So', '--model', 'm', '--tag', 'x'],
-    'POST /api/runs',
-    { fork, instructions: 'So', model_name: 'm', tags: ['x'] },
   ],
   [['send', RUN, 'Stop.'], 'POST /api/runs/RUN/messages', { text: 'Stop.' }],
   [
