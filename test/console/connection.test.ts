@@ -58,10 +58,12 @@ describeInBrowser('a connection that is lost', () => {
     await server.start('listed')
     const url = `http://127.0.0.1:${wire.port}`
     const [list, search] = [await open(url), await open(`${url}/search`)]
+    const words = search.getByRole('searchbox', { name: 'Search all runs' })
     await list.getByText('in listed').waitFor()
+    await words.waitFor()
     await wire.close()
     await list.getByText('This list may be out of date.').waitFor()
-    await search.getByLabel('Search all runs').last().fill('calculator')
+    await words.fill('calculator')
     await search.getByText('The server cannot be reached').waitFor()
     expect(await search.getByText('Nothing was found').count()).toBe(0)
     await wire.open()

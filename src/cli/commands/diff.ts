@@ -6,7 +6,8 @@ import type { RunChanges } from '../../client/index.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
 import { io } from '../terminal/io.ts'
 import { given, JSON_LINES, type JsonOption, seq } from '../terminal/option-values.ts'
-import { type Line, print, printJson, rendered } from '../terminal/print.ts'
+import type { Line } from '../terminal/plain-text.ts'
+import { print, printJson, rendered } from '../terminal/print.ts'
 import type { Steps } from '../terminal/steps.ts'
 
 type Options = JsonOption & {

@@ -21,8 +21,8 @@ import { isConnectionString } from '../../store/eventstoredb/connection-string.t
 import { dataDirOf, openForReading, openStore } from '../data-folder.ts'
 import { io } from '../terminal/io.ts'
 import { DATA_DIR, type JsonOption } from '../terminal/option-values.ts'
-import { oneLine } from '../terminal/plain-text.ts'
-import { type Line, print, printJson } from '../terminal/print.ts'
+import { type Line, oneLine } from '../terminal/plain-text.ts'
+import { print, printJson } from '../terminal/print.ts'
 import { withProgress } from '../terminal/progress.ts'
 import { offline, PLAIN_EXIT_CODES, type Steps } from '../terminal/steps.ts'
 

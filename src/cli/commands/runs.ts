@@ -12,8 +12,8 @@ import {
 } from '../connection.ts'
 import { waitText } from '../terminal/event-line.ts'
 import { JSON_LINES, type JsonOption, positiveInt, repeated } from '../terminal/option-values.ts'
-import { oneLine } from '../terminal/plain-text.ts'
-import { outcome, print, printJson, printList, say } from '../terminal/print.ts'
+import { oneLine, outcome } from '../terminal/plain-text.ts'
+import { print, printJson, printList, say } from '../terminal/print.ts'
 import type { Steps } from '../terminal/steps.ts'
 import { callLines, pauseHints, shownHash } from './human-checks.ts'
 

@@ -3,8 +3,8 @@ import { ALL_KINDS, type Kind, type SearchResult } from '../../client/index.ts'
 import { counted } from '../../lib/text.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
 import { JSON_LINES, type JsonOption, positiveInt, someOf } from '../terminal/option-values.ts'
-import { oneLine } from '../terminal/plain-text.ts'
-import { type Line, print, printJson, say } from '../terminal/print.ts'
+import { type Line, oneLine } from '../terminal/plain-text.ts'
+import { print, printJson, say } from '../terminal/print.ts'
 import type { Steps } from '../terminal/steps.ts'
 
 type SearchOptions = JsonOption & {

@@ -4,8 +4,7 @@ import { LIMITS } from '../../domain/pause.ts'
 import { DOCUMENTED_KINDS, type Kind, type PayloadOf } from '../../domain/records.ts'
 import { doubtOf } from '../../domain/verdict.ts'
 import { counted } from '../../lib/text.ts'
-import { oneLine, shorten } from './plain-text.ts'
-import { type Line, outcome } from './print.ts'
+import { type Line, oneLine, outcome, shorten } from './plain-text.ts'
 
 /** If people choose no kinds, they see the ten common ones and these: what is said, which runs are started, and why a run waits. */
 const SAID = ['assistant_message', 'user_message', 'subagent_started', 'llm_retry'] as const

@@ -4,8 +4,8 @@ import pretty from 'pino-pretty'
 import { processMask } from '../../log/masking.ts'
 import type { StorePlace } from '../../server/read-settings.ts'
 import type { About } from '../../server/start-server.ts'
-import { visibleJson, withoutControls } from './plain-text.ts'
-import { type Line, rendered } from './print.ts'
+import { type Line, visibleJson, withoutControls } from './plain-text.ts'
+import { rendered } from './print.ts'
 
 /** How many characters of lines wait while they cannot be written. More are lost. */
 const MOST_WAITING = 1024 * 1024

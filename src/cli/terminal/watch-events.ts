@@ -10,7 +10,8 @@ import {
   type WatchState,
 } from '../../client/index.ts'
 import { io, type Output } from './io.ts'
-import { type Line, rendered, say } from './print.ts'
+import type { Line } from './plain-text.ts'
+import { rendered, say } from './print.ts'
 import { EXIT } from './steps.ts'
 
 /** What a watch of the client needs to know of the terminal. */
