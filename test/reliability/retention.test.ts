@@ -240,7 +240,6 @@ const POINTS = [
   ...['before append of run_removed', 'after append of run_removed'],
   ...['before removal of artifact', 'after removal of artifact'],
   ...['before removal of run', 'after removal of run'],
-  ...['before append of run_removed', 'after removal of run'],
 ]
 
 const offline = (site: Site, policy: string, ...args: string[]) =>
