@@ -23,7 +23,7 @@ export type Sink = {
   readonly full: boolean
   /** Resolves when everything is sent, or the client has left. */
   drained(): Promise<void>
-  /** Holds frames back until `uncork`, so that many of them are sent at once. */
+  /** Holds frames back until `uncork`, so that many of them are sent at once. Records and parts are sent between the two. */
   cork(): void
   uncork(): void
   sendRecord(frame: Frame): void
@@ -35,6 +35,8 @@ export type Sink = {
 }
 
 const TEXT = { binary: false } as const
+/** Adjacent frames are written together, up to this many bytes. */
+const SPAN_BYTES = 64 * 1024
 /** A client is pinged after this many bytes, so it never has to read more than that in its time. */
 const PING_EVERY_BYTES = 64 * 1024
 
@@ -56,6 +58,8 @@ export class SocketWriter implements Sink {
   readonly #socket: WebSocket
   readonly #connection: Socket
   readonly #limits: LiveLimits
+  /** Frames that wait for the next adjacent ones, until `uncork`. */
+  #span: { memory: Buffer; start: number; end: number } | null = null
   #waiting = 0
   readonly #drained: (() => void)[] = []
   readonly #onSent = (): void => {
@@ -86,15 +90,28 @@ export class SocketWriter implements Sink {
   }
 
   sendNotice(payload: Buffer): void {
+    this.#flush()
     this.#socket.send(payload, TEXT, this.#writing())
     this.#sent(payload.length)
   }
 
   /** Sends an encoded frame, with its header, past the library: all sockets get the same bytes. */
   sendRecord({ memory, start, end }: EncodedFrame): void {
-    if (this.#socket.readyState !== this.#socket.OPEN) return
-    this.#connection.write(memory.subarray(start, end), this.#writing())
-    this.#sent(end - start)
+    const span = this.#span
+    if (span?.memory === memory && span.end === start && end - span.start <= SPAN_BYTES) {
+      span.end = end
+      return
+    }
+    this.#flush()
+    this.#span = { memory, start, end }
+  }
+
+  #flush(): void {
+    const span = this.#span
+    this.#span = null
+    if (span === null || this.#socket.readyState !== this.#socket.OPEN) return
+    this.#connection.write(span.memory.subarray(span.start, span.end), this.#writing())
+    this.#sent(span.end - span.start)
   }
 
   sendPart(frame: EncodedFrame): void {
@@ -113,6 +130,7 @@ export class SocketWriter implements Sink {
   }
 
   uncork(): void {
+    this.#flush()
     this.#connection.uncork()
   }
 
