@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path'
 import { defineConfig } from 'tsdown'
 
 /** The modules that are started as threads or processes of their own: each needs a file of its own. */
-const programs = globSync('src/**/*.ts').flatMap((importer) =>
+export const programs = globSync('src/**/*.ts').flatMap((importer) =>
   [...readFileSync(importer, 'utf8').matchAll(/siblingModule\('([\w-]+)'/g)].map(
     ([, name = '']) => {
       return [name, join(dirname(importer), `${name}.ts`)] as const

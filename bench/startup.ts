@@ -28,10 +28,7 @@ export async function run(): Promise<string> {
   return await inTemporaryFolder(async (folder) => {
     const program = await buildProgram()
     const histories: History[] = []
-    const module = await builtProcess(join(folder, 'built'), 'bench/startup/rebuild-process.ts', {
-      'worker-writer': 'src/store/embedded/worker-writer.ts',
-      'worker-reader': 'src/store/embedded/worker-reader.ts',
-    })
+    const module = await builtProcess(join(folder, 'built'), 'bench/startup/rebuild-process.ts')
     await using peer = await startPeer<RebuildOperations>(module)
     for (const runs of SIZES) histories.push(await prepare(folder, runs, peer))
     for (let round = 0; round < ROUNDS; round += 1) {

@@ -5,6 +5,7 @@ import { messageOf } from '../../src/lib/message-of.ts'
 import { checkSession, runOnOpencode } from '../peer-opencode/client.ts'
 import { installOpencode, OPENCODE_VERSION } from '../peer-opencode/install.ts'
 import { startOpencode } from '../peer-opencode/server.ts'
+import { builtProcess } from '../support/built-process.ts'
 import { table } from '../support/figures.ts'
 import { type Contender, compare, type Figures } from './compare.ts'
 import { must } from './must.ts'
@@ -50,14 +51,14 @@ export async function besideOpencode(places: Places): Promise<string> {
   return [table(head, rows), '', ...note, NOTES].join('\n')
 }
 
-/** Starts the server in a process of its own. @param collector of traces, if they are exported */
+/** Builds the server and starts it in a process of its own. @param collector of traces, if they are exported */
 export async function startServer(
   data: string,
   modelUrl: string,
   ...collector: readonly string[]
 ): Promise<ServerProcess> {
   await mkdir(data)
-  const module = new URL('./server-process.ts', import.meta.url)
+  const module = await builtProcess(join(data, 'built'), 'bench/loop/server-process.ts')
   return await startProcess(module, [data, modelUrl, ...collector])
 }
 
