@@ -1,5 +1,4 @@
 import { parentPort, workerData } from 'node:worker_threads'
-import { collectAfterStart } from '../../lib/collect-garbage.ts'
 import { guardSecrets } from '../../log/masking.ts'
 import { secretsOf } from '../../server/settings.ts'
 import { startServer } from '../../server/start-server.ts'
@@ -28,8 +27,5 @@ else {
   const { url, about, ready, close } = server.value
   void stopping.then(close).then(() => report({ type: 'stopped' }))
   report({ type: 'listening', url, about })
-  if (await ready) {
-    report({ type: 'ready' })
-    collectAfterStart()
-  }
+  if (await ready) report({ type: 'ready' })
 }

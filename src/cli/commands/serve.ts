@@ -3,7 +3,6 @@ import { Worker } from 'node:worker_threads'
 import { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import type { Logger } from 'pino'
-import { collectAfterStart } from '../../lib/collect-garbage.ts'
 import { siblingModule } from '../../lib/paths.ts'
 import { guardSecrets, processMask } from '../../log/masking.ts'
 import { allSettings, readSettings } from '../../server/read-settings.ts'
@@ -104,7 +103,6 @@ async function serve(
   clearTimeout(late)
   report(`retrai is ready at ${url}`, ...readyLines(url, about, settings))
   whenReady(url)
-  collectAfterStart()
 }
 
 function giveUp(why: string): void {
