@@ -1,37 +1,39 @@
+import type { Origin } from '../../domain/origin.ts'
 import type { Parent, SubagentEnd } from '../../domain/subagents.ts'
 import { mayBeSame } from '../../domain/texts.ts'
-import { type Claim, type Judgement, OriginCheck, type RecordPlace, wrong } from './origin-check.ts'
 import type { PayloadOf } from './read-record.ts'
 import type { FamilyReport, Finding, NotCompared } from './report.ts'
-import {
-  openSubagent,
-  openSubagents,
-  plus,
-  subagentCalls,
-  type Used,
-  type VerifiedRun,
-} from './verified-run.ts'
+import { subagentCalls, type VerifiedRun } from './verified-run.ts'
 import type { VerifiedRecord } from './verify-run.ts'
 
+type RecordPlace = { readonly runId: string; readonly seq: number }
+/** A record that names another run. `created` is when the store took it, in milliseconds since the epoch. */
+type Claim = RecordPlace & { readonly created: number }
 type Start = Claim & {
-  readonly hash: string
   readonly payload: PayloadOf<'subagent_started'>
   /** What the model asked for, as the call holds it. */
   readonly instructions: unknown
 }
-type Child = Claim & {
-  readonly parent: Parent
-  readonly payload: PayloadOf<'run_created'>
-}
-type End = Claim & { readonly end: SubagentEnd }
+type Child = Claim & { readonly parent: Parent; readonly payload: PayloadOf<'run_created'> }
 
-/** A sub-agent as of one of its records. */
-type State = Pick<VerifiedRun, 'head' | 'used' | 'waitedSeconds'> & {
-  readonly status: string
-  /** The sub-agent of its own that it waits for. */
-  readonly waitsFor: string | null
+/** A run as far as it was seen. */
+type SeenRun = {
+  /** Of all its records, because any may be named by a run that is seen later. */
+  readonly hashes: string[]
+  readonly parent: Parent | null
+  /** Its `run_end`; null until it comes. `at` is in seconds since the epoch. */
+  end: { readonly seq: number; readonly status: string; readonly at: number } | null
+  /** The seq of its first record with a redacted text. */
+  redacted: number
 }
 
+/** What is wrong with a record, or why it was not compared (null): a part of a sentence. */
+type Judgement = {
+  readonly problem: 'missing' | 'family' | null
+  readonly message: string
+} | null
+
+const wrong = (message: string): Judgement => ({ problem: 'family', message })
 const notCompared = (message: string): Judgement => ({ problem: null, message })
 
 /**
@@ -43,16 +45,13 @@ export class FamilyCheck {
   /** Whether a run that is not here is missing. An imported run may be without the others. */
   readonly #isWhole: boolean
   readonly #isRemoved: (runId: string) => boolean
-  /** The runs that were seen, each with its state if another run may name it or is named by it. */
-  readonly #runs = new Map<string, VerifiedRun | null>()
-  /** Sub-agents as of each of their records. */
-  readonly #states = new Map<string, State[]>()
+  readonly #runs = new Map<string, SeenRun>()
   /** The seq of the first record that does not hold. */
   readonly #bad = new Map<string, number>()
   readonly #children = new Map<string, Child>()
   readonly #starts = new Map<string, Start>()
-  readonly #ends: End[] = []
-  readonly #origins = new OriginCheck()
+  readonly #ends: (Claim & { readonly end: SubagentEnd })[] = []
+  readonly #begun: (Claim & { readonly origin: Origin })[] = []
 
   /**
    * @param isWhole whether all runs of a store are seen
@@ -64,32 +63,48 @@ export class FamilyCheck {
   }
 
   /** Notes a record that holds. @param created when the store took it, in milliseconds since the epoch */
-  see(verified: VerifiedRecord, created: number): void {
-    const { seq, record, meta, run } = verified
-    const { run_id: runId } = record
+  see({ seq, record, meta, run }: VerifiedRecord, created: number): void {
+    const { run_id: runId, ts } = record
     const claim = { runId, seq, created }
-    const { parent, subagents } = run
-    this.#origins.see(verified, claim)
-    const isAlone = parent === null && subagents.length === 0 && !this.#origins.has(runId)
-    this.#runs.set(runId, isAlone ? null : run)
-    if (parent !== null) {
-      if (record.kind === 'run_created') {
-        this.#states.set(runId, [])
-        this.#children.set(runId, { ...claim, parent, payload: record.payload })
+    const seen = this.#seenOf(run)
+    seen.hashes.push(packed(meta.hash))
+    if ('redacted' in meta) seen.redacted = Math.min(seen.redacted, seq)
+    switch (record.kind) {
+      case 'run_created': {
+        const { payload } = record
+        if (run.parent !== null)
+          this.#children.set(runId, { ...claim, parent: run.parent, payload })
+        if (payload.origin !== undefined) this.#begun.push({ ...claim, origin: payload.origin })
+        return
       }
-      this.#states.get(runId)?.push(stateOf(run))
+      case 'subagent_started': {
+        const { payload } = record
+        // Those beside the open call are started before their calls begin.
+        const call = subagentCalls(run).find(({ call_id }) => call_id === payload.call_id)
+        const asked = call?.args.instructions
+        // As the tool reads it.
+        const instructions = typeof asked === 'string' ? asked.trim() : asked
+        this.#starts.set(keyOf(claim), { ...claim, payload, instructions })
+        return
+      }
+      case 'tool_result': {
+        const { subagent: end } = record.payload
+        if (end !== undefined) this.#ends.push({ ...claim, end })
+        return
+      }
+      case 'run_end':
+        seen.end = { seq, status: record.payload.status, at: ts }
+        return
+      default:
     }
-    if (record.kind === 'subagent_started') {
-      const { payload } = record
-      // Those beside the open call are started before their calls begin.
-      const call = subagentCalls(run).find(({ call_id }) => call_id === payload.call_id)
-      const asked = call?.args.instructions
-      // As the tool reads it.
-      const instructions = typeof asked === 'string' ? asked.trim() : asked
-      this.#starts.set(keyOf(claim), { ...claim, hash: meta.hash, payload, instructions })
-    }
-    const { subagent: end } = record.kind === 'tool_result' ? record.payload : {}
-    if (end !== undefined) this.#ends.push({ ...claim, end })
+  }
+
+  #seenOf({ runId, parent }: VerifiedRun): SeenRun {
+    const known = this.#runs.get(runId)
+    if (known !== undefined) return known
+    const seen = { hashes: [], parent, end: null, redacted: Number.POSITIVE_INFINITY }
+    this.#runs.set(runId, seen)
+    return seen
   }
 
   /** Notes that a run does not hold from this record on. */
@@ -111,12 +126,14 @@ export class FamilyCheck {
     const findings: Finding[] = []
     const skipped: NotCompared[] = []
     const unsure = new Set<string>()
-    const take = ({ runId, seq }: RecordPlace, about: string, judgement: Judgement): void => {
-      if (judgement === null) return
+    /** @returns whether the record is as it should be */
+    const take = ({ runId, seq }: RecordPlace, about: string, judgement: Judgement): boolean => {
+      if (judgement === null) return true
       const { problem, message } = judgement
       unsure.add(about)
       if (problem === null) skipped.push({ run_id: runId, seq, why: message })
       else findings.push({ problem, where: placeOf({ runId, seq }), seq, message })
+      return false
     }
     for (const child of this.#children.values()) take(child, child.runId, this.#judgeChild(child))
     for (const start of this.#starts.values()) {
@@ -124,26 +141,33 @@ export class FamilyCheck {
     }
     for (const end of this.#ends) take(end, end.end.run_id, this.#judgeEnd(end))
     const compared = [...this.#children.keys()].filter((runId) => !unsure.has(runId)).length
-    const origins = this.#origins.judge((...asked) => this.#absence(...asked), take)
-    return { findings, report: { compared, not_compared: skipped, ...origins } }
+    const begun = this.#begun.filter((each) => take(each, each.runId, this.#judgeOrigin(each)))
+    const redacted = begun.filter(({ origin: { run_id, seq } }) => {
+      return (this.#runs.get(run_id)?.redacted ?? Number.POSITIVE_INFINITY) <= seq
+    })
+    const origins = { compared: begun.length, redacted: redacted.length }
+    const report = { compared, not_compared: skipped, ...(begun.length > 0 && { origins }) }
+    return { findings, report }
   }
 
   /** The first record of a sub-agent, with the record of its parent that it names. */
   #judgeChild(child: Child): Judgement {
     const { run_id: runId, seq, hash, call_id, depth } = child.parent
-    const what = `whose agent started it by its record ${seq}`
-    const absent = this.#absence(child, { runId, seq }, what)
-    if (absent !== null) return absent
+    const other = this.#recordOf(
+      child,
+      { runId, seq },
+      `whose agent started it by its record ${seq}`,
+    )
+    if (!('hash' in other)) return other.judgement
     const start = this.#starts.get(keyOf({ runId, seq }))
     const source = `record ${seq} of run ${runId}`
     if (start === undefined) return wrong(`it names ${source} as its start, which starts no run`)
     const { payload } = start
-    const above = this.#runs.get(runId)?.parent?.depth ?? 0
     const different = differenceOf([
       ['the run', child.runId, payload.run_id],
-      ['the hash', hash, start.hash],
+      ['the hash', hash, other.hash],
       ['the call', call_id, payload.call_id],
-      ['the depth', depth, above + 1],
+      ['the depth', depth, (other.run.parent?.depth ?? 0) + 1],
     ])
     if (different !== null) return wrong(`it names ${source} as its start, ${different}`)
     if (!mayBeSame(child.payload.config, payload.config)) {
@@ -170,60 +194,59 @@ export class FamilyCheck {
   }
 
   /** The end of a sub-agent as its parent has recorded it, with the log of the sub-agent. */
-  #judgeEnd(claim: End): Judgement {
-    const { end } = claim
+  #judgeEnd({ end, ...claim }: Claim & { readonly end: SubagentEnd }): Judgement {
     const { run_id: runId, seq } = end
-    const absent = this.#absence(claim, { runId, seq }, `its sub-agent, up to record ${seq}`)
-    if (absent !== null) return absent
-    const states = this.#states.get(runId)
+    const other = this.#recordOf(claim, { runId, seq }, `its sub-agent, up to record ${seq}`)
+    if (!('hash' in other)) return other.judgement
+    const { parent, end: ended } = other.run
     // If the run names no parent, its start reports that.
-    if (states === undefined) return null
-    const state = states[seq]
-    if (state === undefined) {
-      return wrong(`it names record ${seq} of run ${runId}, which has ${states.length} records`)
-    }
-    const { head, status, waitedSeconds, used: least, waitsFor } = state
-    const most = waitsFor === null ? least : plus(least, this.#mostOf(waitsFor))
-    const hasTokens = isBetween(end.tokens, least.tokens, most.tokens)
-    const hasPrice = isBetween(end.cost_usd, least.costUsd, most.costUsd)
+    if (parent === null) return null
     const different = differenceOf([
-      ['the hash', end.hash, head],
-      ['the status', end.status, status],
-      ['the seconds with people', end.waited_seconds, waitedSeconds],
-      ['the tokens', end.tokens, hasTokens ? end.tokens : least.tokens],
-      ['the price', end.cost_usd, hasPrice ? end.cost_usd : least.costUsd],
+      ['the hash', end.hash, other.hash],
+      ['the status', end.status, ended !== null && ended.seq <= seq ? ended.status : 'running'],
     ])
     return different === null ? null : wrong(`it names record ${seq} of run ${runId}, ${different}`)
   }
 
-  /**
-   * The most that a run can have used at any time before now, with the sub-agents that it does not count or may count in
-   * part. A parent that is aborted counts what the sub-agents of its sub-agent have used by then.
-   */
-  #mostOf(runId: string, depth = 0): Used {
-    const run = this.#runs.get(runId) ?? null
-    if (run === null || depth > MAX_DEPTH) return UNKNOWN
-    return openSubagents(run).reduce(
-      (sum, { run_id }) => plus(sum, this.#mostOf(run_id, depth + 1)),
-      run.used,
-    )
+  /** The record from which a run begins. */
+  #judgeOrigin({ origin, ...claim }: Claim & { readonly origin: Origin }): Judgement {
+    const { run_id: runId, seq, hash } = origin
+    const other = this.#recordOf(claim, { runId, seq }, `from whose record ${seq} it begins`)
+    if (!('hash' in other)) return other.judgement
+    const different = differenceOf([['the hash', hash, other.hash]])
+    return different === null
+      ? null
+      : wrong(`it begins from record ${seq} of run ${runId}, ${different}`)
   }
 
-  /** Why the record of the other run cannot be compared; null if it can. */
-  #absence({ runId, created }: Claim, other: RecordPlace, what: string): Judgement {
-    const bad = this.#bad.get(other.runId)
-    if (bad !== undefined && bad <= other.seq) {
-      return notCompared(`run ${other.runId} holds only up to its record ${bad}`)
+  /** The record of another run that a claim names, or why it cannot be compared. @param what it is to the claim */
+  #recordOf(
+    claim: Claim,
+    { runId, seq }: RecordPlace,
+    what: string,
+  ): { readonly run: SeenRun; readonly hash: string } | { readonly judgement: Judgement } {
+    const bad = this.#bad.get(runId)
+    if (bad !== undefined && bad <= seq) {
+      return { judgement: notCompared(`run ${runId} holds only up to its record ${bad}`) }
     }
-    if (this.#runs.has(other.runId)) return null
-    if (this.#isRemoved(other.runId)) {
-      return notCompared(`run ${other.runId}, ${what}, was removed, as the ledger retention says`)
+    const run = this.#runs.get(runId)
+    if (run === undefined) return { judgement: this.#absence(claim, runId, what) }
+    const hash = run.hashes[seq]
+    if (hash !== undefined) return { run, hash: Buffer.from(hash, 'latin1').toString('hex') }
+    const message = `it names record ${seq} of run ${runId}, which has ${run.hashes.length} records`
+    return { judgement: wrong(message) }
+  }
+
+  /** Why a run is not here. */
+  #absence(claim: Claim, runId: string, what: string): Judgement {
+    if (this.#isRemoved(runId)) {
+      return notCompared(`run ${runId}, ${what}, was removed, as the ledger retention says`)
     }
-    const message = `run ${other.runId}, ${what}, is not here`
+    const message = `run ${runId}, ${what}, is not here`
     if (!this.#isWhole) return notCompared(message)
     // A run that was stored after it had ended was stored by another server first.
-    const endedAt = this.#runs.get(runId)?.endedAt ?? null
-    return endedAt !== null && created >= endedAt * 1000
+    const ended = this.#runs.get(claim.runId)?.end ?? null
+    return ended !== null && claim.created >= ended.at * 1000
       ? notCompared(`${message}: this run was imported, or copied`)
       : { problem: 'missing', message: `${message}: it was dropped` }
   }
@@ -239,19 +262,5 @@ function differenceOf(
 
 const keyOf = ({ runId, seq }: RecordPlace): string => `${runId}/${seq}`
 
-function stateOf(run: VerifiedRun): State {
-  const { head, used, waitedSeconds, phase } = run
-  const status = phase.type === 'ended' ? phase.status : 'running'
-  return { head, used, waitedSeconds, status, waitsFor: openSubagent(run)?.run_id ?? null }
-}
-
-const UNKNOWN: Used = { tokens: Number.POSITIVE_INFINITY, costUsd: Number.POSITIVE_INFINITY }
-
-/** Records that were forged can name each other in a circle. */
-const MAX_DEPTH = 100
-
-/** Prices that are not known are null, and stay so whatever is added to them. */
-function isBetween(named: number | null, least: number | null, most: number | null): boolean {
-  const sum = (price: number | null): number => price ?? Number.POSITIVE_INFINITY
-  return sum(named) >= sum(least) && sum(named) <= sum(most)
-}
+/** A hash in hex, in half the memory. */
+const packed = (hash: string): string => Buffer.from(hash, 'hex').toString('latin1')

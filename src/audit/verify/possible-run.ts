@@ -12,7 +12,6 @@ import {
   must,
   openSubagents,
   type Phase,
-  plus,
   type Subagent,
   startedBy,
   subagentCalls,
@@ -64,8 +63,6 @@ function begin(
     isStrict: turns !== undefined || rules !== null,
     phase: WORKING,
     subagents: [],
-    used: { tokens: 0, costUsd: 0 },
-    ...{ waitingSince: null, waitedSeconds: 0, endedAt: null },
   }
 }
 
@@ -77,10 +74,6 @@ function change(run: VerifiedRun, record: ReadRecord, meta: RecordMeta): Partial
       throw new Impossible('run_created comes after another record')
     case 'step_start':
       return { phase: record.payload.node === 'act' ? acting(run) : WORKING }
-    case 'llm_usage': {
-      const { input_tokens, output_tokens, cost_usd } = record.payload
-      return { used: plus(run.used, { tokens: input_tokens + output_tokens, costUsd: cost_usd }) }
-    }
     case 'assistant_message':
       return { phase: { type: 'replied', calls: record.payload.tool_calls } }
     case 'tool_call':
@@ -91,16 +84,16 @@ function change(run: VerifiedRun, record: ReadRecord, meta: RecordMeta): Partial
       return { subagents: startSubagent(run, record.payload) }
     case 'human_check_required':
     case 'run_paused':
-      return askHuman(run, record.ts, record.kind)
+      return askHuman(run, record.kind)
     case 'human_check_response':
     case 'run_resumed':
-      return answerHuman(run, record.ts, record)
+      return answerHuman(run, record)
     case 'approval_required':
-      return askAboutCall(run, record.ts, record.payload)
+      return askAboutCall(run, record.payload)
     case 'approval_response':
-      return answerCall(run, record.ts, record.payload, meta.principal)
+      return answerCall(run, record.payload, meta.principal)
     case 'run_end':
-      return end(run, record.ts, record.payload)
+      return end(run, record.payload)
     case 'llm_retry':
     case 'context_compacted':
     case 'goal_check':
@@ -141,16 +134,10 @@ function closeCall(run: VerifiedRun, result: PayloadOf<'tool_result'>): Partial<
   const closed = { phase: { type: 'acting', pending: phase.pending, open: null } } as const
   if (subagent === undefined) return closed
   checkSubagent(run, subagent, result)
-  const { run_id, tokens, cost_usd: costUsd, waited_seconds } = subagent
-  return {
-    ...closed,
-    subagents: run.subagents.map((each) =>
-      each.run_id === run_id ? { ...each, end: subagent } : each,
-    ),
-    // What a sub-agent used is a part of what its parent used.
-    used: plus(run.used, { tokens, costUsd }),
-    waitedSeconds: run.waitedSeconds + waited_seconds,
-  }
+  const subagents = run.subagents.map((each) =>
+    each.run_id === subagent.run_id ? { ...each, end: subagent } : each,
+  )
+  return { ...closed, subagents }
 }
 
 /** A call that a person or a rule denied has a result, and did nothing. */
@@ -198,12 +185,11 @@ function startSubagent(
 /** A run that ends names the sub-agents that must end with it. */
 function end(
   run: VerifiedRun,
-  ts: number,
   { status, subagents = [] }: PayloadOf<'run_end'>,
 ): Partial<VerifiedRun> {
   const open = openSubagents(run).map(({ run_id }) => run_id)
   const [named, left] = [subagents.join(', ') || 'none', open.join(', ') || 'none']
   const isSame = open.join() === subagents.join()
   must(isSame, `run_end names the sub-agents ${named}, but ${left} have not ended`)
-  return { endedAt: ts, waitingSince: null, phase: { type: 'ended', status } }
+  return { phase: { type: 'ended', status } }
 }

@@ -38,7 +38,7 @@ export type RecordedVerdict = z.infer<typeof RecordedVerdict>
 const ListArtifact = z.looseObject({ count, sha256: z.string() })
 /** Nothing is read of these. */
 const OTHERS = [
-  ...(['run_claimed', 'run_queued', 'run_config_changed', 'project_context'] as const),
+  ...(['run_claimed', 'run_queued', 'run_config_changed', 'project_context', 'llm_usage'] as const),
   ...(['mcp_tools_listed', 'user_message', 'llm_retry', 'network_connection'] as const),
   ...(['guard_changed', 'iteration_complete', 'human_check_required', 'agent_stuck'] as const),
   ...(['context_compacted', 'error', 'run_ending', 'run_summary', 'final_check'] as const),
@@ -62,11 +62,6 @@ const payloads = {
     origin: Origin.exactOptional(),
   }),
   step_start: z.looseObject({ node: z.enum(['plan', 'act', 'evaluate', 'human_check']) }),
-  llm_usage: z.looseObject({
-    input_tokens: count,
-    output_tokens: count,
-    cost_usd: z.number().nonnegative().nullable(),
-  }),
   assistant_message: z.looseObject({ tool_calls: z.array(Call) }),
   tool_call: z.strictObject({ ...calls, read_only: z.boolean() }),
   tool_result: z.looseObject({

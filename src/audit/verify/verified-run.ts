@@ -47,14 +47,7 @@ export type Phase =
     }
   | { readonly type: 'ended'; readonly status: string }
 
-/** What a run and its sub-agents have used. */
-export type Used = {
-  readonly tokens: number
-  /** US dollars; null once a price is unknown. */
-  readonly costUsd: number | null
-}
-
-/** A run as far as it is verified. Times are in seconds since the epoch. */
+/** A run as far as it is verified. */
 export type VerifiedRun = {
   readonly runId: string
   /** The seq, hash and kind of its last record. */
@@ -77,10 +70,6 @@ export type VerifiedRun = {
   /** The hash of the open question; null if the run asks nothing. */
   readonly question: string | null
   readonly subagents: readonly Subagent[]
-  readonly used: Used
-  readonly waitingSince: number | null
-  readonly waitedSeconds: number
-  readonly endedAt: number | null
 }
 
 /** No run can have this record there. The message is a sentence without its point. */
@@ -96,22 +85,9 @@ export function must(isSo: boolean, otherwise: string): asserts isSo {
 export const isWaiting = ({ phase }: VerifiedRun): boolean =>
   phase.type === 'awaiting_human' || phase.type === 'awaiting_approval'
 
-/** Rounded, because binary fractions add up to 0.010409999999999999. */
-export const plus = (a: Used, b: Used): Used => ({
-  tokens: a.tokens + b.tokens,
-  costUsd:
-    a.costUsd === null || b.costUsd === null
-      ? null
-      : Math.round((a.costUsd + b.costUsd) * 1e12) / 1e12,
-})
-
 /** The sub-agent that a call has started and that has not ended. */
 export const startedBy = ({ subagents }: VerifiedRun, callId: string): Subagent | undefined =>
   subagents.findLast(({ call_id, end }) => call_id === callId && end === null)
-
-/** The sub-agent that the open call waits for; null if the call has started none. */
-export const openSubagent = (run: VerifiedRun): Subagent | null =>
-  (run.phase.type === 'acting' && run.phase.open && startedBy(run, run.phase.open.call_id)) || null
 
 /** The open call, if it is one of a sub-agent, and those right after it whose sub-agents work beside it. */
 export function subagentCalls({ phase }: VerifiedRun): readonly Call[] {
@@ -129,20 +105,16 @@ export const openSubagents = ({ subagents }: VerifiedRun): readonly Subagent[] =
   subagents.filter(({ end }) => end === null || end.status === 'running')
 
 /** The run waits for a person, and then continues with what it was doing. Only a pause may follow another one. */
-export function askHuman(run: VerifiedRun, ts: number, kind: Asks['kind']): Partial<VerifiedRun> {
-  const { phase, seq, waitingSince } = run
+export function askHuman(run: VerifiedRun, kind: Asks['kind']): Partial<VerifiedRun> {
+  const { phase, seq } = run
   const isPaused = phase.type === 'awaiting_human' && phase.kind === kind
   must(isPaused || !isWaiting(run), `${kind} comes before the answer to the open question`)
   const interrupted = isPaused ? phase.interrupted : phase
-  return {
-    waitingSince: waitingSince ?? ts,
-    phase: { type: 'awaiting_human', kind, seq: seq + 1, interrupted },
-  }
+  return { phase: { type: 'awaiting_human', kind, seq: seq + 1, interrupted } }
 }
 
 export function answerHuman(
   run: VerifiedRun,
-  ts: number,
   { kind, payload }: ReadRecord & { readonly kind: 'human_check_response' | 'run_resumed' },
 ): Partial<VerifiedRun> {
   const { phase } = run
@@ -153,12 +125,7 @@ export function answerHuman(
   must(isOpen, `${kind} answers record ${answers}, and the open question is ${open ?? 'none'}`)
   checkShown(run, shown_sha256)
   const isOver = 'decision' in payload && payload.decision === 'abort'
-  return { ...afterWaiting(run, ts), phase: isOver ? { type: 'working' } : phase.interrupted }
-}
-
-function afterWaiting({ waitingSince, waitedSeconds }: VerifiedRun, ts: number) {
-  const waited = waitingSince === null ? 0 : Math.max(0, ts - waitingSince)
-  return { waitingSince: null, waitedSeconds: waitedSeconds + waited }
+  return { phase: isOver ? { type: 'working' } : phase.interrupted }
 }
 
 /** The tool with which an agent asks for more network. It has a rule of its own, which always asks. */
@@ -167,7 +134,6 @@ const NETWORK_TOOL = 'request_network'
 /** A person is asked about the next call of the reply, because a rule asks. */
 export function askAboutCall(
   run: VerifiedRun,
-  ts: number,
   { call_id, tool, rule, content, call_sha256: callSha256 }: PayloadOf<'approval_required'>,
 ): Partial<VerifiedRun> {
   const { phase, rules, seq } = run
@@ -183,10 +149,7 @@ export function askAboutCall(
   )
   checkCall(next, callSha256)
   const { pending } = phase
-  return {
-    waitingSince: ts,
-    phase: { type: 'awaiting_approval', seq: seq + 1, pending, callSha256, rule, content },
-  }
+  return { phase: { type: 'awaiting_approval', seq: seq + 1, pending, callSha256, rule, content } }
 }
 
 const isLifted = ({ rules }: VerifiedRun, { of, index }: RuleName): boolean =>
@@ -207,7 +170,6 @@ function checkCall(call: Call, named: string): void {
 /** @param principal who answered; undefined if nobody is named */
 export function answerCall(
   run: VerifiedRun,
-  ts: number,
   payload: PayloadOf<'approval_response'>,
   principal: string | undefined,
 ): Partial<VerifiedRun> {
@@ -229,7 +191,6 @@ export function answerCall(
     'the rule asks for an answer by somebody other than the person who started the run, and no such person answered',
   )
   return {
-    ...afterWaiting(run, ts),
     rules: rules && lifts_rule ? { ...rules, lifted: [...rules.lifted, rule] } : rules,
     phase: { type: 'acting', pending, open: null, decision },
   }

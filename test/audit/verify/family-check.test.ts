@@ -58,10 +58,6 @@ describe('a run and the run of its sub-agent', () => {
     ['an earlier record', { seq: 2 }, 'record 2 of'],
     ['another last record', { hash: HASH }, 'the hash ffff'],
     ['another end', { status: 'failed' }, 'the status failed'],
-    ['fewer tokens', { tokens: 99 }, 'the tokens 99'],
-    ['another price', { cost_usd: 1 }, 'the price 1'],
-    ['a price that is not known', { cost_usd: null }, 'the price null'],
-    ['other pauses', { waited_seconds: 1 }, 'seconds with people 1'],
   ])('do not hold if the end of the sub-agent names %s', async (_, named, message) => {
     const family = familyOf({ ofEnd: (it) => ({ ...it, ...named }) })
     const { findings } = await verifiedLog(eventsOf(family))
@@ -173,14 +169,6 @@ describe('a run and the run of its sub-agent', () => {
       },
     ])
   })
-
-  test('do not lead to endless recursion if forged runs name each other in a circle', async () => {
-    const circle = (record: RunRecord) =>
-      of('run_created', (it) =>
-        it.parent ? { parent: { ...it.parent, run_id: SUBAGENT_ID } } : {},
-      )(record)
-    expect((await verifiedLog(eventsOf(familyOf({ ofRecord: circle })))).findings).not.toEqual([])
-  })
 })
 
 const OTHER_ID = '6ba7b811-9dad-41d1-80b4-00c04fd430c8'
@@ -206,7 +194,7 @@ test('exports are compared if they are verified together; otherwise the report s
     expect(await verifyBundle(partsOf(parts), { family })).toMatchObject({ holds: true })
   }
   expect(family.judge()).toEqual({ findings: [], report: { compared: 1, not_compared: [] } })
-  const altered = familyOf({ ofEnd: (it) => ({ ...it, tokens: 1 }) })
+  const altered = familyOf({ ofEnd: (it) => ({ ...it, status: 'failed' }) })
   const both = new FamilyCheck(false)
   for (const { events } of [altered.parent, subagent]) {
     await verifyBundle(partsOf(await exportOf(events)), { family: both })

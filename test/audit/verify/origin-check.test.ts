@@ -48,7 +48,7 @@ describe('runs that begin from others', () => {
   })
 
   test.each([
-    ['another hash', { ...first.originAt(1), hash: HASH }, 'which has another hash there'],
+    ['another hash', { ...first.originAt(1), hash: HASH }, 'with the hash ffff'],
     ['a record that there is not', first.originAt(99), `which has ${first.last + 1} records`],
   ])('do not hold if they name %s', async (_, origin, message) => {
     const { findings } = await verify(first.events, runOf(1, origin).events)
