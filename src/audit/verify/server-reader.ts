@@ -4,10 +4,8 @@ import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow'
 import * as z from 'zod'
 import { Checkpoint, PublishedKeys, RunHead } from '../../api/audit.ts'
 import { LogState } from '../../api/log.ts'
-import type { RunDetails, RunSummary } from '../../api/runs.ts'
 import type { CheckpointLog } from '../../checkpoints/checkpoint-stream.ts'
 import type { CosignedNote } from '../../checkpoints/witness/cosignatures.ts'
-import type { RunState } from '../../domain/state.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { readTreeNote } from '../../lib/note-check.ts'
 import { linesOf } from '../bundle/record-lines.ts'
@@ -22,10 +20,8 @@ export type ServerReader = {
   /** @param path begins with a slash */
   json<T>(path: string, schema: z.ZodType<T>): Promise<Result<T, ServerFailure>>
   stream(path: string): Promise<Result<Readable, ServerFailure>>
-  /** All runs that the server lists, by id, newest first. */
-  runs(): Promise<Result<ReadonlyMap<string, RunSummary>, string>>
-  /** What the server should answer about a run. */
-  detailsOf(state: RunState): RunDetails
+  /** The ids of all runs that the server lists, newest first. */
+  runs(): Promise<Result<readonly string[], string>>
 }
 
 /** What a server answers. */

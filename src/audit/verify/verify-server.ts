@@ -1,20 +1,16 @@
 import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow'
 import * as z from 'zod'
 import { type Checkpoint, LedgerProof, PublishedKeys } from '../../api/audit.ts'
-import { RunDetails, type RunSummary } from '../../api/runs.ts'
 import {
   checkSeal,
   type KnownKeys,
   readKeys,
   type TrustAnchors,
 } from '../../checkpoints/public-keys.ts'
-import type { RunState } from '../../domain/state.ts'
 import { messageOf } from '../../lib/message-of.ts'
-import { canonicalText } from '../../log/commitment.ts'
 import { linesOf, readLine } from '../bundle/record-lines.ts'
 import { unpacked } from '../bundle/unpack.ts'
 import { ledgerOf } from '../ledgers.ts'
-import { READ_MODEL } from './beside-log.ts'
 import { LiveCheck, type LiveReport } from './live-report.ts'
 import { finding } from './report.ts'
 import {
@@ -24,8 +20,8 @@ import {
   shownByServer,
   withRuns,
 } from './server-reader.ts'
+import { verifyBundle } from './verify-bundle.ts'
 import { CheckpointsCheck, rootFindings, type VerifiedCheckpoints } from './verify-checkpoints.ts'
-import { verifyFolded } from './verify-store.ts'
 import { type Demands, wantedBy } from './witness-check.ts'
 
 /** Verifies all runs of a server by their exports, its ledgers, and its checkpoints. */
@@ -45,11 +41,11 @@ export function verifyServer(
     const checkpoints = yield* await verifyChain(server, chain, kept, keys)
     const check = new LiveCheck(checkpoints, 'the server')
     const listed = yield* await server.runs()
-    const runs = new RunsCheck({ server, check, anchors, listed })
+    const runs = new RunsCheck({ server, check, anchors })
     const { latest, wanted } = checkpoints
     const named = [latest, wanted].flatMap((log) => [...(log?.heads.keys() ?? [])])
     // The oldest first: what a run says about its sub-agents was so before these are read.
-    const ids = [...[...listed.keys()].reverse(), ...named.filter((id) => ledgerOf(id) === null)]
+    const ids = [...listed.toReversed(), ...named.filter((id) => ledgerOf(id) === null)]
     const seen = new Set<string>()
     for (let next = new Set(ids); next.size > 0; ) {
       for (const runId of next) yield* await runs.verify(runId)
@@ -58,8 +54,8 @@ export function verifyServer(
       next = new Set(check.family.unseen().filter((runId) => !seen.has(runId)))
     }
     for (const proof of proofs) yield* await verifyLedger(server, check, proof, keys)
-    const { artifacts, answers: read_model, signers } = runs
-    return ok(check.report({ wanted: reader, own, signers, artifacts, read_model }))
+    const { artifacts, signers } = runs
+    return ok(check.report({ wanted: reader, own, signers, artifacts, read_model: null }))
   })
 }
 
@@ -85,16 +81,13 @@ type Given = {
   readonly server: ServerReader
   readonly check: LiveCheck
   readonly anchors: TrustAnchors
-  readonly listed: ReadonlyMap<string, RunSummary>
 }
 
-/** Verifies the runs of a server by their exports, and compares what it answers about each with its records. */
+/** Verifies the runs of a server by their exports. */
 class RunsCheck {
   readonly #given: Given
   readonly signers = new Set<string>()
   artifacts = 0
-  /** How many runs were compared with what the server answers about them. */
-  answers = 0
 
   constructor(given: Given) {
     this.#given = given
@@ -114,7 +107,7 @@ class RunsCheck {
       const isNone = ['damaged_record', 'run_not_found', 'run_removed'].includes(code ?? '')
       return isNone ? ok() : err(message)
     }
-    const { report, folded } = await verifyFolded(unpacked(got.value), {
+    const report = await verifyBundle(unpacked(got.value), {
       anchors,
       family: check.family,
       onRecord: (record) => check.see(record),
@@ -132,40 +125,6 @@ class RunsCheck {
     for (const each of report.findings) {
       check.findings.push({ ...each, where: `${where}, ${each.where}` })
       if (each.seq === report.verified) check.seeBreak(runId)
-    }
-    return report.holds && folded !== null ? this.#compare(folded.state) : ok()
-  }
-
-  /** Compares the answers of the server about a run, which come from its read model, with the records. */
-  async #compare(state: RunState): Promise<Result<void, string>> {
-    const { runId, seq } = state
-    const { server, check, listed: all } = this.#given
-    const got = await server.json(`/api/runs/${runId}`, RunDetails)
-    // It may have been removed since its export.
-    if (got.isErr() && got.error.code === 'run_removed') return ok()
-    if (got.isErr() && got.error.code !== 'run_not_found') return err(got.error.message)
-    this.answers += 1
-    const expected = server.detailsOf(state)
-    const find = (problem: string) =>
-      check.findings.push(finding('changed', READ_MODEL, `run ${runId}: the ${problem}`))
-    if (got.isErr()) find('server answers that there is no such run')
-    else {
-      // Whether its origin was redacted, it is on hold, or has other tags now, is not in its own records.
-      const { progress, origin_redacted: __, hold: ___, ...answered } = got.value
-      const rest = { ...answered, tags: expected.tags }
-      // Of a sub-agent, not only the records of the run itself say something.
-      const { subagent: _, ...own } = progress
-      // A run may have continued since the export, but it cannot go back.
-      if (own.seq < seq) find(`server knows of no record after ${own.seq}`)
-      const isSame = canonicalText({ ...rest, progress: own }) === canonicalText(expected)
-      if (own.seq === seq && !isSame) find('answer of the server does not match the records')
-    }
-    const listed = all.get(runId)
-    if (listed === undefined) {
-      const isNew = all.size === 0 || state.phase.type !== 'ended'
-      if (!isNew) find('server does not list it')
-    } else if (listed.goal !== expected.goal || listed.created_at !== expected.created_at) {
-      find('list of runs does not match the records')
     }
     return ok()
   }

@@ -8,7 +8,6 @@ import { keysInLog } from '../../checkpoints/checkpoint-stream.ts'
 import { knownKeys } from '../../checkpoints/public-keys.ts'
 import type { RequestError } from '../../client/index.ts'
 import { logPages } from '../../log/stream-pages.ts'
-import { runDetails } from '../../queries/run-details.ts'
 import {
   RedactionIndex,
   redactionIndexOf,
@@ -54,9 +53,8 @@ export async function* verifyLive(
     runs: async () =>
       safeTry(async function* () {
         const { runs } = yield* newestRuns(connection)
-        return ok(new Map(runs.map((run) => [run.run_id, run])))
+        return ok(runs.map(({ run_id }) => run_id))
       }),
-    detailsOf: runDetails,
   }
   return yield* await withProgress(state, verifyServer(reader, demands))
 }
