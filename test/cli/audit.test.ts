@@ -176,7 +176,10 @@ describe('an export', () => {
     const first = await retrai(into)
     expect(first.stderr).toContain(`is imported into the log of ${file('other')}`)
     expect(first.stderr).toContain('No server has ever served this folder')
-    expect((await retrai(into)).stderr).toContain('were there already')
+    expect(await retrai(into)).toMatchObject({
+      code: 3,
+      stderr: expect.stringContaining('has the run'),
+    })
     const held = await retrai(['verify', '--data-dir', file('other')])
     expect(held.stdout).toContain('1 run hold')
     expect(held.code).toBe(0)

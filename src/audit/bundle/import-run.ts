@@ -2,19 +2,20 @@ import { randomUUID } from 'node:crypto'
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
-import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import { err, ok, type Result, type ResultAsync } from 'neverthrow'
 import type { RunRemoval } from '../../api/retention.ts'
 import type { ArtifactSource, Artifacts } from '../../artifacts/artifacts.ts'
 import type { TrustAnchors } from '../../checkpoints/public-keys.ts'
 import { artifactsOf } from '../../domain/named-artifacts.ts'
 import { present } from '../../domain/present.ts'
-import { readPack } from '../../lib/git-pack.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import { writeDurably } from '../../lib/write-durably.ts'
 import type { Signing } from '../../log/chain.ts'
+import { canonicalText } from '../../log/commitment.ts'
 import { type CopyError, copyLog } from '../../log/copy-log.ts'
 import { decideAndAppend } from '../../log/decider.ts'
-import { streamOf } from '../../log/run-log.ts'
+import { type LoadedRun, streamOf } from '../../log/run-log.ts'
+import { eventAt } from '../../log/stream-pages.ts'
 import { withoutObjects } from '../../redaction/objects.ts'
 import type { Redaction } from '../../redaction/redaction.ts'
 import {
@@ -25,9 +26,10 @@ import {
 } from '../../redaction/redaction-index.ts'
 import { retentionIndexOf } from '../../retention/ledger.ts'
 import type { EventStore, RecordedEvent } from '../../store/event-store.ts'
+import { foldStored } from '../stored-events.ts'
 import type { BundleReport } from '../verify/report.ts'
 import { verifyBundle } from '../verify/verify-bundle.ts'
-import { verifyFolded } from '../verify/verify-store.ts'
+import type { BadRecord } from '../verify/verify-run.ts'
 import { ARTIFACTS, type BundlePart, packOf } from './bundle-format.ts'
 import type { RecordLine } from './record-lines.ts'
 
@@ -47,6 +49,8 @@ export type ImportError =
   | { readonly type: 'refused'; readonly report: BundleReport }
   /** The run had not ended when it was exported; nothing was imported. */
   | { readonly type: 'not_complete'; readonly report: BundleReport }
+  /** The log has a run of this id; nothing was imported. */
+  | { readonly type: 'is_here'; readonly runId: string }
   /** This log has removed the run, and its id is used only once; nothing was imported. */
   | { readonly type: 'was_removed'; readonly removal: RunRemoval }
   | CopyError
@@ -65,8 +69,8 @@ const BATCH = 100
 
 /**
  * Copies the run of an export into a store: the same ids, data, metadata and hashes, and the recorded redactions.
- * Verifies the whole export first, and again while it copies. A repeated import changes nothing; one that was
- * interrupted continues. Until it ends, no server may work on the store.
+ * Verifies the whole export first, and again while it copies. One that was interrupted continues. Until it ends, no server
+ * may work on the store.
  * @param open reads the archive from its beginning; it is read several times
  */
 export async function importRun(
@@ -76,13 +80,16 @@ export async function importRun(
 ): Promise<Result<Imported, ImportError>> {
   const redactions: LoggedRedaction[] = []
   const packs: NamedPacks = new Map()
-  const { report } = await verifyFolded(open(), {
+  let folded: Result<LoadedRun | null, BadRecord> = ok(null)
+  const verified = await verifyBundle(open(), {
     anchors,
     onRedaction: (redaction) => redactions.push(redaction),
-    onRecord: ({ seq, record }) => {
+    onRecord: ({ seq, record }, line) => {
       for (const name of artifactsOf(record).packs) packs.set(name, packs.get(name) ?? seq)
+      folded = folded.andThen((run) => foldStored(record.run_id, run, line))
     },
   })
+  const report = readable(verified, folded)
   const { run_id: runId } = report
   if (!report.holds || report.trust === 'not_trusted' || runId === null) {
     return err({ type: 'refused', report })
@@ -92,24 +99,31 @@ export async function importRun(
   if (retention.isErr()) return err(retention.error)
   const removal = retention.value.removals.get(runId)
   if (removal !== undefined) return err({ type: 'was_removed', removal })
+  const end = await eventAt(deps.store, streamOf(runId), 'end')
+  if (end.isErr()) return err(end.error)
+  const isPending = (await pendingImports(deps.markers)).has(runId)
+  if (end.value !== null && !isPending) return err({ type: 'is_here', runId })
   const artifacts = await importArtifacts(deps, open())
   if (artifacts.isErr()) return err(artifacts.error)
   await beginImport(deps.markers, runId)
   const records = await importRecords(deps.store, runId, open, anchors)
   const { kept } = artifacts.value
-  const recorded = await records
-    .asyncAndThen(() => {
-      const lacking = absent(runId, { packs, redactions, kept }, deps.now())
-      return importRedactions(deps, redactions, lacking)
-    })
-    .andThen(() => new ResultAsync(removeAgain(deps, runId, packs)))
-  // The target's own run under this id stays as it is, so the server may continue it.
-  if (recorded.isOk() || recorded.error.type === 'other_content') {
-    await rm(join(deps.markers, runId), { force: true })
-  }
+  const recorded = await records.asyncAndThen(() => {
+    const now = deps.now()
+    const made = redactions.map((redaction) => imported(redaction, now))
+    return record(deps, [...made, ...absent(runId, { packs, redactions, kept }, now)])
+  })
+  if (recorded.isOk()) await rm(join(deps.markers, runId), { force: true })
   return recorded
     .andThen(() => records)
     .map((counts) => ({ runId, artifacts: artifacts.value.imported, ...counts }))
+}
+
+/** A run that no server can fold does not hold here. */
+function readable(report: BundleReport, folded: Result<LoadedRun | null, BadRecord>): BundleReport {
+  if (folded.isOk()) return report
+  const findings = [...report.findings, { ...folded.error, where: 'records' }]
+  return { ...report, holds: false, findings }
 }
 
 /** @returns how many artifacts there are, and for each pack of which objects are imported, the name of a pack of these */
@@ -189,40 +203,25 @@ function eventOf(runId: string, line: RecordLine): RecordedEvent {
   }
 }
 
-/** Records the redactions of an export, each once; each names its entry in the other log. */
-function importRedactions(
-  { store, sign, now }: ImportDeps,
-  redactions: readonly LoggedRedaction[],
-  absent: readonly Redaction[],
+/** Records redactions, each once: an import that was interrupted may have recorded them. */
+function record(
+  { store, sign }: ImportDeps,
+  redactions: readonly Redaction[],
 ): ResultAsync<void, ImportError> {
   const missing = (there: readonly LoggedRedaction[]) => {
-    const hashes = new Set(there.flatMap(hashesOf))
-    const fresh = redactions.filter(
-      (redaction) => !hashesOf(redaction).some((hash) => hashes.has(hash)),
-    )
-    const known = new Set(there.map(({ record }) => restOf(record)))
-    const lacking = absent.filter((entry) => !known.has(restOf(entry)))
-    return ok([...fresh.map((redaction) => imported(redaction, now())), ...lacking])
+    const known = new Set(there.map(({ record }) => canonicalText(record.payload)))
+    return ok(redactions.filter(({ payload }) => !known.has(canonicalText(payload))))
   }
-  return record({ store, sign }, missing)
-}
-
-const record = (
-  { store, sign }: Pick<ImportDeps, 'store' | 'sign'>,
-  decide: (there: readonly LoggedRedaction[]) => Result<readonly Redaction[], never>,
-): ResultAsync<void, ImportError> =>
-  decideAndAppend(store, REDACTIONS, decide, { commandId: randomUUID() }, { sign })
+  return decideAndAppend(store, REDACTIONS, missing, { commandId: randomUUID() }, { sign })
     .map(() => undefined)
     .mapErr(({ type }) => {
       return { type: 'store_failed', message: `the redactions cannot be recorded (${type})` }
     })
+}
 
 /** Packs, each with the seq of a record that it belongs to. */
 type NamedPacks = Map<string, number>
 type Kept = ReadonlyMap<string, string>
-
-const restOf = ({ payload: { run_id, artifact, replaced_by } }: Redaction): string =>
-  `${run_id} ${artifact} ${replaced_by}`
 
 /** Entries for the packs that the export did not hold as they were: they name what it held of them. */
 function absent(
@@ -246,42 +245,6 @@ function absent(
     return [{ kind: 'redacted', ts, payload }]
   })
 }
-
-/** Removes what an earlier import of the run has brought of objects that were redacted since then. */
-async function removeAgain(
-  { store, artifacts, sign, now }: ImportDeps,
-  run_id: string,
-  packs: NamedPacks,
-): Promise<Result<void, ImportError>> {
-  const index = await redactionIndexOf(store)
-  if (index.isErr()) return err(index.error)
-  const { removedObjects: removed } = index.value
-  const entries: Redaction[] = []
-  for (const [pack, seq] of removed.size === 0 ? [] : packs) {
-    for (const artifact of index.value.packsOf(pack)) {
-      const found = await artifacts.read(artifact)
-      const content = found && (await buffer(found.stream))
-      const left = content && withoutObjects(content, removed)
-      if (content === null || left === content) continue
-      const objects = readPack(content)
-        .unwrapOr([])
-        .filter(({ id }) => removed.has(id))
-      const rest = left === null ? {} : { replaced_by: await artifacts.put(left) }
-      const reason = 'These objects were redacted after the run was imported for the first time.'
-      const ids = objects.map(({ id }) => id)
-      const payload = { run_id, seq, redacted: {}, artifact, objects: ids, ...rest, reason }
-      entries.push({ kind: 'redacted', ts: now(), payload })
-    }
-  }
-  if (entries.length === 0) return ok()
-  return record({ store, sign }, () => ok(entries))
-}
-
-/** The hashes of the entry itself, and of the entry that first redacted the strings. */
-const hashesOf = ({ record, meta }: LoggedRedaction): string[] => [
-  meta.hash,
-  ...(record.payload.origin === undefined ? [] : [record.payload.origin.hash]),
-]
 
 function imported({ record, meta }: LoggedRedaction, ts: number): Redaction {
   const { hash, principal } = meta

@@ -7,7 +7,6 @@ import { type LoadedRun, RUN_STREAM_PREFIX, runIdOf, streamOf } from '../../log/
 import { eventAt, type LogPages, type StreamReader } from '../../log/stream-pages.ts'
 import { retentionIndexOf } from '../../retention/ledger.ts'
 import type { RecordedEvent, StoreFailure } from '../../store/event-store.ts'
-import type { BundlePart } from '../bundle/bundle-format.ts'
 import { ledgerOf } from '../ledgers.ts'
 import { foldStored, storedRecord } from '../stored-events.ts'
 import {
@@ -18,10 +17,9 @@ import {
   verifyArtifacts,
 } from './beside-log.ts'
 import { LiveCheck, type LiveReport } from './live-report.ts'
-import { type BundleReport, finding } from './report.ts'
-import { type VerifyOptions, verifyBundle } from './verify-bundle.ts'
+import { finding } from './report.ts'
 import { lostFinding, verifyCheckpoints } from './verify-checkpoints.ts'
-import { type BadRecord, type VerifiedRun, verifyRecord } from './verify-run.ts'
+import { type VerifiedRun, verifyRecord } from './verify-run.ts'
 import { type Demands, shownByLog, wantedBy } from './witness-check.ts'
 
 export type VerifiableStore = {
@@ -158,30 +156,4 @@ class LogCheck {
     findings.push(...artifacts.findings, ...ofTrees, ...ofRedactions, ...ofReadModel)
     return artifacts.held
   }
-}
-
-/**
- * Verifies an export, and that a server can read each of its records. `folded` is the run as a server folds it; null if it
- * cannot.
- */
-export async function verifyFolded(
-  parts: AsyncIterable<BundlePart>,
-  options: VerifyOptions,
-): Promise<{ readonly report: BundleReport; readonly folded: LoadedRun | null }> {
-  let folded: LoadedRun | null = null
-  let bad: BadRecord | null = null
-  const report = await verifyBundle(parts, {
-    ...options,
-    onRecord: (record, line) => {
-      if (bad === null) {
-        const next = foldStored(record.record.run_id, folded, line)
-        if (next.isOk()) folded = next.value
-        else bad = next.error
-      }
-      return options.onRecord?.(record, line)
-    },
-  })
-  if (bad === null) return { report, folded }
-  const findings = [...report.findings, { ...(bad as BadRecord), where: 'records' }]
-  return { report: { ...report, holds: false, findings }, folded: null }
 }

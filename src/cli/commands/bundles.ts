@@ -231,9 +231,9 @@ It refuses a run that had not ended at the time of the export, because a server
 would continue it.
 
 Stop the server of the data folder first. After an interruption, start the same
-import again: it continues, and an import that is complete changes nothing. If
-the log has another run with the same id, the import is refused. Keep the file:
-the proof in it is from the other server, and this server signs only its own.
+import again: it continues. A run that the log has already is not imported.
+Keep the file: the proof in it is from the other server, and this server signs
+only its own.
 ${PLAIN_EXIT_CODES}`
 
 type ImportOptions = AnchorOptions & { readonly dataDir?: string }
@@ -284,6 +284,8 @@ function explain(error: ImportError): string {
       const { run_id, verified } = error.report
       return `The run ${run_id} had not ended when it was exported, after ${verified} records. Only complete runs can be imported: export it again after its end.`
     }
+    case 'is_here':
+      return `The log has the run ${error.runId}, so nothing was imported. If something was redacted from it elsewhere, redact it here, too.`
     case 'was_removed': {
       const { run_id, removed_at, rule } = error.removal
       return `Nothing was imported: this log removed the run ${run_id} at ${removed_at} by the rule "${rule}", and that stays true. Import it into another data folder.`

@@ -131,7 +131,7 @@ describe('the files of a run', () => {
     }
 
     const exports = all.map((each) => each.file)
-    await importInto('other', ...exports, ...exports)
+    await importInto('other', ...exports)
     const other = await site.serve('other')
     const again: typeof all = []
     for (const run of [runId, twin]) {
@@ -153,14 +153,16 @@ describe('the files of a run', () => {
     await other.stop()
     await importInto('third', ...again.map((each) => each.file))
 
-    await importInto('other', ...wholes)
-    const more = await site.serve('other')
+    await importInto('fourth', ...wholes)
+    const more = await site.serve('fourth')
     expect((await file(more, 'old')).text).toBe('stays\n')
     const [last] = await verified((await exportTo(site, more, runId, '--files')).parts)
     expect(last?.files).toMatchObject({ contents: 7, absent: { not_kept: 1 } })
   })
 
-  test('hold no text that was redacted, also after another import', async ({ site }) => {
+  test('hold no text that was redacted, also after the import of an earlier export', async ({
+    site,
+  }) => {
     await site.project()
     const script = [
       bash(
@@ -178,11 +180,11 @@ describe('the files of a run', () => {
     const lists = listsIn(early.parts).map(({ content }) => content.toString())
     expect(lists).toEqual([expect.stringContaining('orchid-4711\\".tmp')])
     expect(lists.join()).toContain('[masked:')
-    await printed(['import', early.file, '--data-dir', site.path('other')])
     await printed(['import', early.file, '--data-dir', site.path('another')])
     // Another run has the same files, and no pack of the first.
     const second = await server.start('project', { instructions: 'Look' })
     await server.untilStatus(second, 'achieved')
+    const earlySecond = await exportTo(site, server, second, '--files')
     const { body } = await server.get(`/api/runs/${runId}/events?kinds=tool_result`)
     const results = body as unknown as { seq: number; payload: { output: string } }[]
     const { seq } = results.find(({ payload }) => payload.output.includes('orchid')) ?? {}
@@ -222,22 +224,30 @@ describe('the files of a run', () => {
       expect(report).toMatchObject({ holds: true, findings: [] })
       expect(report.files?.absent.redacted).toBeGreaterThan(0)
     }
-    for (const file of [later[0]?.file ?? '', early.file]) {
-      await printed(['import', file, '--data-dir', site.path('other')])
-      const other = await site.serve('other')
-      expect((await other.get(`/api/runs/${runId}/files/note`)).status).toBe(404)
-      await other.stop()
-      await printed(['verify', '--data-dir', site.path('other')])
-    }
+    await printed(['import', later[0]?.file ?? '', '--data-dir', site.path('other')])
+    const other = await site.serve('other')
+    expect((await other.get(`/api/runs/${runId}/files/note`)).status).toBe(404)
+    await other.stop()
+    await printed(['verify', '--data-dir', site.path('other')])
     await printed(['verify', '--data-dir', site.path('another')])
-    const folders = ['other', 'another', 'data'].map((name) => site.path(name, 'artifacts'))
-    const kept = execFileSync('find', [...folders, '-type', 'f'])
-    for (const path of kept.toString().trim().split('\n')) {
-      const file = await readFile(path)
-      const objects = readPack(file).unwrapOr([])
-      const texts = [file, ...objects.map(({ content }) => content)].map(String)
-      expect(texts.join()).not.toContain('orchid')
+    const textsBelow = async (folder: string, isPack = false) => {
+      const found = execFileSync('find', [site.path(folder, 'artifacts'), '-type', 'f'])
+      const files = await Promise.all(
+        found
+          .toString()
+          .trim()
+          .split('\n')
+          .map((path) => readFile(path)),
+      )
+      const objects = files.flatMap((file) => readPack(file).unwrapOr([]))
+      return [...(isPack ? [] : files), ...objects.map(({ content }) => content)].join('\n')
     }
+    for (const folder of ['other', 'another', 'data']) {
+      expect(await textsBelow(folder)).not.toContain('orchid')
+    }
+    // What was redacted there does not come back with the files of another run.
+    await printed(['import', earlySecond.file, '--data-dir', site.path('another')])
+    expect(await textsBelow('another', true)).not.toContain('orchid')
   })
 
   test.skipIf(isMissing('git'))(
