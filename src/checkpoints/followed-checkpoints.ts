@@ -1,4 +1,4 @@
-import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import { err, ok, okAsync, type Result, ResultAsync } from 'neverthrow'
 import type { Checkpoint, RunHead } from '../api/audit.ts'
 import { MerkleTree } from '../lib/merkle-tree.ts'
 import { hashOfLeaf } from '../lib/note-check.ts'
@@ -9,6 +9,7 @@ import {
   type CheckpointEntry,
   type CheckpointError,
   type CheckpointLog,
+  checkpointAt,
   checkpointEntries,
 } from './checkpoint-stream.ts'
 import type { Keyring, KeyringFailure } from './keyring.ts'
@@ -20,17 +21,8 @@ import { leafOf } from './merkle.ts'
  */
 type Leaf = { readonly head: RunHead; readonly hash: Buffer; readonly size: number }
 
-/** A checkpoint of this server: how many it had signed with that one, and how runs and ledgers were before they grew. */
-export type Mark = {
-  readonly size: number
-  readonly checkpoint: Checkpoint
-  readonly before: Map<string, RunHead | undefined>
-  /** Made when it is needed. */
-  log?: CheckpointLog
-}
-
-/** How many of its last checkpoints a server can prove runs with: a witness may take its time. */
-const MARKS = 8
+/** How many checkpoints are kept with their runs: whoever asks for one proof asks for more. */
+const KEPT = 2
 
 /** The checkpoints of a log, which are read as far as they are not known, and the tree of those that a server has signed. */
 export class FollowedCheckpoints {
@@ -52,9 +44,8 @@ export class FollowedCheckpoints {
   /** The checkpoints that this server has signed, and their revisions. */
   readonly tree = new MerkleTree()
   readonly revisions: number[] = []
-  marks: readonly Mark[] = []
-  /** The size of which the mark stays. */
-  kept: number | null = null
+  /** By their revisions. */
+  readonly #logs = new Map<number, CheckpointLog>()
 
   /** @param begin comes before anything is read */
   constructor(
@@ -103,7 +94,9 @@ export class FollowedCheckpoints {
 
   async #take(entry: CheckpointEntry): Promise<Result<void, KeyringFailure>> {
     if ('runs' in entry) {
-      for (const head of entry.runs) this.#grow(head)
+      const size = this.tree.size + 1
+      for (const head of entry.runs)
+        this.leaves.set(head.run_id, { head, hash: leafOf(head), size })
       this.isPending = true
       return ok()
     }
@@ -117,19 +110,7 @@ export class FollowedCheckpoints {
     if (!isOwn.value) return ok()
     this.tree.append(hashOfLeaf(canonicalText(checkpoint)))
     this.revisions.push(revision)
-    const mark = { size: this.tree.size, checkpoint, before: new Map() }
-    const stays = ({ size }: Mark): boolean => size === this.kept || size > mark.size - MARKS
-    this.marks = [...this.marks.filter(stays), mark]
     return ok()
-  }
-
-  #grow(head: RunHead): void {
-    const { run_id } = head
-    const before = this.leaves.get(run_id)?.head
-    for (const mark of this.marks) {
-      if (!mark.before.has(run_id)) mark.before.set(run_id, before)
-    }
-    this.leaves.set(run_id, { head, hash: leafOf(head), size: this.tree.size + 1 })
   }
 
   /** A key that is new to this process may come from a rotation. */
@@ -144,15 +125,23 @@ export class FollowedCheckpoints {
     return ok(isOwn)
   }
 
-  /** A checkpoint of this server with its runs and ledgers. */
-  logAt(mark: Mark): CheckpointLog {
-    if (mark.log !== undefined) return mark.log
+  /** The last of the first `size` checkpoints of this server, with its runs and ledgers; null if there is none. */
+  logOf(size: number): ResultAsync<CheckpointLog | null, CheckpointError> {
+    const revision = this.revisions[size - 1]
+    if (revision === undefined) return okAsync(null)
+    const known = this.#logs.get(revision)
+    if (known !== undefined) return okAsync(known)
+    return this.#logAt(revision).map((log) => {
+      if (log !== null) this.#logs.set(revision, log)
+      for (const old of [...this.#logs.keys()].slice(0, -KEPT)) this.#logs.delete(old)
+      return log
+    })
+  }
+
+  #logAt(revision: number): ResultAsync<CheckpointLog | null, CheckpointError> {
+    if (revision !== this.revision || this.last === null)
+      return checkpointAt(this.#store, { revision })
     const heads = new Map([...this.leaves].map(([id, { head }]) => [id, head]))
-    for (const [id, before] of mark.before) {
-      if (before === undefined) heads.delete(id)
-      else heads.set(id, before)
-    }
-    mark.log = { checkpoint: mark.checkpoint, heads }
-    return mark.log
+    return okAsync({ checkpoint: this.last, heads })
   }
 }

@@ -1,52 +1,48 @@
 import { err, ok, type Result, ResultAsync, safeTry } from 'neverthrow'
-import type { Checkpoint, InclusionProof, LogProof } from '../../api/audit.ts'
+import type { Checkpoint, LogProof } from '../../api/audit.ts'
 import type { TreeHead } from '../../lib/note-check.ts'
 import { noteOf } from '../../lib/signed-note.ts'
 import { canonicalText } from '../../log/commitment.ts'
 import { eventAt, type StreamReader } from '../../log/stream-pages.ts'
-import { checkpointAt, checkpointEntries } from '../checkpoint-stream.ts'
-import type { Mark } from '../followed-checkpoints.ts'
+import { checkpointEntries } from '../checkpoint-stream.ts'
 import { hexOf, proveInclusion } from '../merkle.ts'
 import { COSIGNATURE_STREAM, readCosignature, type TimeStamp } from './cosignatures.ts'
 import type { OwnLog, OwnLogError } from './own-log.ts'
 
 /**
- * Proves that a checkpoint of a server covers a run: the newest one that witnesses have seen if that covers as much of
- * the run as the newest of all, and else that one. Null if none covers it.
+ * Proves that a checkpoint of a server covers a run: the newest one that witnesses have seen if that covers all of the run
+ * that is in checkpoints, and else the newest of all. Null if none covers it.
  */
-export function proveInLog(
+export const proveInLog = (
   ownLog: OwnLog,
   runId: string,
-): ResultAsync<LogProof | null, OwnLogError> {
-  const { followed } = ownLog
-  const find = async (mark: Mark | undefined) => {
-    const proof = mark && (await proveInclusion(followed.logAt(mark), runId))
-    return proof && { ...proof, size: mark.size }
-  }
-  const found = ownLog.read().map(async () => {
-    const newest = await find(followed.marks.at(-1))
-    const seen = await find(followed.marks.find(({ size }) => size === followed.kept))
-    return seen?.leaf.length === newest?.leaf.length ? seen : newest
+): ResultAsync<LogProof | null, OwnLogError> =>
+  safeTry(async function* () {
+    const newest = yield* ownLog.read()
+    const { kept } = ownLog
+    const size = kept !== null && kept >= coveredFrom(ownLog, runId) ? kept : newest.size
+    const note = yield* ownLog.cosigned(ownLog.head(size))
+    return proofAt(ownLog, runId, size, noteOf(note))
   })
-  return found.andThen((proof) => {
-    if (!proof) return ok(null)
-    const { size } = proof
-    return ownLog
-      .cosigned(ownLog.head(size))
-      .map((note) =>
-        proofOf(proof, noteOf(note), size - 1, followed.tree.inclusion(size - 1, size)),
-      )
-  })
-}
 
-function proofOf(
-  { checkpoint, leaf, index: run_index, path: run_path }: InclusionProof,
+/** How large the tree was with the first checkpoint that covers all of a run. */
+const coveredFrom = ({ followed }: OwnLog, runId: string): number =>
+  followed.leaves.get(runId)?.size ?? Number.POSITIVE_INFINITY
+
+/** Leads from a run to a note about a tree by the last checkpoint in that tree; null if that does not cover the run. */
+const proofAt = (
+  { followed }: OwnLog,
+  runId: string,
+  size: number,
   note: string,
-  index: number,
-  inclusion: readonly Buffer[],
-): LogProof {
-  return { note, index, inclusion: hexOf(inclusion), checkpoint, leaf, run_index, run_path }
-}
+): ResultAsync<LogProof | null, OwnLogError> =>
+  followed.logOf(size).map(async (log) => {
+    const proof = log && (await proveInclusion(log, runId))
+    if (proof === null) return null
+    const { checkpoint, leaf, index: run_index, path: run_path } = proof
+    const inclusion = hexOf(followed.tree.inclusion(size - 1, size))
+    return { note, index: size - 1, inclusion, checkpoint, leaf, run_index, run_path }
+  })
 
 /** A time stamp, and where a run is in the tree whose note it is about. */
 export type StampProof = { readonly proof: LogProof; readonly stamp: TimeStamp }
@@ -59,20 +55,17 @@ export const proveStamp = (
 ): ResultAsync<StampProof | null, OwnLogError> =>
   safeTry(async function* () {
     yield* ownLog.read()
-    const { tree, revisions, leaves } = ownLog.followed
-    const first = leaves.get(runId)?.size ?? Number.POSITIVE_INFINITY
+    const { tree } = ownLog.followed
+    const first = coveredFrom(ownLog, runId)
     const isOwn = ({ size, root }: TreeHead) => size <= tree.size && tree.root(size).equals(root)
     const stamped = ownLog.stamps.find(({ head }) => head.size >= first && isOwn(head))
-    const revision = revisions[first - 1]
-    if (stamped === undefined || revision === undefined) return ok(null)
+    if (stamped === undefined) return ok(null)
     const event = yield* eventAt(store, COSIGNATURE_STREAM, stamped.revision)
-    const found = yield* checkpointAt(store, { revision })
-    const inclusion = found && (await proveInclusion(found, runId))
     const entry = event && readCosignature(event)
-    if (!inclusion || !entry || !('stamp' in entry)) return ok(null)
+    if (!entry || !('stamp' in entry)) return ok(null)
     const { stamp } = entry
-    const path = tree.inclusion(first - 1, stamped.head.size)
-    return ok({ proof: proofOf(inclusion, stamp.note, first - 1, path), stamp })
+    const proof = yield* proofAt(ownLog, runId, stamped.head.size, stamp.note)
+    return ok(proof && { proof, stamp })
   })
 
 /** Hashes in a full tile, and entries in a full bundle (C2SP tlog-tiles). */

@@ -50,6 +50,8 @@ export class OwnLog {
   readonly followed: FollowedCheckpoints
   /** By the size of the tree, the newest cosignatures by their keys. */
   readonly #seen = new Map<number, Seen>()
+  /** The newest size that most witnesses have signed; null for none. */
+  kept: number | null = null
   readonly former: FormerTree[] = []
   /** Trees of which an authority has stamped the time, oldest first. The stream has the tokens. */
   readonly stamps: Stamped[] = []
@@ -92,11 +94,10 @@ export class OwnLog {
     // The newest that most witnesses have signed, of which no more than the quorum count.
     const count = (of: number | null): number =>
       Math.min(this.#deps.needed ?? 1, this.#seen.get(of ?? 0)?.byKey.size ?? 0)
-    const { followed } = this
-    const more = count(size) - count(followed.kept)
-    if (more > 0 || (more === 0 && size > (followed.kept ?? 0))) followed.kept = size
+    const more = count(size) - count(this.kept)
+    if (more > 0 || (more === 0 && size > (this.kept ?? 0))) this.kept = size
     for (const old of [...this.#seen.keys()].slice(0, -NEWEST)) {
-      if (old !== followed.kept) this.#seen.delete(old)
+      if (old !== this.kept) this.#seen.delete(old)
     }
   }
 
@@ -127,7 +128,7 @@ export class OwnLog {
     this.#serverId = serverId
     this.#seen.clear()
     this.stamps.length = 0
-    this.followed.kept = null
+    this.kept = null
     return former
   }
 

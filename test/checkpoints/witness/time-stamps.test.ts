@@ -83,7 +83,7 @@ describe.skipIf(isMissing('openssl'))('a checkpoint', () => {
     const stamped = await stampedRun()
     const { stamp, proof } = stamped
     const note = openNote(stamp.note)
-    expect([note.size, proof.index, proof.leaf.run_id]).toEqual([5, 2, runId])
+    expect([note.size, proof.index, proof.leaf.run_id]).toEqual([5, 4, runId])
     expect(await authority.accepts(note.text, Buffer.from(stamp.token, 'base64'))).toBe(true)
     expect(await authority.accepts(`${note.text}\n`, Buffer.from(stamp.token, 'base64'))).toBe(
       false,
