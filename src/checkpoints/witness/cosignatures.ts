@@ -1,13 +1,11 @@
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { OWN_STREAM_PREFIX, Sha256, Timestamp } from '../../domain/fields.ts'
-import { sleep } from '../../lib/backoff.ts'
-import type { Logger } from '../../lib/logger.ts'
 import { readTreeNote, type SignedNote, type TreeNote } from '../../lib/note-check.ts'
 import { noteOf } from '../../lib/signed-note.ts'
 import { storedValue } from '../../log/codec.ts'
 import { type StreamReader, streamPages } from '../../log/stream-pages.ts'
-import type { EventStore, NewEvent, RecordedEvent, StoreFailure } from '../../store/event-store.ts'
+import type { NewEvent, RecordedEvent, StoreFailure } from '../../store/event-store.ts'
 import { event } from '../checkpoint-stream.ts'
 
 /** What witnesses and an authority for time stamps have signed is in the log, so that backups and copies have it. Each signature speaks for itself. */
@@ -76,52 +74,5 @@ export function readCosignature(stored: RecordedEvent): CosignatureEntry | null 
     return found && { ...found, keys }
   } catch {
     return null
-  }
-}
-
-/** Cosignatures that come together are appended together. */
-const GATHER_MS = 200
-
-type WriterDeps = {
-  readonly store: Pick<EventStore, 'append'>
-  readonly log: Pick<Logger, 'warn'>
-}
-
-/** Appends what witnesses have signed. What a crash loses of it, they sign again. */
-export class CosignatureWriter {
-  readonly #deps: WriterDeps
-  readonly #end: AbortSignal
-  readonly #unsaved = new Map<string | number, NewEvent>()
-  #saving: Promise<void> = Promise.resolve()
-
-  constructor(deps: WriterDeps, end: AbortSignal) {
-    this.#deps = deps
-    this.#end = end
-  }
-
-  /** @param name of what the event is about, of which the latest one counts */
-  keep(name: string | number, event: NewEvent): void {
-    this.#unsaved.set(name, event)
-  }
-
-  /** Appends what is not in the log yet. What fails is tried again by the next call. Never rejects. */
-  save(): Promise<void> {
-    this.#saving = this.#saving.then(() => this.#append())
-    return this.#saving
-  }
-
-  async #append(): Promise<void> {
-    if (this.#unsaved.size === 0) return
-    await sleep(GATHER_MS, this.#end)
-    const { store, log } = this.#deps
-    const waiting = [...this.#unsaved]
-    const events = waiting.map(([, each]) => each)
-    const appended = await store.append(COSIGNATURE_STREAM, events, { expectedRevision: 'any' })
-    if (appended.isErr()) {
-      return log.warn({ error: appended.error }, 'cosignatures are not in the log yet')
-    }
-    for (const [name, each] of waiting) {
-      if (this.#unsaved.get(name) === each) this.#unsaved.delete(name)
-    }
   }
 }

@@ -6,9 +6,9 @@ import { messageOf } from '../../lib/message-of.ts'
 import type { TreeHead } from '../../lib/note-check.ts'
 import { within } from '../../lib/promises.ts'
 import { Signal } from '../../lib/signal.ts'
-import type { EventStore } from '../../store/event-store.ts'
+import type { EventStore, NewEvent } from '../../store/event-store.ts'
 import type { Keyring, Keys } from '../keyring.ts'
-import { CosignatureWriter, cosignedEvent, leftEvent } from './cosignatures.ts'
+import { COSIGNATURE_STREAM, cosignedEvent, leftEvent } from './cosignatures.ts'
 import { type NamedWitness, offer, type Signed, shownBy } from './offer.ts'
 import type { OwnLog } from './own-log.ts'
 
@@ -60,7 +60,9 @@ export class Witnesses {
   readonly #stop = new AbortController()
   readonly #end = new AbortController()
   readonly #following: Promise<unknown>
-  readonly #writer: CosignatureWriter
+  /** What is not in the log yet. */
+  readonly #unsaved: NewEvent[] = []
+  #saving: Promise<void> = Promise.resolve()
   /** Since when the newest checkpoint lacks its quorum; null if it has it. */
   #lacksSince: number | null = null
   #isLate = false
@@ -70,7 +72,6 @@ export class Witnesses {
   constructor(deps: WitnessesDeps) {
     this.#deps = deps
     this.#links = deps.witnesses.map(linkTo)
-    this.#writer = new CosignatureWriter(deps, this.#end.signal)
     this.#following = Promise.all(this.#links.map((link) => this.#follow(link)))
   }
 
@@ -109,7 +110,7 @@ export class Witnesses {
     const offered = this.#following.then(() => Promise.all(this.#links.map(last)))
     await within(LAST_OFFER_MS, offered, () => {})
     this.#end.abort()
-    await this.#writer.save()
+    await this.#save()
   }
 
   async #follow(link: Link): Promise<void> {
@@ -143,7 +144,21 @@ export class Witnesses {
   /** Never rejects. */
   async #try(link: Link): Promise<void> {
     link.problem = await this.#offer(link).catch(messageOf)
-    void this.#writer.save()
+    void this.#save()
+  }
+
+  /** Appends what witnesses have signed. What fails is tried again with the next; what a crash loses, they sign again. */
+  #save(): Promise<void> {
+    this.#saving = this.#saving.then(async () => {
+      const { store, log } = this.#deps
+      const events = this.#unsaved.splice(0)
+      if (events.length === 0) return
+      const appended = await store.append(COSIGNATURE_STREAM, events, { expectedRevision: 'any' })
+      if (appended.isOk()) return
+      this.#unsaved.unshift(...events)
+      log.warn({ error: appended.error }, 'cosignatures are not in the log yet')
+    })
+    return this.#saving
   }
 
   /** @returns why the witness has not signed the newest checkpoint; null if it has */
@@ -187,7 +202,7 @@ export class Witnesses {
     ownLog.addCosignatures(head, signatures)
     const note = await ownLog.cosigned(head)
     const keys = (await ownLog.keys()).unwrapOr([])
-    if (note.isOk()) this.#writer.keep(head.size, cosignedEvent(note.value, keys))
+    if (note.isOk()) this.#unsaved.push(cosignedEvent(note.value, keys))
     if (retired.length === 0 || this.#links.some(({ knows }) => knows !== signer.key)) return null
     const forgotten = await keyring.forgetRetired()
     if (forgotten.isOk()) log.info({ key: signer.key }, 'all witnesses know the new key')
@@ -226,7 +241,7 @@ export class Witnesses {
       return false
     }
     const former = ownLog.leave(size, renewed.value)
-    this.#writer.keep(former.origin, leftEvent(former))
+    this.#unsaved.push(leftEvent(former))
     for (const link of this.#links) Object.assign(link, linkTo(link.witness))
     log.warn({ ...former, now: ownLog.origin }, LEFT)
     return true
