@@ -1,12 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { budgetLeft } from '../../src/domain/budget.ts'
-import type { Kind, RunRecord } from '../../src/domain/records.ts'
 import type { SubagentEnd } from '../../src/domain/subagents.ts'
 import {
   abort,
-  altered,
   by,
-  check,
   claim,
   claimAfterCrash,
   create,
@@ -23,7 +20,7 @@ const CHILD = '6ba7b810-9dad-41d1-80b4-00c04fd430c8'
 const OTHER = '6ba7b811-9dad-41d1-80b4-00c04fd430c8'
 const created = create()
 if (created.type !== 'create') throw new Error('a run is created')
-const { config, runId } = created
+const { config } = created
 
 const start = (run_id = CHILD, call_id = 'c0') =>
   record({ subagent_started: { call_id, run_id, config } })
@@ -38,7 +35,6 @@ const resultWith = (subagent: SubagentEnd, outcome: 'ok' | 'error' = 'ok', callI
 
 const calling: readonly Step[] = [create(), claim(), reply(['run_subagent', 'run_subagent'])]
 const started = [...calling, start()]
-const done = [...started, resultWith(end())]
 
 describe('a run with a sub-agent', () => {
   test('names the sub-agent of a call once, before it exists, and those of the calls that follow it', () => {
@@ -110,40 +106,5 @@ describe('a run with a sub-agent', () => {
       [abort, ends, { subagents, total_tokens: 100 }],
       [fail, '1 tool_result c0 unknown, error, run_end failed', { subagents }],
     )
-  })
-})
-
-describe('a history that no commands can have produced is refused', () => {
-  const whole = given(...done, result('c1', 'run_subagent'), check(true)).records
-  const fromLog = { subagents: [end({ status: 'running' })] }
-  const aborted = given(...started, { command: abort, fromLog }).records
-
-  /** What is wrong, and the values of the first record of this kind that show it. */
-  const impossible: { readonly [K in Kind]?: [string, readonly RunRecord[], object][] } = {
-    subagent_started: [
-      ['a start by a call that was not requested', whole, { call_id: 'c2' }],
-      ['a start of the run itself', whole, { run_id: runId }],
-    ],
-    tool_result: [
-      ['the end of another run', whole, { subagent: end({ run_id: OTHER }) }],
-      ['a success whose sub-agent failed', whole, { subagent: end({ status: 'failed' }) }],
-      ['an error whose sub-agent succeeded', whole, { outcome: 'error' }],
-      ['a success whose sub-agent still runs', whole, { subagent: end({ status: 'running' }) }],
-    ],
-    run_end: [
-      ['an end that leaves out a sub-agent', aborted, { subagents: [] }],
-      ['an end that names another run', aborted, { subagents: [OTHER] }],
-      ['an end that names one that has ended', whole, { subagents: [CHILD] }],
-    ],
-  }
-  describe.each(Object.entries(impossible))('%s', (kind, cases) => {
-    test.each(cases)('%s', (_, records, changes) => {
-      expect(() => altered(records, kind, changes)).toThrow(`${kind} `)
-    })
-  })
-
-  test('the end of a run that was never started', () => {
-    const unstarted = whole.filter(({ kind }) => kind !== 'subagent_started')
-    expect(() => altered(unstarted, 'tool_result', {})).toThrow('has not started')
   })
 })

@@ -27,10 +27,10 @@ import {
 } from '../bundle/bundle-format.ts'
 import { type LineFormat, linesOf, type RecordLine, readLine } from '../bundle/record-lines.ts'
 import { FilesCheck } from './files-check.ts'
+import type { VerifiedRun } from './possible-run.ts'
 import type { RecordedVerdict } from './read-record.ts'
 import { RedactionCheck, verifyRedactions } from './redaction-check.ts'
 import { type Finding, finding } from './report.ts'
-import type { VerifiedRun } from './verified-run.ts'
 import { type BadRecord, type VerifiedRecord, verifyRecord } from './verify-run.ts'
 
 type SeeRecord = (record: VerifiedRecord, line: RecordLine) => void | Promise<void>
@@ -247,7 +247,7 @@ export class RecordsCheck {
 
   /** How many artifacts an export does not hold yet: the check that the agent does not see, until the run has ended. */
   get withheld(): number {
-    return this.#hidden === null || this.run?.phase.type === 'ended' ? 0 : 1
+    return this.#hidden === null || this.run?.ended ? 0 : 1
   }
 
   /** Continues with the lines of a part, and reads it to its end. @param see gets each record that holds */

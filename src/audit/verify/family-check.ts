@@ -1,9 +1,9 @@
 import type { Origin } from '../../domain/origin.ts'
 import type { Parent, SubagentEnd } from '../../domain/subagents.ts'
 import { mayBeSame } from '../../domain/texts.ts'
+import type { VerifiedRun } from './possible-run.ts'
 import type { PayloadOf } from './read-record.ts'
 import type { FamilyReport, Finding, NotCompared } from './report.ts'
-import { subagentCalls, type VerifiedRun } from './verified-run.ts'
 import type { VerifiedRecord } from './verify-run.ts'
 
 type RecordPlace = { readonly runId: string; readonly seq: number }
@@ -11,8 +11,8 @@ type RecordPlace = { readonly runId: string; readonly seq: number }
 type Claim = RecordPlace & { readonly created: number }
 type Start = Claim & {
   readonly payload: PayloadOf<'subagent_started'>
-  /** What the model asked for, as the call holds it. */
-  readonly instructions: unknown
+  /** What the model asked for, as the tool reads it. Empty if calls cannot be told apart, because they have the same id. */
+  readonly asked: readonly unknown[]
 }
 type Child = Claim & { readonly parent: Parent; readonly payload: PayloadOf<'run_created'> }
 
@@ -79,12 +79,7 @@ export class FamilyCheck {
       }
       case 'subagent_started': {
         const { payload } = record
-        // Those beside the open call are started before their calls begin.
-        const call = subagentCalls(run).find(({ call_id }) => call_id === payload.call_id)
-        const asked = call?.args.instructions
-        // As the tool reads it.
-        const instructions = typeof asked === 'string' ? asked.trim() : asked
-        this.#starts.set(keyOf(claim), { ...claim, payload, instructions })
+        this.#starts.set(keyOf(claim), { ...claim, payload, asked: askedBy(run, payload.call_id) })
         return
       }
       case 'tool_result': {
@@ -173,7 +168,7 @@ export class FamilyCheck {
     if (!mayBeSame(child.payload.config, payload.config)) {
       return wrong(`its configuration is not the one in ${source}`)
     }
-    if (!mayBeSame(child.payload.instructions, start.instructions)) {
+    if (start.asked.some((asked) => !mayBeSame(child.payload.instructions, asked))) {
       return wrong(`its instructions are not those of the call ${call_id} of run ${runId}`)
     }
     return null
@@ -250,6 +245,17 @@ export class FamilyCheck {
       ? notCompared(`${message}: this run was imported, or copied`)
       : { problem: 'missing', message: `${message}: it was dropped` }
   }
+}
+
+/** The instructions in a call of the reply. Sub-agents beside the open call are started before their calls begin. */
+function askedBy({ open, pending }: VerifiedRun, callId: string): readonly unknown[] {
+  const calls = [...(open === null ? [] : [open]), ...pending]
+  const asked = calls
+    .filter(({ call_id }) => call_id === callId)
+    .map(({ args: { instructions } }) => {
+      return typeof instructions === 'string' ? instructions.trim() : instructions
+    })
+  return asked.length > 1 ? [] : [asked[0]]
 }
 
 /** The first of these values that is not what it should be, as a part of a sentence; null if all are. */

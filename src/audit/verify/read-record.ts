@@ -39,6 +39,7 @@ const ListArtifact = z.looseObject({ count, sha256: z.string() })
 /** Nothing is read of these. */
 const OTHERS = [
   ...(['run_claimed', 'run_queued', 'run_config_changed', 'project_context', 'llm_usage'] as const),
+  ...(['step_start'] as const),
   ...(['mcp_tools_listed', 'user_message', 'llm_retry', 'network_connection'] as const),
   ...(['guard_changed', 'iteration_complete', 'human_check_required', 'agent_stuck'] as const),
   ...(['context_compacted', 'error', 'run_ending', 'run_summary', 'final_check'] as const),
@@ -61,7 +62,6 @@ const payloads = {
     parent: Parent.exactOptional(),
     origin: Origin.exactOptional(),
   }),
-  step_start: z.looseObject({ node: z.enum(['plan', 'act', 'evaluate', 'human_check']) }),
   assistant_message: z.looseObject({ tool_calls: z.array(Call) }),
   tool_call: z.strictObject({ ...calls, read_only: z.boolean() }),
   tool_result: z.looseObject({
@@ -95,7 +95,6 @@ const payloads = {
     answers: count,
     shown_sha256: z.string().exactOptional(),
   }),
-  run_paused: z.looseObject({ by: z.string() }),
   run_resumed: z.looseObject({ answers: count, shown_sha256: z.string().exactOptional() }),
   approval_required: z.looseObject({
     call_id: z.string(),

@@ -105,7 +105,7 @@ function judge(
     run_id: proof?.run_id ?? manifest?.run_id ?? null,
     verified: records?.length ?? 0,
     signed: proof?.length ?? null,
-    complete: records?.run?.phase.type === 'ended',
+    complete: records?.run?.ended === true,
     head: records?.run?.head ?? null,
     key: proof?.key ?? null,
     signed_at: proof?.signed_at ?? null,

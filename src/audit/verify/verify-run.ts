@@ -9,11 +9,10 @@ import {
   uuidOfHash,
 } from '../../log/chain.ts'
 import { NotAsRedacted } from '../../log/commitment.ts'
-import { advance } from './possible-run.ts'
+import { advance, Impossible, type VerifiedRun } from './possible-run.ts'
 import { ReadRecord } from './read-record.ts'
-import { Impossible, type VerifiedRun } from './verified-run.ts'
 
-export type { VerifiedRun } from './verified-run.ts'
+export type { VerifiedRun } from './possible-run.ts'
 
 /** A record or an entry as a store or an export holds it; data and metadata are parsed JSON. */
 export type StoredRecord = {

@@ -13,6 +13,7 @@ import { exported, newKeys, partsOf, verifiedLog } from '../support.ts'
 const { parent, subagent } = familyOf()
 const PARENT_ID = parent.runId
 const HASH = 'f'.repeat(64)
+const OTHER_ID = '6ba7b811-9dad-41d1-80b4-00c04fd430c8'
 
 const eventsOf = ({ parent, subagent }: ReturnType<typeof familyOf>) => [
   ...parent.events,
@@ -85,7 +86,7 @@ describe('a run and the run of its sub-agent', () => {
     [
       'which run is started',
       of('subagent_started', () => ({ run_id: OTHER_ID })),
-      'has not started',
+      `there it is ${OTHER_ID}`,
     ],
     [
       'who started it',
@@ -97,7 +98,7 @@ describe('a run and the run of its sub-agent', () => {
       of('tool_result', (it) =>
         it.subagent ? { subagent: { ...it.subagent, run_id: OTHER_ID } } : {},
       ),
-      'has not started',
+      'was dropped',
     ],
   ])(
     'do not hold if %s is rewritten with all that comes after it',
@@ -170,8 +171,6 @@ describe('a run and the run of its sub-agent', () => {
     ])
   })
 })
-
-const OTHER_ID = '6ba7b811-9dad-41d1-80b4-00c04fd430c8'
 
 /** Changes the payload of records of one kind. */
 function of<K extends Kind>(kind: K, change: (payload: PayloadOf<K>) => object) {

