@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
-import { err, ok, type Result } from 'neverthrow'
-import * as z from 'zod'
-import { jsonOr } from '../../lib/json.ts'
+import { buffer } from 'node:stream/consumers'
+import { ResultAsync } from 'neverthrow'
 import { packageFolder } from '../../lib/paths.ts'
+import { sha256 } from '../../lib/sha256.ts'
 import {
   EXPORT_BEGINS,
   EXPORT_ENDS,
@@ -15,37 +15,18 @@ import {
   pageStart,
 } from './evidence-page.ts'
 
-/** `web/dist/evidence.json`: the sources that the code of pages of evidence was built from, and the hash of them all. */
-const EvidenceSources = z.object({ paths: z.array(z.string()), sha256: z.string() })
-
-/** The hash of sources as they are in a folder; null if it has none of them, as the package has not. */
-export async function hashOfSources(
-  folder: string,
-  paths: readonly string[],
-): Promise<string | null> {
-  const read = (path: string) => readFile(join(folder, path), 'base64').catch(() => null)
-  const contents = await Promise.all(paths.map(read))
-  if (contents.every((content) => content === null)) return null
-  return createHash('sha256')
-    .update(JSON.stringify([paths, contents]))
-    .digest('hex')
-}
-
 /** Makes a page of evidence of an export while that is read. The error is a sentence for people. */
-export async function evidencePages(): Promise<Result<(archive: Readable) => Readable, string>> {
+export function evidencePages(): ResultAsync<(archive: Readable) => Readable, string> {
   const file = (name: string) => readFile(join(packageFolder(), 'web/dist', name), 'utf8')
-  const names = ['evidence.js', 'evidence.css', 'evidence.json'] as const
-  const built = await Promise.all(names.map(file)).catch(() => null)
-  const [script = '', style = '', sources = ''] = built ?? []
-  const { data } = EvidenceSources.safeParse(jsonOr(sources, null))
-  const now = data && (await hashOfSources(packageFolder(), data.paths))
-  // An older verifier would find a good export bad.
-  if (data === undefined || (now !== null && now !== data.sha256)) {
-    const why = built === null ? 'not built' : 'built from other sources than these'
-    return err(`The page of evidence is ${why}: run "npm run build:web" in the folder of retrAI.`)
-  }
-  return ok((archive) => Readable.from(pageOf(archive, { script, style }), { objectMode: false }))
+  const built = Promise.all([file('evidence.js'), file('evidence.css')])
+  return ResultAsync.fromPromise(built, () => NOT_BUILT).map(([script, style]) => {
+    const code = { script, style }
+    return (archive) => Readable.from(pageOf(archive, code), { objectMode: false })
+  })
 }
+
+const NOT_BUILT =
+  'The page of evidence is not built: run "npm run build:web" in the folder of retrAI.'
 
 async function* pageOf(archive: Readable, code: PageCode): AsyncGenerator<string> {
   const hash = createHash('sha256')
@@ -65,78 +46,38 @@ async function* pageOf(archive: Readable, code: PageCode): AsyncGenerator<string
   yield hash.digest('hex') + PAGE_ENDS
 }
 
-/** What comes before the export in a page is never longer. */
-const MAX_START = 8 * 1024 * 1024
 /** Who reads the archive stops at its end, so its last bytes come only after the seal was compared. */
 const HELD = 8
 
 /**
- * The archive of an export, from its file or from the file of a page.
+ * The archive of an export, from its file or from the file of a page, which is held in memory as a browser holds it.
  * @throws after all but the end of the archive was yielded, if the page is not exactly what was sealed
  */
 export async function* archiveIn(file: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-  const input = new Input(file)
-  while (input.text.length < PAGE_BEGINS.length && (await input.more()));
-  if (!input.text.startsWith(PAGE_BEGINS)) {
-    do yield Buffer.from(input.rest(), 'latin1')
-    while (await input.more())
+  const chunks = file[Symbol.asyncIterator]()
+  const rest = { [Symbol.asyncIterator]: () => chunks }
+  let start = Buffer.alloc(0)
+  while (start.length < PAGE_BEGINS.length) {
+    const { done, value } = await chunks.next()
+    if (done) break
+    start = Buffer.concat([start, value])
+  }
+  if (start.toString('latin1', 0, PAGE_BEGINS.length) !== PAGE_BEGINS) {
+    yield start
+    yield* rest
     return
   }
-  while (!input.text.includes(EXPORT_BEGINS)) {
-    if (input.text.length < MAX_START && (await input.more())) continue
-    throw new Error('the page has no export in it')
-  }
-  input.take(input.text.indexOf(EXPORT_BEGINS) + EXPORT_BEGINS.length)
-  let [end, isCanonical, last] = [-1, true, Buffer.alloc(0)]
-  do {
-    end = input.text.indexOf('<')
-    const base64 = input.take(end < 0 ? input.text.length - (input.text.length % 4) : end)
-    const bytes = Buffer.from(base64, 'base64')
-    isCanonical &&= bytes.toString('base64') === base64
-    last = Buffer.concat([last, bytes])
-    yield last.subarray(0, -HELD)
-    last = last.subarray(-HELD)
-  } while (end < 0 && (await input.more()))
-  while (await input.more());
-  input.take(EXPORT_ENDS.length)
-  if (!isCanonical) throw new Error('the export in the page was changed')
-  if (input.rest() !== input.sha256() + PAGE_ENDS)
+  const page = Buffer.concat([start, await buffer(rest)])
+  const begin = page.indexOf(EXPORT_BEGINS) + EXPORT_BEGINS.length
+  if (begin < EXPORT_BEGINS.length) throw new Error('the page has no export in it')
+  const found = page.indexOf('<', begin)
+  const end = found < 0 ? page.length : found
+  const base64 = page.toString('latin1', begin, end)
+  const archive = Buffer.from(base64, 'base64')
+  yield archive.subarray(0, -HELD)
+  if (archive.toString('base64') !== base64) throw new Error('the export in the page was changed')
+  const sealed = end + EXPORT_ENDS.length
+  if (page.toString('latin1', sealed) !== sha256(page.subarray(0, sealed)) + PAGE_ENDS)
     throw new Error('the page around the export was changed, or its end is missing')
-  yield last
-}
-
-/** Gives the bytes of chunks in other sizes, each as one character (latin1), and hashes what was taken. */
-class Input {
-  readonly #chunks: AsyncIterator<Buffer>
-  readonly #hash = createHash('sha256')
-  text = ''
-
-  constructor(chunks: AsyncIterable<Buffer>) {
-    this.#chunks = chunks[Symbol.asyncIterator]()
-  }
-
-  /** False at the end. */
-  async more(): Promise<boolean> {
-    const { done, value } = await this.#chunks.next()
-    if (!done) this.text += value.toString('latin1')
-    return !done
-  }
-
-  take(length: number): string {
-    const taken = this.text.slice(0, length)
-    this.#hash.update(taken, 'latin1')
-    this.text = this.text.slice(length)
-    return taken
-  }
-
-  /** What was not taken yet, which is not hashed. */
-  rest(): string {
-    const { text } = this
-    this.text = ''
-    return text
-  }
-
-  sha256(): string {
-    return this.#hash.digest('hex')
-  }
+  yield archive.subarray(-HELD)
 }

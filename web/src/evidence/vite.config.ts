@@ -1,17 +1,14 @@
-import { existsSync, readFileSync } from 'node:fs'
-import { relative, resolve } from 'node:path'
+import { readFileSync } from 'node:fs'
 import { defineConfig, type Plugin } from 'vite'
-import { hashOfSources } from '../../../src/audit/bundle/evidence-file.ts'
 
 process.env.NODE_ENV = 'production'
 
 const WEB = `${import.meta.dirname}/../..`
-const ROOT = resolve(WEB, '..')
 
 /** Script and style are parts of a page: nothing in the script looks like markup, and the style is one line. */
 const inPage: Plugin = {
   name: 'in-a-page',
-  async generateBundle(_options, bundle) {
+  generateBundle(_options, bundle) {
     for (const file of Object.values(bundle)) {
       if (file.type !== 'chunk') continue
       // All line breaks that are left are in template literals.
@@ -23,13 +20,6 @@ const inPage: Plugin = {
     const style = readFileSync(`${import.meta.dirname}/style.css`, 'utf8')
     const source = style.trim().replace(/\s*\n\s*/g, ' ')
     this.emitFile({ type: 'asset', fileName: 'evidence.css', source })
-    const modules = [...this.getModuleIds()].filter((id) => existsSync(id))
-    const ours = [...modules, `${import.meta.dirname}/style.css`, import.meta.filename]
-      .map((file) => relative(ROOT, file))
-      .filter((path) => !path.includes('node_modules'))
-      .toSorted()
-    const built = { paths: ours, sha256: await hashOfSources(ROOT, ours) }
-    this.emitFile({ type: 'asset', fileName: 'evidence.json', source: JSON.stringify(built) })
   },
 }
 
