@@ -96,20 +96,6 @@ export type BundlePart = {
 
 export const readme = (runId: string): string => `\
 This is the record of the retrAI run ${runId}, as its server exported it.
-
-keys.json           the public keys of the server (Ed25519)
-proof.json          how many records the run has and the hash of the last one, signed
-log.json            only if a checkpoint covers the run: where it is in the log of checkpoints, and which witnesses have
-                    seen that
-stamps/             only if the time of such a checkpoint was stamped (RFC 3161): where the run is in the log of checkpoints
-                    then, the stamp over the text of that note, and the certificates of the authority
-records/            the records in order, one JSON object a line; each file is named by the seq of its first record
-redactions.ndjson   only if texts were redacted from the run: which, by whom and why
-artifacts/          outputs of which records hold only a part, named by their SHA-256; if the run has ended, the
-                    check that its agent did not see
-objects/            only if the run has snapshots of its project: packs of git, of which each snapshot names its tree
-manifest.json       what is in the archive: size and SHA-256 of every other part, signed
-
 To verify it without a server and without a network:
 
     retrai verify FILE --fingerprint FINGERPRINT
@@ -117,10 +103,10 @@ To verify it without a server and without a network:
 The fingerprint is that of the server's key. Take it from another source than this archive: anybody who
 forges an archive can put their own key into it.
 
-docs/verification.md of retrAI describes the checks and the formats byte by byte, so that you can write a
-verifier in any language. In short: the hash of each record is SHA-256 over its RFC 8785 canonical form, in
-which a salted hash replaces each string of the payload; it covers the hash of the record before it; and
-proof.json signs the last hash.
+docs/verification.md of retrAI describes the parts, the checks and the formats byte by byte, so that you can
+write a verifier in any language. In short: the hash of each record is SHA-256 over its RFC 8785 canonical
+form, in which a salted hash replaces each string of the payload; it covers the hash of the record before it;
+and proof.json signs the last hash. manifest.json lists the size and SHA-256 of every other part, signed.
 `
 
 /** A part that is held in memory while it is read is never larger. */
