@@ -47,24 +47,21 @@ export class CheckpointWriter {
 
   /**
    * Appends a checkpoint if a run or ledger is new or longer since the last one, or if the log lacks keys by which
-   * others verify what this server signs; otherwise null. `too_soon` if the last checkpoint, of any server,
-   * is younger than `pauseMs`.
+   * others verify what this server signs; otherwise null.
    */
-  async write(pauseMs = 0): Promise<Result<Checkpoint | 'too_soon' | null, WriteError>> {
-    return this.#followed.withNew(() => this.#writeNext(pauseMs))
+  async write(): Promise<Result<Checkpoint | null, WriteError>> {
+    return this.#followed.withNew(() => this.#writeNext())
   }
 
-  async #writeNext(pauseMs: number): Promise<Result<Checkpoint | 'too_soon' | null, WriteError>> {
-    const { store, keyring, clock, publishes = false } = this.#deps
-    const { last, published: inLog, signers, isPending } = this.#followed
+  async #writeNext(): Promise<Result<Checkpoint | null, WriteError>> {
+    const { store, keyring, publishes = false } = this.#deps
+    const { published: inLog, signers, isPending } = this.#followed
     const keys = await keyring.load()
     if (keys.isErr()) return err(keys.error)
     const { signer, published } = keys.value
     const added = published.keys.filter(({ fingerprint }) => !inLog.has(fingerprint))
     // A server of several signs entries of ledgers, too, also while others write all checkpoints.
     const isNew = publishes && !inLog.has(signer.key)
-    const age = clock().getTime() - Date.parse(last?.signed_at ?? '')
-    if (age >= 0 && age < pauseMs && !isNew) return ok('too_soon')
     const grown = await this.#grown()
     // Earlier versions published no keys.
     const isOverdue = isNew || added.some(({ fingerprint }) => signers.has(fingerprint))
@@ -135,7 +132,7 @@ export class CheckpointWriter {
 
 /** Pause after the end of a run, so that runs that end together are in one checkpoint. */
 const SOON_MS = 1_000
-/** The shortest time between two checkpoints of a log, from all its servers, unless `seconds` is less. */
+/** The shortest time between two checkpoints of a server, unless `seconds` is less. */
 const PAUSE_MS = 5_000
 /** Checkpoints may take one hundredth of the time, for any number of runs. */
 const TIMES_AS_LONG = 100
@@ -172,7 +169,7 @@ export class CheckpointTimer {
   /** Writes a last checkpoint, unless that takes longer than LAST_MS. */
   async stop(): Promise<void> {
     this.#stop.abort()
-    const last = this.#writing.then(() => this.#attempt(0))
+    const last = this.#writing.then(() => this.#attempt())
     await within(LAST_MS, last, () => {})
   }
 
@@ -187,7 +184,7 @@ export class CheckpointTimer {
       if (ended.aborted) await sleep(soonMs, signal)
       if (signal.aborted) return
       const began = performance.now()
-      if (!(await this.#attempt(pauseMs))) continue
+      if (!(await this.#attempt())) continue
       // Not longer than `seconds`: what took long on a slow disk would otherwise delay the next one for minutes.
       const restMs = Math.min(TIMES_AS_LONG * (performance.now() - began), everyMs)
       notBefore = performance.now() + Math.max(pauseMs, restMs)
@@ -195,19 +192,18 @@ export class CheckpointTimer {
   }
 
   /** Whether there was something to write. Never rejects: what the read model throws must not end the server. */
-  async #attempt(pauseMs: number): Promise<boolean> {
+  async #attempt(): Promise<boolean> {
     const { log, written } = this.#options
     this.#ended = new AbortController()
     try {
-      const made = await this.#write(pauseMs)
+      const made = await this.#write()
       if (made.isErr()) {
         // Another server may have written one meanwhile.
         const isOvertaken = made.error.type === 'wrong_expected_revision'
         if (!isOvertaken) log.warn({ error: made.error }, 'no checkpoint could be written')
         return true
       }
-      if (made.value === 'too_soon') this.#ended.abort()
-      else if (made.value !== null) {
+      if (made.value !== null) {
         const { number, runs, root } = made.value
         log.debug({ number, runs, root }, 'checkpoint written')
         await written(made.value)

@@ -200,11 +200,11 @@ export function startCheckpointing(
   const runs = readModel
   const known = { store, runs, removed, keyring, followed }
   const writer = new CheckpointWriter({ ...known, clock: date, publishes })
-  const write: CheckpointWriter['write'] = async (pauseMs) => {
+  const write: CheckpointWriter['write'] = async () => {
     // A checkpoint in the present log must not sign the heads of a log that the store has lost.
     if (!(await projector.followsSameLog())) return ok(null)
-    const made = await writer.write(pauseMs)
-    if (made.isOk() && made.value !== 'too_soon') published(true)
+    const made = await writer.write()
+    if (made.isOk()) published(true)
     return made
   }
   const timer = new CheckpointTimer(write, { seconds, log, written })

@@ -6,7 +6,7 @@ import { sleep } from '../../src/lib/backoff.ts'
 import { checkpoint } from './checkpoint.ts'
 
 let writes: number
-let answer: Checkpoint | 'too_soon' | null
+let answer: Checkpoint | null
 /** How long a checkpoint takes, milliseconds. */
 let takesMs: number
 const write: CheckpointWriter['write'] = async () => {
@@ -61,17 +61,6 @@ test('soon after runs have ended, one checkpoint covers all of them, and the nex
   await vi.advanceTimersByTimeAsync(1_000)
   expect(writes).toBe(2)
   await vi.advanceTimersByTimeAsync(59_000)
-  expect(writes).toBe(2)
-  await timer.stop()
-})
-
-test('if another server has just written a checkpoint, the next attempt comes after the pause', async () => {
-  const timer = start()
-  answer = 'too_soon'
-  timer.runEnded()
-  await vi.advanceTimersByTimeAsync(1_000)
-  expect(writes).toBe(1)
-  await vi.advanceTimersByTimeAsync(5_000)
   expect(writes).toBe(2)
   await timer.stop()
 })

@@ -107,18 +107,6 @@ test('a checkpoint is written when a run is new or longer, and only then', async
   expect(list.map(({ number }) => number)).toEqual([1])
 })
 
-test('a server waits until the checkpoint of another server is old enough', async () => {
-  grow(1, 1)
-  await write(writerOn(store))
-  grow(1, 2)
-  let now = NOW.getTime()
-  const writer = writerOn(store, { clock: () => new Date(now) })
-  now += 4_999
-  expect((await writer.write(5_000))._unsafeUnwrap()).toBe('too_soon')
-  now += 1
-  expect((await writer.write(5_000))._unsafeUnwrap()).toMatchObject({ number: 1 })
-})
-
 test('each run in a checkpoint has a proof of its length and hash at that time', async () => {
   const writer = writerOn(store)
   for (let n = 1; n <= 7; n += 1) grow(n, n)
