@@ -33,10 +33,9 @@ import type { Witnesses } from '../checkpoints/witness/witnesses.ts'
 import { within } from '../lib/promises.ts'
 import { noteOf } from '../lib/signed-note.ts'
 import type { Signer } from '../log/chain.ts'
-import { type DamagedRecord, decode } from '../log/codec.ts'
-import { type LoadError, type LoadedRun, streamOf } from '../log/run-log.ts'
+import { decode } from '../log/codec.ts'
+import { type LoadError, streamOf } from '../log/run-log.ts'
 import { eventAt, lastEvent, type StreamReader } from '../log/stream-pages.ts'
-import type { RecordedEvent } from '../store/event-store.ts'
 import {
   type ExportDeps,
   type ExportError,
@@ -51,8 +50,6 @@ export type AuditError = LoadError | KeyringFailure | CheckpointError | ExportEr
 
 type AuditDeps = {
   readonly store: StreamReader
-  /** The read model; a proof must agree with it. */
-  readonly runs: { get(runId: string): LoadedRun | null }
   readonly keyring: Keyring
   readonly artifacts: ArtifactSource
   readonly clock: () => Date
@@ -71,7 +68,7 @@ export type Audit = ReturnType<typeof createAudit>
 
 /** Run ids are in lower case. */
 export function createAudit(deps: AuditDeps) {
-  const { store, runs, keyring, artifacts, clock, ownLog, witnesses, timeStamps } = deps
+  const { store, keyring, artifacts, clock, ownLog, witnesses, timeStamps } = deps
   /** Null if the log of checkpoints cannot be read: the run can be proved without it. */
   const inLog = async (runId: string): Promise<LogProof | null> =>
     ownLog === undefined ? null : (await proveInLog(ownLog, runId)).unwrapOr(null)
@@ -85,8 +82,7 @@ export function createAudit(deps: AuditDeps) {
         return seal<LedgerProof>({ type, ledger, ...end, signed_at: clock().toISOString() }, signer)
       }),
     )
-  const proveNow = (runId: string, { signer }: Keys) =>
-    proveRun(store, runs.get(runId), runId, signer, clock())
+  const proveNow = (runId: string, { signer }: Keys) => proveRun(store, runId, signer, clock())
   /** A checkpoint comes first: the run may grow. */
   const proved = (runId: string) =>
     ResultAsync.fromSafePromise(inLog(runId)).andThen((log) =>
@@ -177,30 +173,21 @@ export function createAudit(deps: AuditDeps) {
   }
 }
 
-/**
- * Signs what the log has of a run now, by the run's last record.
- * @param projected the run as the read model has it, which must agree; null if that is not known
- */
+/** Signs what the log has of a run now, by the run's last record. */
 export function proveRun(
   store: StreamReader,
-  projected: LoadedRun | null,
   runId: string,
   signer: Signer,
   now: Date,
 ): ResultAsync<RunProof, LoadError> {
   return lastEvent(store, streamOf(runId))
-    .andThen((event) => confirmed(event, projected))
-    .andThen((end) => policyOf(store, runId).map((policy) => ({ ...end, ...policy })))
-    .map((confirmed) =>
-      seal<RunProof>(
-        {
-          type: 'retrai.run-proof.v1',
-          run_id: runId,
-          ...confirmed,
-          signed_at: now.toISOString(),
-        },
-        signer,
-      ),
+    .andThen(decode)
+    .andThen(({ seq, record, meta }) =>
+      policyOf(store, runId).map((policy) => {
+        const end = { length: seq + 1, head: meta.hash, last_kind: record.kind, ...policy }
+        const statement = { type: 'retrai.run-proof.v1', run_id: runId, ...end } as const
+        return seal<RunProof>({ ...statement, signed_at: now.toISOString() }, signer)
+      }),
     )
 }
 
@@ -215,25 +202,6 @@ function policyOf(
     const { isolation } = first.record.payload
     return isolation === undefined ? {} : { policy_sha256: isolation.policy_sha256 }
   })
-}
-
-function confirmed(
-  event: RecordedEvent,
-  projected: LoadedRun | null,
-): Result<Pick<RunProof, 'length' | 'head' | 'last_kind'>, DamagedRecord> {
-  const decoded = decode(event)
-  if (decoded.isErr()) return err(decoded.error)
-  const { seq, record, meta } = decoded.value
-  const damaged = (message: string): DamagedRecord => {
-    return { type: 'damaged_record', stream: event.stream, seq, message }
-  }
-  if (projected !== null && projected.state.seq > seq) {
-    return err(damaged(`the run had ${projected.state.seq + 1} records before: its end is cut off`))
-  }
-  if (projected?.state.seq === seq && projected.head !== meta.hash) {
-    return err(damaged('it is not the record that was read here before'))
-  }
-  return ok({ length: seq + 1, head: meta.hash, last_kind: record.kind })
 }
 
 /** Bytes of an archive that must exist before any of it is handed out, unless that takes longer: a client waits 30 seconds for an answer. */

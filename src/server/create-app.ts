@@ -59,7 +59,7 @@ export function createApp(parts: Parts, made: Made): ReturnType<typeof buildApp>
     retention: createRetention({ ...made, store, readModel, now }),
     checkpoint: () => readModel.checkpoint,
     audit: createAudit({
-      ...{ store, runs: readModel, keyring, artifacts, clock: date },
+      ...{ store, keyring, artifacts, clock: date },
       ...{ ownLog: made.ownLog, witnesses: made.witnesses, timeStamps: made.timeStamps },
     }),
     contextBudget: async (modelName) =>

@@ -43,7 +43,7 @@ export async function openRetention(settings: Settings, log: Logger, opened: Asy
     start: () => remover.start(),
     /** Waits for the runs that are recorded as removed. @returns whether all are gone */
     settled: () => remover.settled(REMOVED_WITHIN_MS),
-    audit: createAudit({ store, runs: readModel, keyring, artifacts, clock: date, ownLog }),
+    audit: createAudit({ store, keyring, artifacts, clock: date, ownLog }),
   })
 }
 

@@ -50,7 +50,7 @@ const store: StreamReader = {
 }
 
 const keys = await newKeys()
-const proof = (await proveRun(store, null, RUN_ID, keys.signer, NOW))._unsafeUnwrap()
+const proof = (await proveRun(store, RUN_ID, keys.signer, NOW))._unsafeUnwrap()
 const artifacts = { read: async () => null }
 const archive = (await exportRun({ store, artifacts, keys, now: NOW }, proof))._unsafeUnwrap()
 const { holds, verified } = await verifyBundle(unpacked(archive))

@@ -169,7 +169,7 @@ async function sourceIn(
   signed: Partial<RunProof> = {},
   more: Pick<ExportDeps, 'files' | 'log' | 'stamped'> = {},
 ) {
-  const proved = (await proveRun(store, null, runId, keys.signer, NOW))._unsafeUnwrap()
+  const proved = (await proveRun(store, runId, keys.signer, NOW))._unsafeUnwrap()
   const { signature: _, key: __, ...statement } = proved
   const proof = seal<RunProof>({ ...statement, ...signed }, keys.signer)
   return { deps: { store, artifacts: artifactsOf(artifacts), keys, now: NOW, ...more }, proof }

@@ -182,7 +182,6 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Test
     artifacts,
     audit: createAudit({
       store: wrapped,
-      runs: projected,
       keyring,
       artifacts,
       clock: () => new Date(),

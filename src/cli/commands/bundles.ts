@@ -173,8 +173,7 @@ async function* inFolder(given: string, open: AsyncDisposableStack): Steps<Sourc
   const serverId = await readServerId(dir)
   const needed = witnesses?.quorum ?? 1
   const ownLog = serverId === null ? undefined : new OwnLog({ store, keyring, serverId, needed })
-  const runs = { get: () => null }
-  const audit = createAudit({ store, artifacts, keyring, runs, clock, ownLog })
+  const audit = createAudit({ store, artifacts, keyring, clock, ownLog })
   return {
     runs: () => runsIn(withoutRedacted(pages(), index, isGone)),
     export: (runId, { files, format }) => {

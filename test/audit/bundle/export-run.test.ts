@@ -54,7 +54,7 @@ beforeAll(async () => {
 const NONE: ArtifactSource = { read: async () => null }
 
 async function exportFrom(store: StreamReader, artifacts = NONE) {
-  const proof = (await proveRun(store, null, RUN_ID, keys.signer, NOW))._unsafeUnwrap()
+  const proof = (await proveRun(store, RUN_ID, keys.signer, NOW))._unsafeUnwrap()
   return exportRun({ store, artifacts, keys, now: NOW }, proof)
 }
 

@@ -29,7 +29,7 @@ beforeAll(async () => {
 async function stated(run: readonly RunRecord[]) {
   const store = readerOf(eventsOf(run))
   const runId = run[0]?.run_id ?? ''
-  const proof = (await proveRun(store, null, runId, keys.signer, NOW))._unsafeUnwrap()
+  const proof = (await proveRun(store, runId, keys.signer, NOW))._unsafeUnwrap()
   return inTotoStatement(store, keys.signer, proof, null)
 }
 
