@@ -251,16 +251,16 @@ async function redactionsAfter(store: StreamReader, { run_id }: RunProof, after:
   return { lines, signers, last }
 }
 
-/** The keys of the server, and of other servers of the log that have signed redactions. */
+/** The keys of the server, and all others of the log if one of those has signed a redaction. */
 async function keysFor(
   store: StreamReader,
   own: PublishedKeys,
   signers: ReadonlySet<string>,
 ): Promise<PublishedKeys> {
   const isOwn = new Set(own.keys.map(({ fingerprint }) => fingerprint))
-  if ([...signers].every((key) => isOwn.has(key))) return own
-  const { keys } = (await withKeysInLog(store, own)).unwrapOr(own)
-  return { keys: keys.filter((key) => isOwn.has(key.fingerprint) || signers.has(key.fingerprint)) }
+  return [...signers].every((key) => isOwn.has(key))
+    ? own
+    : (await withKeysInLog(store, own)).unwrapOr(own)
 }
 
 /** By a checkpoint that this server has signed: what is in the ledger may be forged. Without one, by the ledger. */

@@ -232,8 +232,8 @@ export class RecordsCheck {
   readonly artifacts = new Map<string, number>()
   /** The packs of objects that records name, in the same way. */
   readonly packs = new Map<string, number>()
-  /** How many results were not isolated as the first record says: checks with a home of their own, and others. */
-  readonly isolated = { check: 0, other: 0 }
+  /** How many results were not isolated as the first record says, apart from checks with a home of their own. */
+  isolatedOtherwise = 0
   #hidden: string | null = null
 
   constructor(runId: string) {
@@ -283,6 +283,7 @@ export class RecordsCheck {
     if (record.kind === 'run_end' && this.#hidden !== null) this.artifacts.set(this.#hidden, 0)
     if (record.kind !== 'tool_result' && record.kind !== 'goal_check') return
     const { isolation } = record.payload
-    if (isolation) this.isolated[otherwiseIsolated(record.kind, isolation, run.isolation)] += 1
+    if (isolation && otherwiseIsolated(record.kind, isolation, run.isolation) === 'other')
+      this.isolatedOtherwise += 1
   }
 }

@@ -1,7 +1,7 @@
 import { ok } from 'neverthrow'
 import { type LedgerName, ledgerStream } from '../../api/audit.ts'
 import type { RunRemoval } from '../../api/retention.ts'
-import { type KnownKeys, type Trust, trustOf } from '../../checkpoints/public-keys.ts'
+import { type Trust, trustOf } from '../../checkpoints/public-keys.ts'
 import { REDACTION_STREAM, Redaction } from '../../redaction/redaction.ts'
 import { RETENTION, RetentionEntry, RetentionIndex } from '../../retention/ledger.ts'
 import { type LedgerSeals, LedgersCheck, ledgerOf, type VerifiedLedger } from '../ledgers.ts'
@@ -19,13 +19,6 @@ import {
 import type { VerifiedCheckpoints } from './verify-checkpoints.ts'
 import { type BadRecord, readStored, type StoredRecord, type VerifiedRecord } from './verify-run.ts'
 import type { Wanted } from './witness-check.ts'
-
-/** A key that has signed checkpoints; `own` if it belongs to the server that is verified. */
-type CheckpointSigner = {
-  readonly key: string
-  readonly own: boolean
-  readonly checkpoints: number
-}
 
 /** The result of the verification of a store, or of a server. */
 export type LiveReport = {
@@ -53,8 +46,6 @@ export type LiveReport = {
   readonly family: FamilyReport
   /** The numbers of the checkpoints that runs were compared with. */
   readonly checkpoints: readonly number[]
-  /** The keys that signed the checkpoints of the log. */
-  readonly signers: readonly CheckpointSigner[]
   /** How many runs of the read model were compared with the log; null if none were. */
   readonly read_model: number | null
   readonly findings: readonly Finding[]
@@ -63,9 +54,7 @@ export type LiveReport = {
 /** What a reader wants, and what else the report names. */
 type Judging = Pick<LiveReport, 'artifacts' | 'read_model'> & {
   readonly wanted: Wanted
-  /** The keys of the server that is verified. */
-  readonly own: KnownKeys
-  /** Who has signed other things, such as exports. */
+  /** Who has signed what is not in the log, such as exports. */
   readonly signers?: Iterable<string>
 }
 
@@ -160,8 +149,8 @@ export class LiveCheck {
     })
   }
 
-  report({ wanted: { anchors, kept, seen }, own, signers = [], ...found }: Judging): LiveReport {
-    const { latest, wanted, signed, findings: ofCheckpoints } = this.#checkpoints
+  report({ wanted: { anchors, kept, seen }, signers = [], ...found }: Judging): LiveReport {
+    const { latest, wanted, findings: ofCheckpoints } = this.#checkpoints
     const compared = [latest, wanted].flatMap((log) => log?.checkpoint ?? [])
     const statements = kept === null ? compared : [kept, ...compared]
     const ledgers = this.ledgers.report(latest?.checkpoint.unsigned_entries)
@@ -196,7 +185,6 @@ export class LiveCheck {
       seals: ledgers.seals,
       family: family.report,
       checkpoints: compared.map(({ number }) => number),
-      signers: [...signed].map(([key, count]) => ({ key, own: own.has(key), checkpoints: count })),
       findings,
     }
   }

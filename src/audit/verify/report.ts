@@ -162,9 +162,7 @@ export type BundleReport = {
   readonly isolation: IsolationPolicy | null
   /** The hash of the policy that the signature names; null if it names none, as those of earlier versions. */
   readonly signed_policy: string | null
-  /** How many checks were isolated as the commands, with a home of their own, by their records. */
-  readonly isolated_checks: number
-  /** How many other calls and checks were isolated in another way, by their records. */
+  /** How many calls and checks were isolated in another way, by their records; a home of its own is none. */
   readonly isolated_otherwise: number
   /** The redactions of the run that hold. */
   readonly redacted: RedactionReport

@@ -77,8 +77,6 @@ const about = (problem: Finding['problem'], { number }: Checkpoint, message: str
 export type VerifiedCheckpoints = {
   /** The given keys, and those that servers have published in the log. */
   readonly keys: KnownKeys
-  /** How many checkpoints each key has signed. */
-  readonly signed: ReadonlyMap<string, number>
   /** The last checkpoint; null for a log without checkpoints. */
   readonly latest: CheckpointLog | null
   /** The checkpoint with the number of the one that the reader has kept; null if it does not exist. */
@@ -153,7 +151,6 @@ export class CheckpointsCheck {
   readonly #kept: Checkpoint | null
   readonly #findings: Finding[] = []
   readonly #keys: Map<string, KeyObject>
-  readonly #signed = new Map<string, number>()
   /** Checkpoints whose keys may be published later in the log. */
   readonly #unknown: Checkpoint[] = []
   #last: CheckpointLog | null = null
@@ -166,7 +163,6 @@ export class CheckpointsCheck {
 
   take({ checkpoint, heads, keys }: Omit<StoredCheckpoint, 'revision'>): void {
     for (const [fingerprint, key] of knownKeys({ keys })) this.#keys.set(fingerprint, key)
-    this.#signed.set(checkpoint.key, (this.#signed.get(checkpoint.key) ?? 0) + 1)
     if (this.#keys.has(checkpoint.key)) this.#find(sealFinding(checkpoint, this.#keys))
     else this.#unknown.push(checkpoint)
     this.#find(linkFinding(this.#last?.checkpoint ?? null, checkpoint))
@@ -188,7 +184,6 @@ export class CheckpointsCheck {
     if (this.#kept !== null) this.#find(keptFinding(this.#kept, there, this.#keys))
     return {
       keys: this.#keys,
-      signed: this.#signed,
       latest: this.#last,
       wanted,
       findings: this.#findings,

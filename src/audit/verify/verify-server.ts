@@ -55,7 +55,7 @@ export function verifyServer(
     }
     for (const proof of proofs) yield* await verifyLedger(server, check, proof, keys)
     const { artifacts, signers } = runs
-    return ok(check.report({ wanted: reader, own, signers, artifacts, read_model: null }))
+    return ok(check.report({ wanted: reader, signers, artifacts, read_model: null }))
   })
 }
 

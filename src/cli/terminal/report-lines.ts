@@ -1,4 +1,4 @@
-import { CHECKS_AS_COMMANDS, isolationFacts } from '../../api/about-server.ts'
+import { isolationFacts } from '../../api/about-server.ts'
 import type { LiveReport } from '../../audit/verify/live-report.ts'
 import {
   type BundleReport,
@@ -109,13 +109,12 @@ function filesOfRunLines(files: BundleReport['files']): string[] {
 
 /** How the commands of the run were isolated, for people. */
 function isolationLines(report: BundleReport): string[] {
-  const { isolation, isolated_checks, isolated_otherwise: count } = report
+  const { isolation, isolated_otherwise: count } = report
   if (isolation === null) return ['It does not say how its commands were isolated.']
   const [level = '', ...facts] = isolationFacts(isolation)
   return linesOf(
     oneLine(`Isolation: ${level}.`),
     facts.map((fact) => `  ${oneLine(fact)}`),
-    isolated_checks > 0 && `  ${CHECKS_AS_COMMANDS}`,
     count > 0 &&
       `  Isolated in another way, as recorded: ${counted(count, 'result')} of calls or checks.`,
   )
@@ -218,13 +217,12 @@ function witnessLine({ name, at, number, newest }: SeenCheckpoint): string {
 /** The report on a store, for people. */
 export function liveLines(report: LiveReport): string[] {
   const { holds, runs, records, ledgers, artifacts, checkpoints, findings, trust } = report
-  const { read_model, signers, unverified } = report
+  const { read_model, unverified } = report
   const compared =
     checkpoints.length === 0
       ? 'There is no checkpoint to compare with, so it is unknown whether runs were dropped.'
       : `Compared with checkpoint ${[...new Set(checkpoints)].join(' and ')}.`
   const beside = Object.entries(ledgers).filter(([, length]) => length > 0)
-  const others = signers.filter(({ own }) => !own)
   const counts = linesOf(
     `${counted(records, 'record')} in ${counted(runs, 'run')} hold, and ${counted(artifacts, 'artifact')}.`,
     beside.map(([name, length]) => {
@@ -236,9 +234,6 @@ export function liveLines(report: LiveReport): string[] {
     read_model !== null &&
       `Compared ${counted(read_model, 'run')} of the read model with the records.`,
     familyLines(report.family),
-    others.map(({ key, checkpoints: signed }) => {
-      return `The key ${key} of another server has signed ${counted(signed, 'checkpoint')}.`
-    }),
     holds && redactionLines(report.redacted),
     removalLines(report.removed),
     sinceLines(report),

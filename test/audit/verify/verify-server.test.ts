@@ -46,7 +46,6 @@ test('a server that joins the log while it is verified is no finding: its key is
     holds: true,
     findings: [],
     checkpoints: [0],
-    signers: [{ key: other.signer.key, own: false, checkpoints: 1 }],
   })
 })
 
