@@ -100,9 +100,8 @@ async function withNamespaces(
   run: (request: StartRequest) => Promise<CallEnd>,
 ): Promise<CallEnd> {
   if (request.sandbox?.level !== 'namespaces') return run(request)
-  return withOwnUser(request.sandbox, (sandbox) =>
-    networks.with(sandbox, request, note, (sandbox, env) => run({ ...request, sandbox, env })),
-  )
+  const prepared = await withOwnUser(request.sandbox)
+  return networks.with(prepared, request, note, (sandbox, env) => run({ ...request, sandbox, env }))
 }
 
 /** Closes what was left open by the process that started the server, except the pipe at 3: commands would inherit it. */

@@ -1,3 +1,4 @@
+import { execFile } from 'node:child_process'
 import {
   closeSync,
   constants,
@@ -6,18 +7,21 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
-  statSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import type { Notice } from '../domain/records.ts'
 import type { ProjectFolder } from '../domain/run-config.ts'
+import { codeOf, messageOf, throwIfShort } from '../lib/message-of.ts'
 import { FIRST_PORT, networkVariables } from './container-shell.ts'
 import type { Connection } from './network/connection.ts'
 import { CommandProxy } from './network/proxy.ts'
 import { networkOf, openWholeNetwork, type WholeNetwork } from './network/whole-network.ts'
 import { openFolder, repositoryAround, SandboxError } from './project-folder.ts'
 import { isRoot, OWN_ID, programIn, type Sandbox } from './sandbox.ts'
-import { HOLD, type Holder, hold, NotHeld, WITHIN_MS } from './system.ts'
+import { HOLD, hold, WITHIN_MS } from './system.ts'
+
+const execute = promisify(execFile)
 
 /** A network that the commands of a run share while a process works in the background. */
 export type Localhost = {
@@ -149,37 +153,55 @@ async function openLoopback(sandbox: Sandbox): Promise<WholeNetwork> {
   return { enter: networkOf(holder, sandbox), close: async () => holder.release() }
 }
 
-/** The exit code of `mount` if the kernel refused the mount, such as one of a file system that cannot map ids. */
-const REFUSED = 32
-
 /** Shows files of root as those of the user, and stores those of the user as those of root. All others stay. */
 const MAP = `X-mount.idmap=b:0:${OWN_ID}:1 b:1:1:${OWN_ID - 1}`
-const MOUNT = `"$1" --bind -o "$2" "$3" "$3" || exit
-${HOLD}`
+const MOUNT = '"$1" --bind -o "$2" "$3" "$3" || exit; shift 3; exec "$@"'
+
+/** The exit codes of a `mount` that does not know the option, and if the kernel refused it, such as for NFS. */
+const UNKNOWN = '1'
+const REFUSED = '32'
+/** An older `mount` ignores the option: then the folder still belongs to root. */
+const IS_MAPPED = `[ ! -O "$1" ] || exit ${UNKNOWN}`
+
+/** The folders whose ids could be mapped, by their devices and paths. */
+const mapping = new Set<string>()
 
 /**
  * Lets a command in a project of root run as another user. An id-mapped mount covers the project in a mount namespace of
  * the command, so nothing of it is seen elsewhere, and the files of the project keep their owner. Nothing changes for
  * projects of other users.
- * @param run called with the sandbox in which the command has its own user, or without one if the file system of the
- * project cannot map ids
- * @returns rejects with a `SandboxError`, or for a shortage, if it is not known whether the file system can: the next
- * command tries again
+ * @returns the sandbox in which the command has its own user, or without one if the file system of the project cannot map
+ * ids. Rejects with a `SandboxError`, or for a shortage, if that is not known: the next command tries again
  */
-export async function withOwnUser<T>(
-  sandbox: Sandbox,
-  run: (sandbox: Sandbox) => Promise<T>,
-): Promise<T> {
+export async function withOwnUser(sandbox: Sandbox): Promise<Sandbox> {
   const project = sandbox.ownUser ? placeOf(sandbox) : null
-  if (project === null) return run(sandbox)
-  if (hasMountsInside(project.path)) return run({ ...sandbox, ownUser: false })
-  const holder = await mapped(rootAround(project, sandbox) ?? project, sandbox)
-  if (holder === null) return run({ ...sandbox, ownUser: false })
+  if (project === null) return sandbox
+  const { path, device } = rootAround(project, sandbox) ?? project
+  const apart = [programIn(sandbox, 'unshare'), '--mount', '--propagation', 'private']
+  const mounted = ['/bin/sh', '-c', MOUNT, 'sh', programIn(sandbox, 'mount'), MAP, path]
+  const enter = [...apart, ...mounted]
+  const canMap = !hasMountsInside(project.path) && (await maps(path, device, enter))
+  return canMap
+    ? { ...sandbox, enter: [...enter, ...sandbox.enter] }
+    : { ...sandbox, ownUser: false }
+}
+
+/** Whether a folder can be mounted for the user. Tried until it can, and not again: then a mount that fails is an error. */
+async function maps(path: string, device: string, enter: readonly string[]): Promise<boolean> {
+  const place = `${device}:${path}`
+  if (mapping.has(place)) return true
+  const [file = '', ...args] = [...enter, '/bin/sh', '-c', IS_MAPPED, 'sh', path]
   try {
-    const enter = [programIn(sandbox, 'nsenter'), `--target=${holder.pid}`, '--mount', '--']
-    return await run({ ...sandbox, enter: [...enter, ...sandbox.enter] })
-  } finally {
-    holder.release()
+    await execute(file, args, { cwd: '/', env: {}, timeout: WITHIN_MS, killSignal: 'SIGKILL' })
+    mapping.add(place)
+    return true
+  } catch (cause) {
+    throwIfShort(cause)
+    const code = codeOf(cause)
+    if (code === UNKNOWN || code === REFUSED) return false
+    throw new SandboxError(
+      `its project cannot be mounted for its user. The next command tries that again: ${messageOf(cause)}`,
+    )
   }
 }
 
@@ -203,34 +225,4 @@ function hasMountsInside(folder: string): boolean {
   return readFileSync('/proc/self/mountinfo', 'utf8')
     .split('\n')
     .some((line) => line.includes(below) && line.split(' ')[4]?.startsWith(below))
-}
-
-/**
- * A namespace in which the folder belongs to the user; null if the kernel or `mount` cannot map its ids. Rejects with a
- * `SandboxError` if that is not known, or as `hold` does if nothing can be started.
- */
-async function mapped(
-  { path, device, inode }: ProjectFolder,
-  sandbox: Sandbox,
-): Promise<Holder | null> {
-  const apart = [programIn(sandbox, 'unshare'), '--mount', '--propagation', 'private']
-  const script = ['/bin/sh', '-c', MOUNT, 'sh', programIn(sandbox, 'mount'), MAP, path]
-  let holder: Holder
-  try {
-    holder = await hold([...apart, ...script])
-  } catch (cause) {
-    if (!(cause instanceof NotHeld)) throw cause
-    if (cause.code === REFUSED) return null
-    const isLate = cause.code === 'late'
-    const why = isLate ? `was not mounted within ${WITHIN_MS / 1000} s` : 'cannot be mounted'
-    throw new SandboxError(`its project ${why} for its user. The next command tries that again`)
-  }
-  const at = `/proc/${holder.pid}/root${path}`
-  const seen = statSync(at, { bigint: true, throwIfNoEntry: false })
-  if (seen?.uid === BigInt(OWN_ID) && `${seen.dev}` === device && `${seen.ino}` === inode) {
-    return holder
-  }
-  holder.release()
-  if (`${seen?.dev}` === device && `${seen?.ino}` === inode) return null
-  throw new SandboxError(`${path} was replaced while it was mounted`)
 }

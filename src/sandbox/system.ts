@@ -107,16 +107,6 @@ export type Holder = {
   readonly release: () => void
 }
 
-/** Why a shell does not hold: its exit code, or `late`; and what it printed about that. */
-export class NotHeld extends Error {
-  readonly code: number | 'late' | null
-
-  constructor(code: NotHeld['code'], printed: string) {
-    super(printed.trim().split('\n')[0] || 'it ended')
-    this.code = code
-  }
-}
-
 /** Whether a process has not ended. */
 export const lives = ({ exitCode, signalCode }: ChildProcess): boolean =>
   exitCode === null && signalCode === null
@@ -129,8 +119,8 @@ export const spawned = (child: ChildProcess): Promise<number> =>
   })
 
 /**
- * Starts a command line whose last program is a shell that runs a script with `HOLD` at its end. Rejects with a
- * `NotHeld`, or with what `spawn` throws.
+ * Starts a command line whose last program is a shell that runs a script with `HOLD` at its end. Rejects with
+ * what it printed before it ended, or with what `spawn` throws.
  */
 export async function hold([file = '', ...args]: readonly string[]): Promise<Holder> {
   const child = spawn(file, args, { cwd: '/', env: {} })
@@ -144,8 +134,8 @@ export async function hold([file = '', ...args]: readonly string[]): Promise<Hol
     return { pid: first, release: () => void child.stdin.destroy() }
   }
   child.kill('SIGKILL')
-  if (first === 'late') throw new NotHeld(first, '')
-  throw new NotHeld(child.exitCode, await printed)
+  if (first === 'late') throw new Error('it took too long')
+  throw new Error((await printed).trim().split('\n')[0] || 'it ended')
 }
 
 /**

@@ -92,40 +92,30 @@ export async function trySandbox(
     ...{ readable: [], userHome: env.HOME ?? '', checkHome: null, layers: false },
     ...{ network: 'none', proxy: null, hasNetwork: false, enter: [], ownUser: false },
   }
-  const attempt = (of: Partial<Sandbox>, owner: number | null = null) =>
+  const attempt: Attempt = (of, owner = null) =>
     probe(runner, { ...sandbox, ...of }, { secret, owner })
   const isContained = level === 'namespaces'
-  const noOwnUser = isRoot() && isContained ? await ownUserProblemOf(sandbox, attempt) : null
-  const ownUser = isRoot() && isContained && noOwnUser === null
+  const hasRights = isRoot() && isContained
+  const mayOwn = hasRights && programs.mount !== undefined && programs.unshare !== undefined
+  if (mayOwn) await writeAccounts(folder)
+  const users: number[] = []
   // Null for the server's user: commands of a root server run as the owner of the project.
-  const owners = [...(ownUser ? [] : [null]), ...(isRoot() ? [NOBODY] : [])]
-  for (const owner of owners) {
-    const problem = await attempt({}, owner)
-    if (problem !== null) return err(problem)
+  for (const owner of isRoot() ? [null, NOBODY] : [null]) {
+    const user = await attempt({ ownUser: mayOwn }, owner)
+    if (user.isErr()) return err(user.error)
+    users.push(user.value)
   }
+  const ownUser = users.includes(OWN_ID)
   const layers = isContained && (await canLayer({ ...sandbox, ownUser }, attempt))
-  const fullNetworkProblem = networkProblem(programs)
-  const ownUserProblem = noOwnUser === null ? null : `${AS_ROOT} (${noOwnUser}).`
-  return ok({ base: { ...sandbox, ownUser, layers }, fullNetworkProblem, ownUserProblem })
+  return ok({
+    base: { ...sandbox, ownUser, layers },
+    fullNetworkProblem: networkProblem(programs),
+    ownUserProblem: hasRights && !ownUser ? AS_ROOT : null,
+  })
 }
 
-/** Tries a command, perhaps in a project of this owner. Null if it worked, else why not, as a part of a sentence. */
-type Attempt = (of: Partial<Sandbox>, owner?: number | null) => Promise<string | null>
-
-/** Why commands in projects of root have no user of their own, as a part of a sentence. */
-async function ownUserProblemOf(
-  { programs, folder }: Sandbox,
-  attempt: Attempt,
-): Promise<string | null> {
-  const { unshare, mount, nsenter } = programs
-  if ([unshare, mount, nsenter].includes(undefined)) {
-    return 'mount, unshare or nsenter is not installed'
-  }
-  await writeAccounts(folder)
-  const problem = await attempt({ ownUser: true })
-  // A machine that is slow now may do it: each command tries it, and is refused if it takes too long then.
-  return problem !== null && LATE.test(problem) ? null : problem
-}
+/** Tries a command, perhaps in a project of this owner: the id of its user, or why it did not work, as a part of a sentence. */
+type Attempt = (of: Partial<Sandbox>, owner?: number | null) => Promise<Result<number, string>>
 
 /** Writes the accounts of the machine with that of the user of its own. */
 async function writeAccounts(folder: string): Promise<void> {
@@ -143,12 +133,11 @@ async function canLayer({ folder, ownUser }: Sandbox, attempt: Attempt): Promise
   const owner = isRoot() && !ownUser ? NOBODY : null
   const user = ownUser ? OWN_ID : owner
   if (user !== null) await chown(checkHome.home, user, user)
-  return (await attempt({ ownUser, own: null, checkHome }, owner)) === null
+  return (await attempt({ ownUser, own: null, checkHome }, owner)).isOk()
 }
 
-/** What a trial says of a machine that is slow now, and not of what it can do. */
-const LATE = /took too long|not mounted within/
-const AS_ROOT = 'In a project that belongs to root, commands run as root without capabilities'
+const AS_ROOT =
+  'In a project that belongs to root, commands run as root without capabilities, because mount and unshare of util-linux 2.39 or a file system that maps ids are missing.'
 
 /**
  * If commands run as the owner of the project and share the file system of a root server, they cannot pass through the
@@ -196,7 +185,7 @@ const EVERYWHERE = ['CapEff: 0000000000000000', 'NoNewPrivs: 1', 'Seccomp: 2', '
 const ALONE = ['network lo:', 'is alone']
 
 /**
- * Tries a level by running a command at it. Null if it holds, else why not, as a part of a sentence.
+ * Tries a level by running a command at it. The id of its user if it holds, else why not, as a part of a sentence.
  * @param sandbox of a command; its project is replaced by a folder made for this
  * @param on `secret` is a file of the server; `owner` is who owns the project, null for the server's user
  */
@@ -204,19 +193,21 @@ async function probe(
   runner: Trials,
   sandbox: Sandbox,
   { secret, owner }: { readonly secret: string; readonly owner: number | null },
-): Promise<string | null> {
+): Promise<Result<number, string>> {
   const project = await mkdtemp(join(tmpdir(), 'retrai-probe-'))
   try {
     if (owner !== null) await chown(project, owner, owner)
     const { end, message, stdout, stderr } = await runner.try({ ...sandbox, project }, SCRIPT, [
       secret,
     ])
-    if (end === 'timed_out') return 'a trial took too long'
+    if (end === 'timed_out') return err('a trial took too long')
     if (end !== 'exited' || stdout === '') {
-      return stderr.trim().split('\n')[0] || message || `a trial ended with ${end}`
+      return err(stderr.trim().split('\n')[0] || message || `a trial ended with ${end}`)
     }
     const found = stdout.trim().split('\n')
-    const uid = owner ?? (sandbox.ownUser ? OWN_ID : process.getuid?.())
+    const uids =
+      owner === null ? [process.getuid?.(), ...(sandbox.ownUser ? [OWN_ID] : [])] : [owner]
+    const uid = uids.find((one) => found.includes(`Uid: ${one}`)) ?? uids[0] ?? 0
     const everywhere = [`Uid: ${uid}`, ...EVERYWHERE]
     const wanted = sandbox.level === 'namespaces' ? [...everywhere, ...ALONE] : everywhere
     const missing = wanted.filter((line) => !found.includes(line))
@@ -224,8 +215,9 @@ async function probe(
     const isShared = (line: string): boolean =>
       sandbox.level !== 'namespaces' && (line.startsWith('network ') || ALONE.includes(line))
     const extra = found.filter((line) => !wanted.includes(line) && !isShared(line))
-    if (missing.length + extra.length === 0) return null
-    return `a trial found ${[...missing.map((line) => `no "${line}"`), ...extra.map((line) => `"${line}"`)].join(', ')}`
+    if (missing.length + extra.length === 0) return ok(uid)
+    const wrong = [...missing.map((line) => `no "${line}"`), ...extra.map((line) => `"${line}"`)]
+    return err(`a trial found ${wrong.join(', ')}`)
   } finally {
     for (const path of [project, join(sandbox.folder, PROBE)]) await removeFolder(path)
   }

@@ -29,21 +29,19 @@ type Options = {
   readonly env?: TrialOptions['env']
   readonly limits?: Partial<CommandLimits>
   readonly toolPaths?: readonly string[]
-  /** What runs the trials. */
-  readonly trials?: (runner: Runner) => TrialOptions['runner']
   readonly log?: (facts: object) => void
 }
 
 /** A server that isolates commands, its data folder and a project. It ends with the test. */
 export async function isolated(level: Level | 'auto' = 'namespaces', options: Options = {}) {
-  const { env = process.env, toolPaths = [], trials = (runner) => runner, log = () => {} } = options
+  const { env = process.env, toolPaths = [], log = () => {} } = options
   const base = options.base ?? (await temporaryFolder())
   const [dataDir, project] = [join(base, 'data'), join(base, 'project')]
   for (const path of [dataDir, project]) await mkdir(path, { recursive: true })
   const runner = new Runner({ error: log })
   onTestFinished(() => runner.close())
   const isolation = await chooseIsolation(level, {
-    ...{ runner: trials(runner), dataDir, env, toolPaths },
+    ...{ runner, dataDir, env, toolPaths },
   })
   const limits = { ...DEFAULT_LIMITS, ...options.limits }
   const run = commandRunner(limits, runner, isolation)
