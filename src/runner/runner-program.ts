@@ -8,7 +8,7 @@ import { watchGuarded } from '../sandbox/guarded-files.ts'
 import { Networks, withOwnUser } from '../sandbox/namespaces.ts'
 import { type OpenedFolder, openFolder } from '../sandbox/project-folder.ts'
 import { NICENESS, sessionGivesWay } from './processes.ts'
-import { killLeftContainers } from './program/container.ts'
+import { startReaper } from './program/mark.ts'
 import { armCrash, reach } from './program/process.ts'
 import { runProcess, whyNotStarted } from './program/run-to-end.ts'
 import type { CallEnd, FromRunner, Output, StartRequest, StopCause, ToRunner } from './protocol.ts'
@@ -22,7 +22,7 @@ closeInherited()
 // commands at once would delay every request.
 setPriority(NICENESS)
 sessionGivesWay('self')
-void killLeftContainers()
+startReaper()
 const server = new Socket({ fd: 3, readable: true, writable: true })
 const calls = new Map<number, ServedCall>()
 const networks = new Networks()

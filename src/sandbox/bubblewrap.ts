@@ -38,7 +38,7 @@ const FILTER = seccompProgram({ network: true })
 
 /** A container that can be made. */
 export type Container = {
-  /** The command line that starts bwrap, but for its last argument, which marks the container. */
+  /** The command line that starts bwrap. */
   readonly line: readonly string[]
   /** The filter of system calls, the command, its variables, and the mounts: to be passed from `SECCOMP_FD` on. */
   readonly descriptors: readonly number[]
@@ -102,7 +102,8 @@ function commandLine(
   const before = [seedCargo(sandbox.tools), forward].filter(Boolean).join('\n')
   return [
     ...[...sandbox.enter, sandbox.launcher],
-    ...['--json-status-fd', String(STATUS_FD), ...systemArguments(), ...userArguments(user)],
+    ...['--clearenv', '--json-status-fd', String(STATUS_FD)],
+    ...[...systemArguments(), ...userArguments(user)],
     ...(sandbox.hasNetwork ? [] : ['--unshare-net']),
     ...[...mounts, '--args', String(VARIABLES_FD)],
     ...['--seccomp', String(SECCOMP_FD), '--remount-ro', '/', '--chdir', '/'],

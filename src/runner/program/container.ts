@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync } from 'node:fs'
 import type { Duplex, Readable } from 'node:stream'
-import { setTimeout as pause } from 'node:timers/promises'
 import { container, STATUS_FD } from '../../sandbox/bubblewrap.ts'
 import { GATE, REPORT_FD } from '../../sandbox/container-shell.ts'
 import type { Sandbox } from '../../sandbox/sandbox.ts'
@@ -9,16 +8,13 @@ import { lives } from '../../sandbox/system.ts'
 import { notStarted } from '../command.ts'
 import {
   type CommandGroup,
-  hasEnded,
   namespaceOf,
-  ownNamespace,
   processes,
-  processName,
   sendSignal,
   sessionGivesWay,
-  textOf,
 } from '../processes.ts'
 import type { Ended, NotStarted, StartRequest } from '../protocol.ts'
+import { Mark } from './mark.ts'
 import {
   type Piped,
   type PipeText,
@@ -31,24 +27,13 @@ import {
   untilExit,
 } from './process.ts'
 
-/**
- * A container ends with its bwrap, because the kernel sends it a signal then. But the kernel knows of that only after
- * some milliseconds: if bwrap is killed before, its child waits for it for ever. So each container has an argument that
- * no other has, which names its runner, and what is left is found by it.
- */
-const MARK = `retrai-container:${ownNamespace()}:`
-const ownMark = `${MARK}${processName('self')}:`
-let containers = 0
-
 /** Starts a command in a container, whose end is the end of all in it. */
 export async function startContained(
   request: StartRequest,
   sandbox: Sandbox,
   group: CommandGroup | null,
 ): Promise<Started> {
-  containers += 1
-  const mark = `${ownMark}${containers}`
-  const { facts, ...piped } = await launch(request, sandbox, mark)
+  const { facts, ...piped } = await launch(request, sandbox)
   const { child, pid, stdin, stdout, stderr } = piped
   const exit = untilExit(child)
   const gate = new Gate(child)
@@ -59,7 +44,7 @@ export async function startContained(
   return {
     ...{ stdin, stdout, stderr, group, facts, lives: gate.lives },
     report: async () => gate.report,
-    exited: exit.then(() => gate.end(request.file, mark)),
+    exited: exit.then(() => gate.end(request.file, pid)),
     pids: () => group?.members() ?? (gate.init === null ? [] : processesWith(gate.init)),
     terminate: () => {
       const { init } = gate
@@ -75,16 +60,16 @@ export async function startContained(
 }
 
 /** Starts bwrap, and closes what was opened for it. */
-async function launch(request: StartRequest, sandbox: Sandbox, mark: string) {
+async function launch(request: StartRequest, sandbox: Sandbox) {
   const { env, limits, hasInput = false } = request
   const { processes } = limits
   const { line, descriptors, facts } = container(sandbox, env, { ...request, processes })
-  const [program = '', ...args] = [...line, mark]
+  const [program = '', ...args] = line
   try {
     const piped: Piped = await startPiped(hasInput, (stdio) =>
       spawn(program, args, {
         cwd: '/',
-        env: {},
+        env: new Mark().variables,
         detached: true,
         stdio: [...stdio, 'pipe', 'pipe', ...descriptors],
       }),
@@ -159,12 +144,12 @@ class Gate {
   }
 
   /** How the command ended, after the exit of bwrap. When this resolves, nothing of the container lives. */
-  async end(file: string, mark: string): Promise<Ended> {
+  async end(file: string, bwrap: number): Promise<Ended> {
     const { signalCode } = this.#child
     const closed = Promise.all([this.#reported.closed, this.#status.closed])
-    // Without its bwrap, a container may wait for ever, with all pipes open.
+    // Without its bwrap, a container may wait for ever, with all pipes open. Until its process 1 is known, that is in its group.
     const isLeft = signalCode !== null || !(await settledWithin(closed, CLOSED_MS))
-    if (isLeft) await killMarked((one) => one === mark)
+    for (const left of isLeft ? [-bwrap, this.init ?? -bwrap] : []) sendSignal(left, 'SIGKILL')
     // A process outside of the container may have been given one of the descriptors.
     if (!(await settledWithin(closed, REAP_MS))) this.#reported.destroy()
     const exitCode = numberIn(this.#status.soFar(), 'exit-code')
@@ -193,46 +178,4 @@ class Gate {
 function numberIn(status: string, name: 'child-pid' | 'exit-code'): number | null {
   const found = new RegExp(`"${name}": (\\d+)`).exec(status)?.[1]
   return found === undefined ? null : Number(found)
-}
-
-/** The mark of a process that is a bwrap of ours, or process 1 of its container; undefined for all others. */
-function markOf(pid: number): string | undefined {
-  const all = textOf(pid, 'cmdline').split('\0')
-  const at = all.findIndex((argument) => argument.startsWith(MARK))
-  return all[at - 4] === '/bin/sh' && all[at - 3] === '-c' ? all[at] : undefined
-}
-
-const POLL_MS = 5
-
-/** Kills all processes with such a mark, until there are none. What else is in their containers ends with them. */
-async function killMarked(isLeft: (mark: string) => boolean): Promise<void> {
-  for (const late = performance.now() + REAP_MS; performance.now() < late; await pause(POLL_MS)) {
-    try {
-      const found = processes().filter((pid) => {
-        const mark = markOf(pid)
-        return mark !== undefined && isLeft(mark)
-      })
-      if (found.length === 0) return
-      for (const pid of found) sendSignal(pid, 'SIGKILL')
-    } catch {
-      // This process is out of descriptors; it looks again soon.
-    }
-  }
-}
-
-/** A process that was forked when its runner died shows its own arguments only a moment later. */
-const AGAIN_MS = 1_000
-
-/**
- * Kills the containers of runners that do not live any more, in the namespace of this process: it cannot see whether
- * those of other namespaces live. Never rejects.
- */
-export async function killLeftContainers(): Promise<void> {
-  const isLeft = (mark: string): boolean => {
-    const [runner] = /^\d+:\d+(?=:)/.exec(mark.slice(MARK.length)) ?? []
-    return runner !== undefined && hasEnded(ownNamespace(), runner)
-  }
-  await killMarked(isLeft)
-  await pause(AGAIN_MS, undefined, { ref: false })
-  await killMarked(isLeft)
 }
