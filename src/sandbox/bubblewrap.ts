@@ -7,7 +7,6 @@ import {
   commandScript,
   howToRun,
   prelude,
-  seedCargo,
   startForwarder,
   withoutNul,
 } from './container-shell.ts'
@@ -99,7 +98,6 @@ function commandLine(
   mounts: readonly string[],
 ): string[] {
   const forward = sandbox.proxy === null ? '' : startForwarder(sandbox.proxy.port)
-  const before = [seedCargo(sandbox.tools), forward].filter(Boolean).join('\n')
   return [
     ...[...sandbox.enter, sandbox.launcher],
     ...['--clearenv', '--json-status-fd', String(STATUS_FD)],
@@ -108,7 +106,7 @@ function commandLine(
     ...[...mounts, '--args', String(VARIABLES_FD)],
     ...['--seccomp', String(SECCOMP_FD), '--remount-ro', '/', '--chdir', '/'],
     ...['--', ...becoming(user, sandbox)],
-    ...['/bin/sh', '-c', prelude(before, howToRun(user)), 'sh'],
+    ...['/bin/sh', '-c', prelude(forward, howToRun(user)), 'sh'],
   ]
 }
 

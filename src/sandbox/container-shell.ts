@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { Network } from '../domain/network.ts'
 import { isWithin } from '../lib/paths.ts'
@@ -140,14 +140,20 @@ const NOT_PASSED = [
 /** Where Go downloads modules by itself. */
 const GO_PROXIES = 'https://proxy.golang.org,direct'
 
+type Surroundings = {
+  readonly home: string
+  readonly tmp: string
+  readonly tools: readonly string[]
+  readonly network: Network
+}
+
+/** The registry of the official image of Rust, which needs no place in a home. */
+const SYSTEM_REGISTRY = '/usr/local/cargo/registry'
+
 /** The environment of an isolated command: without what belongs to the home of the server's user. */
 export function isolatedEnvironment(
   env: Readonly<Record<string, string>>,
-  {
-    home,
-    tmp,
-    tools,
-  }: { readonly home: string; readonly tmp: string; readonly tools: readonly string[] },
+  { home, tmp, tools, network }: Surroundings,
 ): Record<string, string> {
   const missing = FOLDERS.filter((name) => {
     const path = env[name]
@@ -157,6 +163,7 @@ export function isolatedEnvironment(
   const rustup = tools.find((path) => path.endsWith('/.rustup'))
   const isVisible = (path: string): boolean =>
     [...SYSTEM, ...tools].some((folder) => isWithin(folder, path)) && existsSync(path)
+  const registry = tools.find((path) => /\/\.?cargo\/registry$/.test(path)) ?? SYSTEM_REGISTRY
   const { GOMODCACHE, GOPATH } = env
   const downloads = [
     ...(GOMODCACHE === undefined ? [] : [GOMODCACHE]),
@@ -172,6 +179,9 @@ export function isolatedEnvironment(
     // Go writes modules into the home. Without this it takes the right to remove them.
     GOFLAGS: [env.GOFLAGS, '-modcacherw'].filter(Boolean).join(' '),
     ...(downloads === undefined ? {} : { GOPROXY: goProxies(downloads, env.GOPROXY) }),
+    // Cargo knows one registry only: with a network, it fills that of its home.
+    ...(network === 'none' && existsSync(registry) ? { CARGO_HOME: dirname(registry) } : {}),
+    ...networkVariables(network),
   }
 }
 
@@ -179,25 +189,4 @@ export function isolatedEnvironment(
 function goProxies(downloads: string, others = GO_PROXIES): string {
   const url = pathToFileURL(downloads).href.replace(/[,|]/g, encodeURIComponent)
   return `${url}|${others}`
-}
-
-/** The registry of the official image of Rust, which needs no place in a home. */
-const SYSTEM_REGISTRY = '/usr/local/cargo/registry'
-
-/**
- * Lines of sh that fill the registry of a new home with what the host has: links to its crates, and a copy of the
- * index, which Cargo writes. Cargo itself reads only one registry. An index that is a repository of git is left out: it
- * is large, and no Cargo since 1.70 has one. '' if the host has no registry.
- */
-export function seedCargo(tools: readonly string[]): string {
-  const shown = tools.find((path) => /\/\.?cargo\/registry$/.test(path))
-  const registry = shown ?? (existsSync(SYSTEM_REGISTRY) ? SYSTEM_REGISTRY : null)
-  if (registry === null) return ''
-  return `seed_cargo() {
-  [ -r "$1/cache" ] && [ ! -e "$HOME/.cargo/registry" ] && mkdir -p "$HOME/.cargo" || return
-  new=$(mktemp -d "$HOME/.cargo/registry.XXXXXX") && cp -Rs "$1/cache" "$new" && mkdir "$new/index" || return
-  for index in "$1"/index/*/; do [ -e "$index/.git" ] || cp -R "$index" "$new/index"; done
-  mv -T "$new" "$HOME/.cargo/registry" || rm -rf "$new"
-}
-seed_cargo ${shellWord(registry)} 2>/dev/null`
 }

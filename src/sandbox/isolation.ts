@@ -10,7 +10,7 @@ import { messageOf } from '../lib/message-of.ts'
 import { removeFolder } from '../lib/remove-folder.ts'
 import { factsOfContainer } from './bubblewrap.ts'
 import { type CheckHomeOf, CheckHomes } from './check-homes.ts'
-import { isolatedEnvironment, networkVariables } from './container-shell.ts'
+import { isolatedEnvironment } from './container-shell.ts'
 import {
   EVERYTHING,
   HOME,
@@ -223,7 +223,7 @@ function isolated(
       const { checkHome = null } = lent ?? {}
       return {
         sandbox: { ...base, project, known, copy, own, checkHome, readable, network },
-        env: { ...isolatedEnvironment(env, { ...seen, tools }), ...networkVariables(network) },
+        env: isolatedEnvironment(env, { ...seen, tools, network }),
         done: async (exited) => {
           await lent?.done(exited)
           if (fresh !== null) await remove(join(folder, fresh))
