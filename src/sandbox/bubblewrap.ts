@@ -178,8 +178,14 @@ function closeAll(descriptors: readonly number[]): void {
  */
 const userArguments = (user: OpenedProject['user']): string[] =>
   user === null
-    ? ['--as-pid-1', '--unshare-user', '--disable-userns']
+    ? ['--as-pid-1', '--unshare-user', '--disable-userns', ...ids()]
     : ['CAP_SETUID', 'CAP_SETGID', 'CAP_SETPCAP'].flatMap((name) => ['--cap-add', name])
+
+/** Its own ids, which pasta does not keep in its namespace. */
+const ids = (): string[] => {
+  const { getuid, getgid } = process
+  return ['--uid', String(getuid?.()), '--gid', String(getgid?.())]
+}
 
 function becoming(user: OpenedProject['user'], sandbox: Sandbox): string[] {
   if (user === null) return []

@@ -1,12 +1,12 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { isIPv6 } from 'node:net'
-import { join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
-import { messageOf } from '../../lib/message-of.ts'
+import { promisify } from 'node:util'
+import { messageOf, throwIfShort } from '../../lib/message-of.ts'
+import { within } from '../../lib/promises.ts'
 import { SandboxError } from '../project-folder.ts'
 import { isRoot, type Programs, programIn, type Sandbox } from '../sandbox.ts'
-import { HOLD, type Holder, hold, spawned } from '../system.ts'
+import { HOLD, type Holder, spawned, WITHIN_MS } from '../system.ts'
 import {
   ANY_HOST,
   type Connection,
@@ -15,7 +15,9 @@ import {
   ownAddresses,
 } from './connection.ts'
 
-const NEEDED = ['pasta', 'ip', 'nsenter', 'unshare'] as const
+const execute = promisify(execFile)
+
+const NEEDED = ['pasta', 'ip', 'nsenter'] as const
 
 /** Why no command can have the whole network: a sentence that says what to install; null if one can. */
 export function networkProblem(programs: Programs): string | null {
@@ -35,9 +37,6 @@ export const RESOLV_CONF = {
   name: 'resolv.conf',
   text: `nameserver ${RESOLVER}\n`,
 } as const
-
-const WITHIN_MS = 10_000
-const POLL_MS = 2
 
 /** A network namespace with the network of the machine. */
 export type WholeNetwork = {
@@ -59,38 +58,53 @@ export async function openWholeNetwork(
 ): Promise<WholeNetwork> {
   const report = new ConnectionReport(onConnection)
   const flows = new FlowReader((connection) => report.add(connection))
-  const program = (name: (typeof NEEDED)[number]): string => programIn(sandbox, name)
-  const unshare = program('unshare')
-  const holder = await holdNamespace([unshare, ...(isRoot() ? [] : USERS), '--net'], program('ip'))
+  const passing = startPasta(programIn(sandbox, 'pasta'))
+  const logged = logOf(passing, flows)
   try {
-    const ns = `/proc/${holder.pid}/ns`
-    const place = join(sandbox.folder, RESOLV_CONF.name)
-    const whose = isRoot() ? ['--runas', '0', '--netns-only'] : ['--userns', `${ns}/user`]
-    const command = [
-      ...[program('pasta'), '--foreground', '--debug', '--config-net', '--no-map-gw'],
-      ...['--dns-forward', RESOLVER, '-t', 'none', '-u', 'none', '-T', 'none', '-U', 'none'],
-      ...[...whose, '--netns', isRoot() ? place : `${ns}/net`],
-    ]
-    const mounted = [unshare, '--mount', '--propagation', 'private', '/bin/sh', '-c', MOUNT, 'sh']
-    const passing = started(isRoot() ? [...mounted, `${ns}/net`, place, ...command] : command)
-    await spawned(passing)
-    const logged = logOf(passing, flows)
-    await untilConnected(passing, holder.pid, flows)
+    const pid = await shellOf(passing, logged)
+    const enter = networkOf({ pid }, sandbox)
+    await refuseMachine([...enter, programIn(sandbox, 'ip'), '-batch', '-'])
     return {
-      enter: networkOf(holder, sandbox),
+      enter,
       close: async () => {
-        const bytes = bytesOf(holder.pid)
-        passing.kill('SIGTERM')
+        const bytes = bytesOf(pid)
+        passing.stdin.destroy()
         await logged
-        holder.release()
         report.end()
         onConnection({ ...ALL, ...bytes })
       },
     }
   } catch (cause) {
-    holder.release()
-    throw cause
+    passing.kill('SIGKILL')
+    throwIfShort(cause)
+    const why = flows.lastLine || messageOf(cause)
+    throw new SandboxError(`pasta does not give it a network: ${why}`)
   }
+}
+
+/** pasta, with a shell that it starts when its namespace has the network. It ends with that shell. */
+function startPasta(pasta: string) {
+  const args = [
+    ...['--foreground', '--debug', '--config-net', '--no-map-gw', '--dns-forward', RESOLVER],
+    ...['-t', 'none', '-u', 'none', '-T', 'none', '-U', 'none'],
+    ...[...(isRoot() ? ['--runas', '0'] : []), '--', '/bin/sh', '-c', HOLD],
+  ]
+  const passing = spawn(pasta, args, { cwd: '/', env: {} }).on('error', () => {})
+  passing.stdin.on('error', () => {})
+  return passing
+}
+
+/** The shell of pasta, as soon as it runs. */
+async function shellOf(passing: ChildProcess, logged: Promise<void>): Promise<number> {
+  const pid = await spawned(passing)
+  const { promise: runs, resolve } = Promise.withResolvers<true>()
+  passing.stdout?.once('data', () => resolve(true))
+  const ended = logged.then(() => new Error('it ended'))
+  const late = (): Error => new Error('it took too long')
+  const outcome = await within(WITHIN_MS, Promise.race([runs, ended]), late)
+  if (outcome !== true) throw outcome
+  // In the namespace of process ids that pasta makes, it has another number.
+  return Number.parseInt(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8'), 10)
 }
 
 /** What comes before a command line, to run it in the network of a process. */
@@ -99,18 +113,15 @@ export function networkOf({ pid }: Pick<Holder, 'pid'>, sandbox: Sandbox): reado
   return [programIn(sandbox, 'nsenter'), `--target=${pid}`, ...also, '--net', '--']
 }
 
-const USERS = ['--user', '--map-current-user', '--keep-caps']
-/** Puts addresses out of reach: each argument after the first is a line for `ip`. */
-const UNREACHABLE = `ip=$1; shift; printf '%s\\n' "$@" | "$ip" -batch - || exit\n${HOLD}`
-
-/**
- * pasta gives up its rights before it opens the namespace. It finds the namespace of root through a mount over a file,
- * which only pasta sees.
- */
-const MOUNT = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
-
-const started = ([file = '', ...args]: readonly string[]) =>
-  spawn(file, args, { cwd: '/', env: {} }).on('error', () => {})
+/** Puts the addresses of the machine out of reach. @param ip starts `ip` in the namespace */
+async function refuseMachine([file = '', ...args]: readonly string[]): Promise<void> {
+  const routes = [...ownAddresses()]
+    .filter((address) => !/^(127\.|::1$|fe80:)/.test(address))
+    .map((address) => `route add unreachable ${address}/${isIPv6(address) ? 128 : 32}\n`)
+  const running = execute(file, args, { cwd: '/', env: {} })
+  running.child.stdin?.on('error', () => {}).end(routes.join(''))
+  await running
+}
 
 /** The last record of a command, with what its namespace counted. */
 const ALL = {
@@ -140,47 +151,4 @@ async function logOf(passing: ChildProcess, flows: FlowReader): Promise<void> {
   passing.stderr?.setEncoding('utf8').on('data', (piece: string) => flows.read(piece))
   passing.stderr?.once('close', resolve)
   return promise
-}
-
-async function holdNamespace(enter: readonly string[], ip: string): Promise<Holder> {
-  const routes = [...ownAddresses()]
-    .filter((address) => !/^(127\.|::1$|fe80:)/.test(address))
-    .map((address) => `route add unreachable ${address}/${isIPv6(address) ? 128 : 32}`)
-  const script = ['/bin/sh', '-c', UNREACHABLE, 'sh', ip, 'link set lo up', ...routes]
-  return hold([...enter, ...script]).catch((cause) => {
-    throw new SandboxError(`a network namespace cannot be made: ${messageOf(cause)}`)
-  })
-}
-
-/** pasta in the foreground does not report when it is ready: the namespace has a default route then. */
-async function untilConnected(
-  passing: ChildProcess,
-  holder: number,
-  flows: FlowReader,
-): Promise<void> {
-  const { promise: ended, resolve } = Promise.withResolvers<true>()
-  passing.once('exit', () => resolve(true)).once('error', () => resolve(true))
-  const late = performance.now() + WITHIN_MS
-  while (!hasRoute(holder)) {
-    const isOver = await Promise.race([ended, pause(POLL_MS, false)])
-    if (!isOver && performance.now() < late) continue
-    passing.kill('SIGKILL')
-    const why = flows.lastLine || 'it took too long'
-    throw new SandboxError(`pasta does not give it a network: ${why}`)
-  }
-}
-
-/** Whether the namespace of a process has a default route. */
-function hasRoute(pid: number): boolean {
-  const read = (name: string): string => {
-    try {
-      return readFileSync(`/proc/${pid}/net/${name}`, 'utf8')
-    } catch {
-      return ''
-    }
-  }
-  return (
-    /^\S+\t00000000\t(?!00000000)/m.test(read('route')) ||
-    /^0{32} 00 0{32} 00 (?!0{32})[0-9a-f]{32} .* (?!lo)\S+$/m.test(read('ipv6_route'))
-  )
 }

@@ -139,10 +139,6 @@ describe.skipIf(isMissing('bwrap') || isMissing('ip') || isMissing('pasta'))(
 )
 
 test('if a program for the whole network is missing, the message says what to install', () => {
-  const problem = networkProblem({
-    ip: '/bin/ip',
-    nsenter: '/bin/nsenter',
-    unshare: '/bin/unshare',
-  })
+  const problem = networkProblem({ ip: '/bin/ip', nsenter: '/bin/nsenter' })
   expect(problem).toMatch(/^The network "full" needs pasta,.*apt-get install passt/)
 })
