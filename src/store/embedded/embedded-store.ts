@@ -1,4 +1,4 @@
-import { err, errAsync, ok, okAsync, type Result, ResultAsync } from 'neverthrow'
+import { err, errAsync, ok, type Result, ResultAsync } from 'neverthrow'
 import { siblingModule } from '../../lib/paths.ts'
 import {
   type AppendError,
@@ -100,8 +100,6 @@ class AppendQueue {
   #gathered: Pending[] = []
   /** Null while nothing is written. */
   #writing: Promise<void> | null = null
-  /** Why the last append failed; null if it was written. */
-  #trouble: StoreFailure | null = null
 
   /** Starts the thread. */
   constructor(file: string, feed: CommitFeed) {
@@ -142,18 +140,9 @@ class AppendQueue {
     return this.#thread.ask('remove', { stream, last })
   }
 
-  /** Whether the disk takes appends. After an append has failed, tries to write. */
+  /** Whether the file takes a write now. */
   ping(): ResultAsync<void, StoreFailure> {
-    if (this.#thread.lost !== null) return errAsync(this.#thread.lost)
-    if (this.#trouble === null) return okAsync()
-    return this.#thread
-      .ask('probe', null)
-      .andTee(() => {
-        this.#trouble = null
-      })
-      .orTee((failure) => {
-        this.#trouble = failure
-      })
+    return this.#thread.ask('probe', null)
   }
 
   /** Finishes what is under way, and closes the file. No append may follow. */
@@ -198,14 +187,9 @@ class AppendQueue {
       const outcome = written[index]
       if (outcome === undefined) continue
       if ('revision' in outcome) {
-        this.#trouble = null
         this.#feed.publish(stream)
         settle(ok(outcome))
-      } else {
-        const isTrouble = outcome.type === 'store_failed' || outcome.type === 'outcome_unknown'
-        if (isTrouble) this.#trouble = { type: 'store_failed', message: outcome.message }
-        settle(err(outcome))
-      }
+      } else settle(err(outcome))
     }
   }
 }
