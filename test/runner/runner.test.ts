@@ -3,29 +3,12 @@ import { once } from 'node:events'
 import { readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { expect, onTestFinished, test } from 'vitest'
-import { commandOutput } from '../../src/agent/tools/commands.ts'
-import type { CommandResult } from '../../src/runner/command.ts'
-import { commandRunner, DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
-import { Runner } from '../../src/runner/runner.ts'
-import { expectAllDead, pidsIn, temporaryFolder } from './support.ts'
+import { expect, test } from 'vitest'
+import { DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
+import { expectAllDead, isolated, pidsIn, temporaryFolder } from './support.ts'
 
 const onLinux = process.platform === 'linux'
 const AMPLE_MS = 100_000
-
-function startRunner() {
-  const logged: string[] = []
-  const note = (_: object, message: string) => void logged.push(message)
-  const runner = new Runner({ error: note })
-  runner.connect()
-  onTestFinished(() => runner.close())
-  const run = commandRunner(DEFAULT_LIMITS, runner)
-  const bash = (cwd: string, script: string): Promise<CommandResult> => {
-    const { signal } = new AbortController()
-    return run({ file: 'bash', args: ['-c', script], cwd, timeoutMs: AMPLE_MS, signal })
-  }
-  return { runner, bash, logged }
-}
 
 const request = (cwd: string, script: string) => ({
   file: 'bash',
@@ -42,8 +25,8 @@ const request = (cwd: string, script: string) => ({
 test.runIf(onLinux)(
   'the process that runs commands has no environment and little memory',
   async () => {
-    const { runner, bash } = startRunner()
-    const { stdout } = await bash(await temporaryFolder(), 'echo $PPID')
+    const { runner, bash } = await isolated('none')
+    const { stdout } = await bash('echo $PPID')
     expect(stdout).toBe(`${runner.pid}\n`)
     expect(await readFile(`/proc/${runner.pid}/environ`, 'utf8')).toBe('')
     // From sources, Node holds what strips their types too. The program that is built has less.
@@ -51,27 +34,6 @@ test.runIf(onLinux)(
       await readFile(`/proc/${runner.pid}/status`, 'utf8'),
     )
     expect(Number(resident?.[1])).toBeLessThan(64 * 1024)
-  },
-)
-
-test.runIf(onLinux)(
-  'when the process of the runner dies, the command is lost, and the next one runs',
-  async () => {
-    const { runner, bash, logged } = startRunner()
-    const cwd = await temporaryFolder()
-    const script = "setsid bash -c 'echo $$ >> pids; sleep 1000; :' & echo $$ >> pids; wait"
-    const result = bash(cwd, script)
-    const pids = await pidsIn(join(cwd, 'pids'), 2)
-    const first = runner.pid ?? 0
-    process.kill(first, 'SIGKILL')
-    expect(await result).toMatchObject({ end: 'lost', exitCode: null })
-    expect(commandOutput(await result, 1)).toMatchObject({ outcome: 'unknown' })
-    await expectAllDead(pids)
-    // The next one comes at once.
-    expect(await bash(cwd, 'echo again')).toMatchObject({ end: 'exited', stdout: 'again\n' })
-    expect(logged).toEqual([
-      'the process that runs commands has died: what its commands did is not known',
-    ])
   },
 )
 

@@ -96,19 +96,21 @@ const VEHICLES: readonly Vehicle[] = [
   ],
 ]
 
-for (const uid of process.getuid?.() === 0 ? [null, 1500] : [null]) {
-  test.skipIf(isMissing('bwrap')).each(VEHICLES)(
-    `a command does not reach a socket of the machine: %s (owner of the project: ${uid ?? 'this user'})`,
-    async (_, bind) => {
-      const base = await temporaryFolder()
-      await chmod(base, 0o755)
-      const [project, tools] = [join(base, 'project'), join(base, 'tools')]
-      for (const path of [project, tools]) await mkdir(path)
-      if (uid !== null) await chown(project, uid, uid)
+test
+  .skipIf(isMissing('bwrap'))
+  .each(process.getuid?.() === 0 ? [0, 1500] : [process.getuid?.() ?? 0])(
+  'a command does not reach a socket of the machine (owner of the project: %i)',
+  async (owner) => {
+    const base = await temporaryFolder()
+    await chmod(base, 0o755)
+    const [project, tools] = [join(base, 'project'), join(base, 'tools')]
+    for (const path of [project, tools]) await mkdir(path)
+    await chown(project, owner, owner)
+    const { bash } = await isolated('namespaces', { base, toolPaths: [tools] })
+    for (const [how, bind] of VEHICLES) {
       const path = await bind({ base, project, tools })
-      const { bash } = await isolated('namespaces', { base, toolPaths: [tools] })
       const { output } = await bash('', { file: process.execPath, args: ['-e', CONNECT, path] })
-      expect(output).toMatch(/^(ECONNREFUSED|ENOENT|EACCES|ENOTSOCK)\n$/)
-    },
-  )
-}
+      expect(output, how).toMatch(/^(ECONNREFUSED|ENOENT|EACCES|ENOTSOCK)\n$/)
+    }
+  },
+)
