@@ -153,33 +153,15 @@ export async function chooseIsolation(
   const chosen = await firstOf(wanted === 'auto' ? ['namespaces', 'landlock'] : [wanted])
   if (chosen.isOk()) return chosen.value
   const detail =
-    `Commands are refused, because they cannot be isolated here (${chosen.error}). ${adviceFor(chosen.error)} ` +
-    'and start the server again, or set RETRAI_ISOLATION=none to run commands with all rights of the server.'
+    `Commands are refused, because they cannot be isolated here (${chosen.error}). ${ADVICE}. ` +
+    'Then start the server again. Or set RETRAI_ISOLATION=none to run commands with all rights of the server.'
   const atLeast = async (): Promise<Result<Isolation, string>> => err(detail)
   return { ...NO_ISOLATION, level: null, detail, atLeast, factsFor: () => NOTHING }
 }
 
-/** What lets this machine isolate commands, by a part of the reason why it cannot. The first that fits counts. */
-const ADVICE: readonly (readonly [RegExp, string])[] = [
-  [/it exists only on/, 'Run the server on Linux'],
-  [
-    /No permissions to create|Creating new namespace failed|uid map|mount proc/,
-    'Allow it namespaces (docs/operations.md, "Isolation of commands")',
-  ],
-  [
-    /namespaces: (its program is not installed|bwrap: Unknown option)/,
-    'Install bubblewrap (apt-get install bubblewrap)',
-  ],
-  [
-    /setpriv of util-linux|(^|\()landlock: (its program is not installed|setpriv: unrecognized)/,
-    'Install util-linux (apt-get install util-linux)',
-  ],
-]
-
-/** @param why in the words of trials; the advice is a sentence without a point */
-export const adviceFor = (why: string): string =>
-  ADVICE.find(([reason]) => reason.test(why))?.[1] ??
-  'Remove this cause (docs/operations.md, "Isolation of commands")'
+/** What lets a machine isolate commands: a sentence without its point. */
+export const ADVICE =
+  'Run the server on Linux, install bubblewrap and util-linux (apt-get install bubblewrap util-linux), or allow it namespaces (docs/operations.md, "Isolation of commands")'
 
 /** Never rejects. The error is a part of a sentence. */
 async function tryLevel(level: Level, options: TrialOptions): Promise<Result<OneLevel, string>> {

@@ -6,7 +6,7 @@ import { createCatalogue } from '../models/catalogue.ts'
 import { removeControlGroup } from '../runner/control-group.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../runner/run-command.ts'
 import { Runner } from '../runner/runner.ts'
-import { adviceFor, type Isolation } from '../sandbox/isolation.ts'
+import { ADVICE, type Isolation } from '../sandbox/isolation.ts'
 import { openReadableLog } from '../store/embedded/existing-log.ts'
 import { chooseCommands } from './commands.ts'
 import { readConfiguration } from './configuration.ts'
@@ -92,7 +92,7 @@ async function examineCommands(settings: Settings): Promise<Finding[]> {
 async function aboutIsolation(isolation: Isolation, wanted: Level | 'auto'): Promise<Finding> {
   const name = 'isolation'
   const { level, detail, ownUserProblem } = isolation
-  if (level === null) return fail(name, detail, `${adviceFor(detail)}.`)
+  if (level === null) return fail(name, detail, `${ADVICE}.`)
   const found = `${level}: ${detail}`
   if (level === 'namespaces') {
     const advice = 'Give projects to another user than root, or use util-linux 2.39 or newer.'
@@ -104,7 +104,7 @@ async function aboutIsolation(isolation: Isolation, wanted: Level | 'auto'): Pro
       const advice = `Set RETRAI_ISOLATION=auto instead of ${wanted}: the level namespaces works here.`
       return warn(name, found, advice)
     },
-    (why) => warn(name, `${found} ${why}`, `${adviceFor(why)}.`),
+    (why) => warn(name, `${found} ${why}`, `${ADVICE}.`),
   )
 }
 

@@ -65,7 +65,7 @@ test('what fails is named with a remedy, and the exit code is 1', async () => {
   expect([code, report.ok]).toEqual([1, false])
   expect(about('isolation')).toMatchObject({
     verdict: 'fail',
-    fix: expect.stringContaining('Install bubblewrap'),
+    fix: expect.stringContaining('install bubblewrap'),
   })
   expect(about('data folder')).toMatchObject({
     verdict: 'fail',

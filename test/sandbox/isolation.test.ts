@@ -19,7 +19,6 @@ import type { Level } from '../../src/domain/isolation.ts'
 import { makeControlGroup, removeControlGroup } from '../../src/runner/control-group.ts'
 import type { Runner } from '../../src/runner/runner.ts'
 import { collectOutput } from '../../src/runner/streams.ts'
-import { adviceFor } from '../../src/sandbox/isolation.ts'
 import { expectAllDead, isolated, temporaryFolder } from '../runner/support.ts'
 import { isMissing } from '../support/missing.ts'
 
@@ -65,19 +64,10 @@ withBwrap('no other user of the machine can read the variables of a command', as
 test('if nothing can isolate commands, they are refused, and the message says what to do', async () => {
   const { isolation, bash, project } = await place('auto', { PATH: '/nowhere' })
   expect(isolation.level).toBeNull()
-  expect(isolation.detail).toMatch(/Install bubblewrap \(.*\).*RETRAI_ISOLATION=none/)
+  expect(isolation.detail).toMatch(/install bubblewrap .*RETRAI_ISOLATION=none/)
   const result = await bash('touch made')
   expect(result).toMatchObject({ end: 'not_isolated', output: isolation.detail })
   expect(await readdir(project)).toEqual([])
-})
-
-test.each([
-  ['bwrap: execvp /opt/x/setpriv: Permission denied', 'Remove this cause'],
-  ['bwrap: Unknown option --bind-fd', 'Install bubblewrap'],
-  ['setpriv of util-linux is not installed', 'Install util-linux'],
-])('the advice fits the reason: %s', (reason, advice) => {
-  const without = 'landlock: its program is not installed'
-  expect(adviceFor(`namespaces: ${reason}; ${without}`)).toContain(advice)
 })
 
 withBwrap('if the program that isolates commands is gone, they are refused', async () => {
@@ -255,9 +245,7 @@ test('on another system than Linux, commands are refused until the level none is
   onTestFinished(() => void vi.restoreAllMocks())
   const { isolation, bash } = await place('auto')
   expect(isolation.level).toBeNull()
-  expect(isolation.detail).toMatch(
-    /exists only on Linux.*Run the server on Linux.*RETRAI_ISOLATION=none/,
-  )
+  expect(isolation.detail).toMatch(/exists only on Linux.*RETRAI_ISOLATION=none/)
   expect(await bash('true')).toMatchObject({ end: 'not_isolated' })
 })
 
