@@ -133,13 +133,6 @@ function attempt<R>(
 /** The texts of a stored event. */
 type StoredTexts = { readonly data: string; readonly metadata: string }
 
-/** The pointers of the redacted strings of an event; none for an event that is not a record. */
-export function redactedPointers({ metadata }: Pick<StoredTexts, 'metadata'>): readonly string[] {
-  if (!metadata.includes('"redacted"')) return []
-  const { redacted }: StoredMeta = JSON.parse(metadata)
-  return Object.keys(redacted ?? {})
-}
-
 type Stored = { readonly payload?: object; readonly [name: string]: unknown }
 type StoredMeta = { readonly salt?: string } & Partial<RedactedSalts>
 

@@ -4,7 +4,6 @@ import { err, type Result } from 'neverthrow'
 import { type Artifacts, artifactsIn, copyNamed } from '../../artifacts/artifacts.ts'
 import { artifactsInLog } from '../../artifacts/artifacts-in-log.ts'
 import { allArtifactsOf, NAMING_KINDS } from '../../domain/named-artifacts.ts'
-import { pauseMs, sleep } from '../../lib/backoff.ts'
 import { counted } from '../../lib/text.ts'
 import { decode } from '../../log/codec.ts'
 import { type CopyProgress, copyLog, refuseOtherLog } from '../../log/copy-log.ts'
@@ -39,10 +38,6 @@ target keeps them: --artifacts or RETRAI_ARTIFACTS, or else the data folder or
 the EventStoreDB.
 ${PLAIN_EXIT_CODES}`
 
-/** A lost target is tried again for about a minute. */
-const ATTEMPTS = 14
-const PAUSES_MS = [100, 8_000] as const
-
 /** `retrai copy`: moves a log between stores. */
 export const copyCommand = (): Command =>
   new Command('copy')
@@ -76,7 +71,7 @@ async function* copy(places: Places): Steps {
   const onProgress = (progress: CopyProgress): void => {
     state = sentence(progress)
   }
-  const copying = copyLog(noted, target, { onProgress, retry: retryAfterPause })
+  const copying = copyLog(noted, target, onProgress)
   const copied = await withProgress(() => `Copying … ${state}`, copying)
   const progress = yield* copied.mapErr(
     ({ message }) => `${message}. The target keeps what was copied so far.`,
@@ -128,10 +123,6 @@ async function* notingArtifacts(pages: LogPages, named: Set<string>): LogPages {
     }
     yield page
   }
-}
-
-async function retryAfterPause(failures: number): Promise<boolean> {
-  return failures < ATTEMPTS && (await sleep(pauseMs(PAUSES_MS, failures)))
 }
 
 function sentence({ copied, present, leftOut, streams }: CopyProgress): string {
