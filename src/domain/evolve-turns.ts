@@ -3,7 +3,7 @@ import { BrokenInvariant } from './errors.ts'
 import { planOf } from './plan.ts'
 import { present } from './present.ts'
 import type { PayloadOf, RecordOf } from './records.ts'
-import type { Phase, RunState, Usage } from './state.ts'
+import { ASKED_ANEW, type Phase, type RunState, type Usage } from './state.ts'
 import { UNSUSPICIOUS, watchReply, watchResult } from './stuck.ts'
 import type { Subagent, SubagentEnd } from './subagents.ts'
 
@@ -33,32 +33,19 @@ export function reply(
   }
 }
 
-/** The conversation is shorter. Attempts to get a summary do not count against those to get the next reply. */
-export function compact({ phase }: RunState): Partial<RunState> {
-  const otherFailures = phase.type === 'planning' ? phase.otherFailures : undefined
-  const failures = otherFailures ?? 0
-  return { phase: { type: 'planning', failures, ...present({ otherFailures }) } }
-}
-
-/** The model that is asked from now on has attempts of its own. */
-export const withAnotherModel = (failures: number): Phase => ({
-  ...{ type: 'planning', failures, otherFailures: failures },
-})
-
 /** An attempt to get a reply has failed. */
 export function retry(
   { phase }: RunState,
   { ts, payload }: RecordOf<'llm_retry'>,
 ): Partial<RunState> {
-  const { attempt: failures, failure, fallback, reason: what, delay_ms } = payload
-  if (fallback !== undefined) return { phase: withAnotherModel(failures), fallback: fallback.to }
-  const before = phase.type === 'planning' ? phase : undefined
-  const { otherFailures, wait } = before ?? {}
-  const invalidReplies = (before?.invalidReplies ?? 0) + (failure === 'invalid_reply' ? 1 : 0)
+  const { failure, fallback, reason: what, delay_ms } = payload
+  if (fallback !== undefined) return { phase: ASKED_ANEW, fallback: fallback.to }
+  const { failures, wait, invalidReplies = 0 } = phase.type === 'planning' ? phase : ASKED_ANEW
+  const invalid = invalidReplies + (failure === 'invalid_reply' ? 1 : 0)
   return {
     phase: {
-      ...{ type: 'planning', failures, ...present({ otherFailures }) },
-      ...(invalidReplies > 0 ? { invalidReplies } : {}),
+      ...{ type: 'planning', failures: failures + 1 },
+      ...(invalid > 0 ? { invalidReplies: invalid } : {}),
       wait: { what, since: wait?.since ?? ts, nextTry: ts + delay_ms / 1_000 },
     },
   }
@@ -212,7 +199,7 @@ export function resume(
 }
 
 const RESUMED: { readonly [T in Phase['type']]?: Phase } = {
-  planning: { type: 'planning', failures: 0 },
+  planning: ASKED_ANEW,
   iterated: { type: 'ready' },
 }
 

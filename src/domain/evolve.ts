@@ -6,7 +6,6 @@ import {
   askAboutCall,
   askHuman,
   closeCall,
-  compact,
   openCall,
   pause,
   reply,
@@ -14,14 +13,20 @@ import {
   retry,
   spend,
   startSubagent,
-  withAnotherModel,
 } from './evolve-turns.ts'
 import { addListing } from './mcp-tools.ts'
 import { present } from './present.ts'
 import type { PayloadOf, RecordOf, RunRecord } from './records.ts'
 import type { ConfigChanges } from './run-config.ts'
 import { finalAfter } from './run-verdict.ts'
-import { AFTER_THE_END, isOfWork, type Phase, type RunState, type Usage } from './state.ts'
+import {
+  AFTER_THE_END,
+  ASKED_ANEW,
+  isOfWork,
+  type Phase,
+  type RunState,
+  type Usage,
+} from './state.ts'
 import { UNSUSPICIOUS, watchFinding } from './stuck.ts'
 import { crashesAfter } from './subagent-state.ts'
 import { titleOf } from './texts.ts'
@@ -84,15 +89,12 @@ function rulesOf({ payload }: RecordOf<'run_created'>): Pick<RunState, 'approval
 function configure(state: RunState, changes: ConfigChanges): Partial<RunState> {
   const { model_name, fallback_models } = changes
   const config = { ...state.config, ...changes }
-  const common = { config }
-  if ((model_name ?? fallback_models) === undefined) return common
+  if ((model_name ?? fallback_models) === undefined) return { config }
   const { fallback, phase } = state
   return {
-    ...common,
+    config,
     ...(fallback == null ? {} : { fallback: null }),
-    ...(phase.type === 'planning' && phase.failures > 0
-      ? { phase: withAnotherModel(phase.failures) }
-      : {}),
+    ...(phase.type === 'planning' && { phase: ASKED_ANEW }),
   }
 }
 
@@ -124,7 +126,7 @@ function beClaimed(state: RunState, record: RecordOf<'run_claimed'>): Partial<Ru
 function beginStep(state: RunState, record: RecordOf<'step_start'>): Partial<RunState> {
   switch (record.payload.node) {
     case 'plan': {
-      const phase = { type: 'planning', failures: 0 } as const
+      const phase = ASKED_ANEW
       if (record.iteration === state.iteration) return { phase }
       return { iteration: record.iteration, turns: 0, thisIteration: NOTHING_USED, phase }
     }
@@ -267,7 +269,7 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
     case 'subagent_started':
       return startSubagent(state, record)
     case 'context_compacted':
-      return compact(state)
+      return { phase: ASKED_ANEW }
     case 'agent_stuck':
       return { watch: watchFinding(state.watch, record.payload) }
     case 'goal_check':

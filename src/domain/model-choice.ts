@@ -1,6 +1,6 @@
 import type { Fallback } from './records.ts'
 import type { RunConfig } from './run-config.ts'
-import type { RunState } from './state.ts'
+import { ASKED_ANEW, type RunState } from './state.ts'
 
 /** The models of a run, and the one of its fallback models that it asks now, if any. */
 export type ModelChoice = Pick<RunState, 'fallback'> & {
@@ -28,7 +28,6 @@ export function nextFallback(state: RunState): Fallback | null {
 
 /** The requests of this step to the model in use that failed, and how many of them had replies that are not valid. */
 export function failedRequests({ phase }: RunState) {
-  if (phase.type !== 'planning') return { failures: 0, invalidReplies: 0 }
-  const { failures, otherFailures = 0, invalidReplies = 0 } = phase
-  return { failures: failures - otherFailures, invalidReplies }
+  const { failures, invalidReplies = 0 } = phase.type === 'planning' ? phase : ASKED_ANEW
+  return { failures, invalidReplies }
 }

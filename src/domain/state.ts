@@ -49,12 +49,11 @@ export type CallAnswer = { readonly decision: CallDecision; readonly reason: str
 export type Phase =
   /** Nothing under way: the next iteration may begin. */
   | { readonly type: 'ready' }
-  /** The model is asked; `failures` requests of this step failed, `otherFailures` of them with earlier models. */
+  /** The model in use is asked; `failures` requests to it failed in this step. */
   | {
       readonly type: 'planning'
       readonly failures: number
-      readonly otherFailures?: number
-      /** How many of the failures with the model in use were replies that are not valid; none if left out. */
+      /** How many of the failures were replies that are not valid; none if left out. */
       readonly invalidReplies?: number
       readonly wait?: ModelWait
     }
@@ -114,6 +113,12 @@ export type Phase =
       readonly reason: string
       readonly against?: string
     }
+
+/**
+ * What is asked next has attempts of its own: another model, or the next reply after a summary was asked for, which makes the
+ * conversation shorter.
+ */
+export const ASKED_ANEW: Extract<Phase, { type: 'planning' }> = { type: 'planning', failures: 0 }
 
 /** A message that its client named, so that it is recorded once however often it is sent. */
 type NamedMessage = Idempotency & { readonly seq: number }

@@ -12,7 +12,7 @@ import { RunLists } from './run-lists.ts'
  * Raise the first number whenever the tables, `RunState` or the result of `evolve` for a record change: files of
  * other versions are rebuilt from the log. A new version of the records changes the number, too.
  */
-const VERSION = 20 * 10_000 + SCHEMA
+const VERSION = 21 * 10_000 + SCHEMA
 
 /** Marks the file as ours in the header of the database: "rtRM". */
 const APPLICATION_ID = 0x7274524d

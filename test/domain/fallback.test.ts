@@ -22,9 +22,9 @@ describe('the model that a run asks', () => {
     expect(last).toMatchObject({ model: 'c', next: undefined })
   })
 
-  test('has attempts of its own: those of earlier models are counted separately', () => {
+  test('has attempts of its own', () => {
     const { state } = asking(retry, fallBack('a', 'b'), retry)
-    expect(state.phase).toMatchObject({ type: 'planning', failures: 3, otherFailures: 2 })
+    expect(state.phase).toMatchObject({ type: 'planning', failures: 1 })
   })
 
   test('is the first again after a person has changed the models', () => {
@@ -37,10 +37,9 @@ describe('the model that a run asks', () => {
 
   test('has attempts of its own, too, if a person has chosen it', () => {
     const changed = asking(retry, retry, configure({ model_name: 'd' }), retry)
-    expect(changed.state.phase).toMatchObject({ type: 'planning', failures: 3, otherFailures: 2 })
-    const other = asking(retry, configure({ hitl_enabled: true }))
-    expect(other.state.phase).toMatchObject({ type: 'planning', failures: 1 })
-    expect(other.state.phase).not.toHaveProperty('otherFailures')
+    expect(changed.state.phase).toMatchObject({ type: 'planning', failures: 1 })
+    const other = asking(retry, retry, configure({ hitl_enabled: true }))
+    expect(other.state.phase).toMatchObject({ type: 'planning', failures: 2 })
   })
 
   test('is not limited to the context that the model before it could take', () => {
