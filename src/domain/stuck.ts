@@ -1,47 +1,31 @@
 import type { PayloadOf, RequestedCall, Stuck } from './records.ts'
 import { capitalized, stripTerminalCodes } from './texts.ts'
 
-/** Patterns that are still looked for; records of earlier versions name others. */
-type Pattern = Exclude<Stuck['pattern'], 'alternating' | 'failing'>
-
+/** After how many turns in a row that repeat earlier ones the agent gets a hint. */
+const HINT_TIMES = 2
 /**
- * After how many turns in a row a pattern is answered: with a hint, by asking for another approach, or with the end of
- * the run. Once the agent was asked, the smallest of them ends the run. Replies that are not whole are counted on their own.
+ * After how many turns in a row a pattern is answered: the agent is asked for another approach, and the next time its run ends.
+ * Replies that are not whole are counted on their own, and end the run at once.
  */
-const LIMITS: {
-  readonly [P in Pattern]: {
-    readonly hint?: number
-    readonly reflection?: number
-    readonly end?: number
-  }
-} = {
-  repeating: { hint: 3, reflection: 5 },
-  circling: { reflection: 8 },
-  barren: { reflection: 40 },
-  idle: { reflection: 3 },
-  malformed: { end: 5 },
-  empty: { end: 5 },
-  cut: { end: 5 },
-  refused: { end: 3 },
-}
+const MOST = { repeating: 4, barren: 40, broken: 5 } as const
 /** What the agent and people read about a pattern, with the number of turns in the place of `#`. */
-const SEEN: { readonly [P in Pattern]: string } = {
-  repeating: 'the same calls had the same results # times in a row',
-  circling: 'the last # turns were all as turns before them',
+const SEEN = {
+  repeating: 'the last # turns were as turns before them, with the same results',
   barren: 'the last # turns changed nothing, and had no result that was new',
-  idle: 'the last # replies called no tool, and nothing changed',
-  malformed: 'the calls of # replies in a row were not valid',
-  empty: '# replies in a row were empty',
-  cut: '# replies in a row were cut off',
-  refused: '# replies in a row were refusals',
-}
+  malformed: 'the last # replies were not whole: the calls of the last one were not valid',
+  empty: 'the last # replies were not whole: the last one was empty',
+  cut: 'the last # replies were not whole: the last one was cut off',
+  refused: 'the last # replies were not whole: the last one was a refusal',
+} as const
+/** Patterns that are still looked for; records of earlier versions name others. */
+type Pattern = keyof typeof SEEN
+type Broken = Exclude<Pattern, 'repeating' | 'barren'>
+
 /** An agent whose calls take as long may be waiting for something, so it may repeat itself more often. */
 const WAITING_MS = 2_000
 const WAITING_TIMES = 4
-/** After this many turns since it was asked for another approach, an agent with news is no longer under suspicion. */
-const RECOVERED_TURNS = 20
 
-/** In how many of the last turns something counts as seen before. */
+/** In how many of the last turns something counts as seen before. After as many good ones, the agent has recovered. */
 const REMEMBERED_TURNS = 16
 
 /** The calls of a turn and their results, each as a number that equal ones share. */
@@ -58,17 +42,16 @@ export type Watch = {
   }
   /** The last turns, the latest first. */
   readonly recent: readonly Done[]
-  /** How many of the last turns were equal, or were as one of those before. */
-  readonly same: number
-  readonly circling: number
+  /** How many of the last turns were as one of those before. */
+  readonly repeating: number
   /** How many of the last turns had no new result, and changed nothing. */
   readonly barren: number
-  /** How many of the last replies were not whole, in the same way. */
-  readonly broken: { readonly pattern: Pattern; readonly times: number } | null
+  /** How many of the last replies were not whole. */
+  readonly broken: number
   /** What holds after the last turn, until it is recorded. */
   readonly due: Stuck | null
-  /** The turns since the agent was asked for another approach; null if it was not, or recovered. */
-  readonly asked: number | null
+  /** Whether the agent was asked for another approach, and has not recovered. */
+  readonly asked: boolean
   /** What was recorded last, until a person speaks or the agent recovers. */
   readonly found: Pick<Stuck, 'pattern' | 'times' | 'action'> | null
   /** Why the run ends, if it does. */
@@ -78,19 +61,11 @@ export type Watch = {
 const NO_CALLS: Watch['turn'] = { call: 0, output: 0, acts: false, calls: 0, rejected: 0, ms: 0 }
 
 export const UNSUSPICIOUS: Watch = {
-  turn: NO_CALLS,
-  recent: [],
-  same: 0,
-  circling: 0,
-  barren: 0,
-  broken: null,
-  due: null,
-  asked: null,
-  found: null,
-  over: null,
+  ...{ turn: NO_CALLS, recent: [], repeating: 0, barren: 0, broken: 0 },
+  ...{ due: null, asked: false, found: null, over: null },
 }
 
-const BROKEN: Readonly<Record<string, Pattern>> = {
+const BROKEN: Readonly<Record<string, Broken>> = {
   malformed: 'malformed',
   empty: 'empty',
   length: 'cut',
@@ -137,7 +112,7 @@ export function watchFinding(watch: Watch, { pattern, times, action, message }: 
     case 'hint':
       return { ...watch, due: null, found }
     case 'reflection':
-      return { ...UNSUSPICIOUS, asked: 0, found }
+      return { ...UNSUSPICIOUS, asked: true, found }
     case 'end':
       return { ...watch, due: null, found, over: message }
   }
@@ -145,65 +120,59 @@ export function watchFinding(watch: Watch, { pattern, times, action, message }: 
 
 function endTurn(watch: Watch): Watch {
   const { turn, recent } = watch
-  const { call, output } = turn
-  const before = afterAsking(watch)
-  const isWaiting = turn.ms >= WAITING_MS
-  const isLike = (past: Done | undefined): boolean => past?.call === call && past.output === output
-  const isOther = !isLike(recent[0])
+  const { call, output, acts, ms } = turn
+  const isRepeated = recent.some((past) => past.call === call && past.output === output)
   const isNews =
     !recent.some((past) => past.output === output) ||
-    (turn.acts && !recent.some((past) => past.call === call))
-  const ended = {
-    ...before,
-    found: isOther && before.asked === null ? null : before.found,
+    (acts && !recent.some((past) => past.call === call))
+  const repeating = isRepeated ? watch.repeating + 1 : 0
+  const barren = isNews ? 0 : watch.barren + 1
+  const isGood = repeating === 0 && barren === 0
+  const asked = watch.asked && !(isGood && recent.length === REMEMBERED_TURNS)
+  const ended: Watch = {
+    ...watch,
+    ...{ repeating, barren, broken: 0, asked },
+    found: asked || isRepeated ? watch.found : null,
     recent: [{ call, output }, ...recent].slice(0, REMEMBERED_TURNS),
-    same: isOther ? 1 : watch.same + 1,
-    circling: recent.some(isLike) ? watch.circling + 1 : 0,
-    barren: isNews ? 0 : watch.barren + 1,
-    broken: null,
   }
-  const due =
-    finding(ended, turn.calls === 0 ? 'idle' : 'repeating', ended.same, isWaiting) ??
-    finding(ended, 'circling', ended.circling, isWaiting) ??
-    finding(ended, 'barren', ended.barren, isWaiting)
-  return { ...ended, due }
+  const patience = ms >= WAITING_MS ? WAITING_TIMES : 1
+  return {
+    ...ended,
+    due: finding(ended, 'repeating', patience) ?? finding(ended, 'barren', patience),
+  }
 }
 
 /** A reply that is not whole says nothing about the work, so it neither adds to its patterns nor ends them. */
-function endBrokenTurn(watch: Watch, pattern: Pattern): Watch {
-  const times = watch.broken?.pattern === pattern ? watch.broken.times + 1 : 1
-  const ended = { ...afterAsking(watch), broken: { pattern, times } }
-  return { ...ended, due: finding(ended, pattern, times, false) }
+function endBrokenTurn(watch: Watch, pattern: Broken): Watch {
+  const broken = watch.broken + 1
+  const due = broken < MOST.broken ? null : ending(pattern, broken, '')
+  return { ...watch, broken, due }
 }
 
-function afterAsking(watch: Watch): Watch {
-  if (watch.asked === null) return watch
-  return watch.asked + 1 >= RECOVERED_TURNS && watch.barren === 0
-    ? { ...watch, asked: null, found: null }
-    : { ...watch, asked: watch.asked + 1 }
+function finding(watch: Watch, pattern: 'repeating' | 'barren', patience: number): Stuck | null {
+  const times = watch[pattern]
+  const what = seen(pattern, times)
+  if (times >= MOST[pattern] * patience) {
+    return watch.asked
+      ? ending(pattern, times, ', although it was asked for another approach')
+      : {
+          pattern,
+          times,
+          action: 'reflection',
+          message: `You make no progress: ${what}. ${REFLECTION}`,
+        }
+  }
+  return pattern === 'repeating' && times === HINT_TIMES
+    ? { pattern, times, action: 'hint', message: `${capitalized(what)}. ${HINT}` }
+    : null
 }
 
-function finding(
-  { asked }: Watch,
-  pattern: Pattern,
-  times: number,
-  isWaiting: boolean,
-): Stuck | null {
-  const patience = isWaiting ? WAITING_TIMES : 1
-  const { hint, reflection, end } = LIMITS[pattern]
-  const what = SEEN[pattern].replace('#', String(times))
-  const isBeyond = (limit = Number.POSITIVE_INFINITY) => times >= limit * patience
-  const found = (action: Stuck['action'], message: string): Stuck => {
-    return { pattern, times, action, message }
-  }
-  if (isBeyond(end) || (asked !== null && isBeyond(hint ?? reflection))) {
-    const anyway = asked === null ? '' : ', although it was asked for another approach'
-    return found('end', `Stopped because the agent makes no progress: ${what}${anyway}`)
-  }
-  if (isBeyond(reflection))
-    return found('reflection', `You make no progress: ${what}. ${REFLECTION}`)
-  return times === hint ? found('hint', `${capitalized(what)}. ${HINT}`) : null
-}
+const seen = (pattern: Pattern, times: number): string => SEEN[pattern].replace('#', String(times))
+
+const ending = (pattern: Pattern, times: number, anyway: string): Stuck => ({
+  ...{ pattern, times, action: 'end' },
+  message: `Stopped because the agent makes no progress: ${seen(pattern, times)}${anyway}`,
+})
 
 const HINT =
   'They will have the same result again. Use what you know, or find out something else. If you wait for something, wait longer in one command.'

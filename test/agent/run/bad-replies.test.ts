@@ -103,7 +103,7 @@ describe('a model that makes no progress', () => {
     }, stuck)
     expect(only(records, 'run_end').payload.status).toBe('achieved')
     expect(JSON.stringify(requests[3]?.messages)).toContain(
-      'The same calls had the same results 3 times',
+      'The last 2 turns were as turns before them',
     )
     expect(requests).toHaveLength(7)
   })
