@@ -1,6 +1,6 @@
 import * as z from 'zod'
-import { ChangedFile, OpaqueCall } from '../domain/file-changes.ts'
-import { ALL_KINDS, ResultImage } from '../domain/records.ts'
+import { ChangedFile } from '../domain/file-changes.ts'
+import { ResultImage } from '../domain/records.ts'
 
 /** GET /api/runs/{run_id}/diff: what changed between two records. */
 export const RunDiff = z
@@ -11,13 +11,7 @@ export const RunDiff = z
     changes: z
       .array(z.object({ field: z.string(), old: z.unknown(), new: z.unknown() }))
       .describe('Fields of the run details that differ, such as progress.iteration'),
-    records: z
-      .partialRecord(z.enum(ALL_KINDS), z.int())
-      .describe('How many records of each kind come after `from`, up to `to`'),
     files: z.array(ChangedFile).describe('Files that calls of file tools name'),
-    commands: z
-      .array(OpaqueCall)
-      .describe('Calls that may have changed any file. The log does not record which'),
   })
   .meta({ id: 'RunDiff' })
 export type RunDiff = z.infer<typeof RunDiff>

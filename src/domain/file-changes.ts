@@ -1,8 +1,6 @@
 import * as z from 'zod'
 import { type PayloadOf, type RequestedCall, type RunRecord, ToolOutcome } from './records.ts'
 
-type OpenCall = PayloadOf<'tool_call'>
-
 const seq = z.int()
 const outcome = ToolOutcome.nullable().describe('Null while the call has no result')
 type CallOutcome = z.infer<typeof outcome>
@@ -18,17 +16,6 @@ export const ChangedFile = z.object({
 type ChangedFile = z.infer<typeof ChangedFile>
 type FileCall = ChangedFile['calls'][number]
 
-/** A call that may have changed any file: the log does not record which. */
-export const OpaqueCall = z.object({
-  seq,
-  tool: z.string(),
-  /** Its command, or its arguments as JSON. */
-  command: z.string().describe('Its first 500 characters; the record has all of it'),
-  outcome,
-  exit_code: z.int().nullable(),
-})
-type OpaqueCall = z.infer<typeof OpaqueCall>
-
 /** Tools that change only the files that they name, and the arguments that name them. */
 const FILE_TOOLS: ReadonlyMap<string, readonly string[]> = new Map([
   ['file_write', ['path']],
@@ -38,62 +25,30 @@ const FILE_TOOLS: ReadonlyMap<string, readonly string[]> = new Map([
 ])
 /** The lines of a patch that name files. */
 const PATCHED_FILE = /^\*\*\* (?:Add File|Update File|Delete File|Move to): (.+)$/gm
-const COMMAND_CHARS = 500
 
-type Call = {
-  readonly seq: number
-  readonly call: OpenCall
-  result: PayloadOf<'tool_result'> | null
-}
-
-/** Collects from consecutive records of a run what its tools may have changed. */
+/** Collects from consecutive records of a run what its tools may have done to the files that their calls name. */
 export class FileChanges {
-  readonly #calls: Call[] = []
-  #open: Call | null
-
-  /** @param open the call that was under way before the first record, with its seq */
-  constructor(open: { readonly seq: number; readonly call: OpenCall } | null = null) {
-    this.#open = open === null ? null : { ...open, result: null }
-    if (this.#open !== null) this.#keep(this.#open)
-  }
+  readonly #calls: { seq: number; call: PayloadOf<'tool_call'>; outcome: CallOutcome }[] = []
 
   add(seq: number, { kind, payload }: RunRecord): void {
-    if (kind === 'tool_call') {
-      this.#open = { seq, call: payload, result: null }
-      this.#keep(this.#open)
-    } else if (kind === 'tool_result' && this.#open?.call.call_id === payload.call_id) {
-      this.#open.result = payload
-      this.#open = null
+    const last = this.#calls.at(-1)
+    if (kind === 'tool_call' && !payload.read_only) {
+      this.#calls.push({ seq, call: payload, outcome: null })
+    } else if (kind === 'tool_result' && last?.call.call_id === payload.call_id) {
+      last.outcome = payload.outcome
     }
   }
 
   /** In the order of their first call. */
   files(): ChangedFile[] {
     const byPath = new Map<string, FileCall[]>()
-    for (const { seq, call, result } of this.#calls) {
+    for (const { seq, call, outcome } of this.#calls) {
       for (const path of writtenFiles(call)) {
         const calls = byPath.get(path) ?? []
-        byPath.set(path, calls)
-        calls.push({ seq, tool: call.tool, outcome: result?.outcome ?? null })
+        byPath.set(path, [...calls, { seq, tool: call.tool, outcome }])
       }
     }
     return [...byPath].map(([path, calls]) => ({ path, changed: changedBy(calls), calls }))
-  }
-
-  commands(): OpaqueCall[] {
-    return this.#calls
-      .filter(({ call }) => writtenFiles(call).length === 0)
-      .map(({ seq, call, result }) => ({
-        seq,
-        tool: call.tool,
-        command: commandOf(call),
-        outcome: result?.outcome ?? null,
-        exit_code: result?.exit_code ?? null,
-      }))
-  }
-
-  #keep(call: Call): void {
-    if (!call.call.read_only) this.#calls.push(call)
   }
 }
 
@@ -104,11 +59,6 @@ export function writtenFiles({ tool, args }: RequestedCall): readonly string[] {
   }
   const paths = (FILE_TOOLS.get(tool) ?? []).map((name) => args[name])
   return paths.every((path) => typeof path === 'string') ? paths : []
-}
-
-function commandOf({ args, raw_args }: OpenCall): string {
-  const text = typeof args.command === 'string' ? args.command : (raw_args ?? JSON.stringify(args))
-  return text.slice(0, COMMAND_CHARS).toWellFormed()
 }
 
 const UNCHANGED: ReadonlySet<CallOutcome> = new Set([

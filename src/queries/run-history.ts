@@ -6,11 +6,11 @@ import { type OfferedTool, tokensOfTools } from '../domain/mcp-tools.ts'
 import { modelInUse } from '../domain/model-choice.ts'
 import type { PayloadOf } from '../domain/records.ts'
 import { messagesWithout, toMessages, withoutImage } from '../domain/sent-messages.ts'
-import type { OpenCall, RunState } from '../domain/state.ts'
+import type { RunState } from '../domain/state.ts'
 import type { LoggedRecord } from '../log/codec.ts'
 import { beginningOf } from '../log/lineage.ts'
 import { type LoadError, load, recordPages, streamOf } from '../log/run-log.ts'
-import { lastEvent, type StreamReader } from '../log/stream-pages.ts'
+import { lastEvent } from '../log/stream-pages.ts'
 import type { ReadModel } from '../projections/read-model.ts'
 import type { EventStore } from '../store/event-store.ts'
 
@@ -68,26 +68,6 @@ async function whyMissing(
   if (last.isErr()) return last.error
   const { revision } = last.value
   return revision < seq ? { type: 'record_not_found', seq, last: revision } : null
-}
-
-/** Records that are read at once. Few other records can follow that of an open call. */
-const PAGE = 8
-
-/** The call that was open in this state, with the seq of its record; null if none was. */
-export async function openCall(
-  { runId, phase, seq }: RunState,
-  { store }: { readonly store: StreamReader },
-): Promise<Result<{ readonly seq: number; readonly call: OpenCall } | null, QueryError>> {
-  const call = phase.type === 'acting' ? phase.open : null
-  if (call === null) return ok(null)
-  for (let from = seq; from >= 0; from -= PAGE) {
-    const options = { from, direction: 'backward', limit: PAGE } as const
-    const page = await store.readStream(streamOf(runId), options)
-    if (page.isErr()) return err(page.error)
-    const found = page.value.find(({ type }) => type === 'tool_call')
-    if (found !== undefined) return ok({ seq: found.revision, call })
-  }
-  return ok(null)
 }
 
 /** The part of a run's conversation that one request to the model holds. */

@@ -6,11 +6,10 @@ import { ArtifactParams, ConversationQuery, DiffQuery, RunParams } from '../../a
 import type { ChatMessage } from '../../domain/conversation.ts'
 import { FileChanges } from '../../domain/file-changes.ts'
 import { present } from '../../domain/present.ts'
-import type { Kind } from '../../domain/records.ts'
 import { namesArtifact } from '../../log/lineage.ts'
 import { runIdOf, streamOf } from '../../log/run-log.ts'
 import { fieldChanges, runDetails } from '../../queries/run-details.ts'
-import { openCall, sentConversation, stateAt, walk } from '../../queries/run-history.ts'
+import { sentConversation, stateAt, walk } from '../../queries/run-history.ts'
 import { hiddenFrom } from '../acceptance.ts'
 import type { AppDeps } from '../deps.ts'
 import { described, operation } from '../operation.ts'
@@ -42,9 +41,8 @@ export function history(app: FastifyInstance, deps: AppDeps): void {
     summary: 'What changed between two records of a run',
     description:
       '`from` and `to` are the seqs of two records: the answer compares the run after the one with the run ' +
-      'after the other. A call of a tool counts if its call or its result lies between the two. Only ' +
-      'the file tools and `apply_patch` name the files that they change. The answer lists commands too, but the ' +
-      'log does not record what they did to files.',
+      'after the other, and names the files that calls between them name. GET /api/runs/{run_id}/changes says what ' +
+      'happened to files, whatever did it.',
     params: RunParams,
     query: DiffQuery,
     answers: { 200: described('The changes', RunDiff), 304: UNCHANGED },
@@ -99,20 +97,14 @@ async function diff(
   const after = await stateAt(runId, to, deps)
   if (after.isErr()) return err(after.error)
   if (isKnown(request, reply, tag, { stays: true })) return ok(reply.code(304).send())
-  const open = await openCall(before.value, deps)
-  if (open.isErr()) return err(open.error)
-  const records: Partial<Record<Kind, number>> = {}
-  const changes = new FileChanges(open.value)
+  const changes = new FileChanges()
   const walked = await walk(runId, [from + 1, to], deps, ({ seq, record }) => {
-    records[record.kind] = (records[record.kind] ?? 0) + 1
     changes.add(seq, record)
   })
   return walked.map(() => ({
     ...{ run_id: runId, from, to },
     changes: fieldChanges(runDetails(before.value), runDetails(after.value)),
-    records,
     files: changes.files(),
-    commands: changes.commands(),
   }))
 }
 
