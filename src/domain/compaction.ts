@@ -80,9 +80,6 @@ export function compact(
     words: [...(base?.words ?? []), ...said.words],
     check: said.check ?? base?.check ?? null,
     files: filesOf(oldestFirst, base?.files ?? []),
-    images: [...new Set([...(base?.images ?? []), ...oldestFirst.flatMap(imagesIn)])].slice(
-      -MAX_FILES,
-    ),
     plan: lastPlan(oldestFirst) ?? base?.plan ?? null,
   }
   const latest = latestFirst.filter((turns) => turns.count > count)
@@ -104,15 +101,6 @@ const filesOf = (turns: readonly Turn[], known: readonly string[]): readonly str
 /** The last plan that calls of these turns have noted. */
 const lastPlan = (turns: readonly Turn[]): Plan | null =>
   doneCalls(turns).reduce<Plan | null>((before, call) => planOf(call) ?? before, null)
-
-/** The images that the calls of a turn read, as they named them. */
-function imagesIn({ reply, results }: Turn): string[] {
-  const read = new Set(results.flatMap((r) => (r.image === undefined ? [] : [r.call_id])))
-  return reply.tool_calls.flatMap(({ call_id, tool, args }) => {
-    if (!read.has(call_id)) return []
-    return [typeof args.path === 'string' ? args.path : `${tool} ${JSON.stringify(args)}`]
-  })
-}
 
 /** The files that calls have written since the run began, as far as they are known. */
 export const filesWritten = (conversation: Conversation): readonly string[] => {

@@ -72,8 +72,6 @@ export type Compaction = {
   readonly check: string | null
   /** Files that calls have written. */
   readonly files: readonly string[]
-  /** Images that the model saw, as their calls named them. */
-  readonly images: readonly string[]
   /** The last plan that the model noted in these turns or before. */
   readonly plan: Plan | null
 }

@@ -162,7 +162,7 @@ export function headOf({ system, opening, compaction }: Conversation): ChatMessa
 
 /** What comes in place of the turns that a compaction replaces. It says what is kept. */
 function compactionNote(compaction: Compaction): ChatMessage {
-  const { turns, plan, files, images } = compaction
+  const { turns, plan, files } = compaction
   const summary = compaction.summary === REDACTED ? null : compaction.summary
   const parts = [
     `[The first ${turns} turns of this run are left out, because they had nearly filled your context window. Your task, all messages of people, what the last check found, and your latest turns are kept word for word. ` +
@@ -170,11 +170,6 @@ function compactionNote(compaction: Compaction): ChatMessage {
     ...(summary === null ? [] : [`# Summary\n${summary}`]),
     ...(plan === null ? [] : [`# Your plan\n${planLines(plan).join('\n')}`]),
     ...(files.length === 0 ? [] : [`# Files that you have written\n${files.join('\n')}`]),
-    ...(images.length === 0
-      ? []
-      : [
-          `# Images that you have seen\n${images.join('\n')}\nThey are not shown any more. Read one again if you need it.`,
-        ]),
     ...keptWords(compaction),
   ]
   return { role: 'user', content: parts.join('\n\n') }

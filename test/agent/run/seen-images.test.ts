@@ -100,7 +100,7 @@ test.each([null, false])(
   },
 )
 
-test('without its image, a result has a note: if it was removed, if the model cannot see it, and in a summary', async () => {
+test('without its image, a result has a note: if it was removed, and if the model cannot see it', async () => {
   const { shop, models, artifacts, start } = await seeing([
     { calls: [look] },
     { text: 'Hm.' },
@@ -131,7 +131,6 @@ test('without its image, a result has a note: if it was removed, if the model ca
   expect([records, redacted].map((all) => imagesOf(conversationOf(all)))).toEqual([1, 0])
   const after = compact(conversationOf(records), { turns: 1, summary: 'It looked.' })
   const text = JSON.stringify(toMessages(after, 96_000).messages)
-  expect(text).toContain('# Images that you have seen\\nplot.png\\n')
   expect(text).not.toContain('"image"')
 })
 
