@@ -242,6 +242,7 @@ const below = (folder: string): Text => (folder === '.' ? [ANY] : [`${folder}/`,
 function commandEffects(line: string | null): readonly Effect[] {
   if (line === null) return [{ command: UNKNOWN, doubt: 'files of the project say what it runs' }]
   const split = splitCommand(line)
-  if ('doubt' in split) return [{ command: UNKNOWN, doubt: split.doubt }]
+  if (split === null)
+    return [{ command: UNKNOWN, doubt: 'it cannot be split into its commands with certainty' }]
   return split.map(({ text, others, doubt }) => ({ command: { all: [text], others }, doubt }))
 }

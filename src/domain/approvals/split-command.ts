@@ -39,20 +39,16 @@ const KEYWORDS: ReadonlySet<string> = new Set([
 const ASSIGNMENT = /^[A-Za-z_]\w*(\[[^\]]*\])?\+?=/
 
 /**
- * The commands that bash runs for a command line, or the reason why that is not certain. It knows less than bash, and
- * gives up at everything that it does not know.
+ * The commands that bash runs for a command line; null if that is not certain. It knows less than bash, and gives up at everything
+ * that it does not know.
  */
-export function splitCommand(line: string): readonly SimpleCommand[] | { readonly doubt: string } {
-  if (line.length > MAX_CHARS) return { doubt: `it has more than ${MAX_CHARS} characters` }
-  const split = new Reader(line).read()
-  if ('doubt' in split) return split
-  const commands: SimpleCommand[] = []
-  for (const { words, redirects } of split) {
-    const [first] = words
-    if (first !== undefined && KEYWORDS.has(first.raw)) return { doubt: `it has "${first.raw}"` }
-    if (words.length > 0 || redirects) commands.push(simpleCommand(words, redirects))
-  }
-  return commands
+export function splitCommand(line: string): readonly SimpleCommand[] | null {
+  const split = line.length > MAX_CHARS ? null : new Reader(line).read()
+  if (split === null || split.some(({ words: [first] }) => KEYWORDS.has(first?.raw ?? '')))
+    return null
+  return split
+    .filter(({ words, redirects }) => words.length > 0 || redirects)
+    .map(({ words, redirects }) => simpleCommand(words, redirects))
 }
 
 function simpleCommand(words: readonly Word[], redirects: boolean): SimpleCommand {
@@ -119,40 +115,31 @@ type Word = { readonly parts: Text; readonly raw: string }
 type Line = { readonly words: Word[]; redirects: boolean }
 
 /** What comes next in a line, and what the reader does with it or its group. The first row that fits decides. */
-type Row = readonly [what: RegExp, how: Exclude<keyof Reader, 'read'> | null, doubt?: string]
+type Row = readonly [what: RegExp, how: Exclude<keyof Reader, 'read'>]
 
-const EXPANSIONS: readonly Row[] = [
-  [/`|\$\(/y, null, 'it has a command substitution'],
-  [/\$[{[]/y, null, 'it has an expansion in braces or brackets'],
-  [/\$['"]/y, null, "it has a quote such as $'…'"],
-  [/\$(?=[\w@*#?$!-])/y, 'addUnknown'],
-]
+const UNKNOWN_PART: Row = [/\$(?=[\w@*#?$!-])/y, 'addUnknown']
 const QUOTED: readonly Row[] = [
-  [/\\\n/y, 'continue'],
   [/\\([$`"\\])/y, 'add'],
-  ...EXPANSIONS,
+  UNKNOWN_PART,
+  [/[`$]|\\\n|$/y, 'giveUp'],
   [/[^"$`\\]+|./sy, 'add'],
-  [/$/y, null, 'a quote does not end'],
 ]
 const BETWEEN_WORDS: readonly Row[] = [
-  [/#[^\n]*/y, null],
+  [/#[^\n]*|\\\n/y, 'skip'],
   [/\[(?=[ \t]|$)/y, 'add'],
 ]
 const UNQUOTED: readonly Row[] = [
   [/[\w./:=@%+,~^]+/y, 'add'],
-  [/[<>]+&[ \t]*-/y, null, 'it closes a descriptor'],
+  [/[<>]+&[ \t]*-|<</y, 'giveUp'],
   [/[<>][<>&|]*/y, 'redirect'],
   [/[ \t]+|&(?=>)/y, 'endWord'],
   [/[\n;|&]/y, 'endCommand'],
   [/'([^']*)'/y, 'add'],
   [/"/y, 'readQuoted'],
-  ...EXPANSIONS,
-  [/\\\n/y, 'continue'],
-  [/\\(.)/sy, 'add'],
+  UNKNOWN_PART,
   [/[[*?{]/y, 'addUnknown'],
-  [/[()]/y, null, 'it has a parenthesis outside of quotes'],
-  [/'/y, null, 'a quote does not end'],
-  [/\\/y, null, 'it ends with a backslash'],
+  [/\\([^\n])/y, 'add'],
+  [/[`$()'\\]/y, 'giveUp'],
   [/./sy, 'add'],
 ]
 
@@ -168,52 +155,51 @@ class Reader {
   #word: { text: string; raw: string; isUnknown: boolean } | null = null
   /** The next word is the target of this redirection. */
   #redirection: string | null = null
-  /** Why bash may read the line in another way. */
-  #doubt: string | null = null
+  #isCertain = true
 
   constructor(text: string) {
     this.#text = text
   }
 
-  /** The commands of a line as bash reads it, or the reason why bash may read it in another way. */
-  read(): readonly Line[] | { readonly doubt: string } {
-    while (this.#at < this.#text.length && this.#doubt === null) {
-      this.#take(this.#word === null ? [...BETWEEN_WORDS, ...UNQUOTED] : UNQUOTED)
+  /** The commands of a line as bash reads it; null if bash may read it in another way. */
+  read(): readonly Line[] | null {
+    while (this.#at < this.#text.length && this.#isCertain) {
+      const isBetween = this.#word === null && this.#redirection === null
+      this.#take(isBetween ? [...BETWEEN_WORDS, ...UNQUOTED] : UNQUOTED)
     }
     this.endCommand()
-    return this.#doubt === null ? this.#lines : { doubt: this.#doubt }
+    return this.#isCertain ? this.#lines : null
   }
 
   #take(rows: readonly Row[]): void {
-    for (const [what, how, doubt = this.#doubt] of rows) {
+    for (const [what, how] of rows) {
       what.lastIndex = this.#at
       const [found, text = found ?? ''] = what.exec(this.#text) ?? []
       if (found === undefined) continue
       this.#at += found.length
-      this.#doubt = doubt
-      if (how !== null) this[how](text, found)
+      this[how](text, found)
       return
     }
   }
 
-  readQuoted(): void {
-    this.add('', '"')
-    while (this.#doubt === null && this.#text[this.#at] !== '"') this.#take(QUOTED)
-    this.#at += 1
+  giveUp(): void {
+    this.#isCertain = false
   }
 
-  continue(): void {
-    if (this.#word === null && this.#redirection === null) return
-    this.#doubt = 'a line continues within a word'
+  skip(): void {}
+
+  readQuoted(): void {
+    this.add('', '"')
+    while (this.#isCertain && this.#text[this.#at] !== '"') this.#take(QUOTED)
+    this.#at += 1
   }
 
   redirect(operator: string): void {
     // A number right before it is a descriptor, unless it is too large for one.
     const digits = /^\d+$/.exec(this.#word?.raw ?? '')?.[0].length ?? 0
-    if (digits > 9) this.#doubt = 'it has a large number before a redirection'
+    if (digits > 9) this.giveUp()
     if (digits > 0) this.#word = null
     this.endWord()
-    if (operator.startsWith('<<')) this.#doubt = 'it has a here-document'
     this.#redirection = operator
   }
 
@@ -243,7 +229,7 @@ class Reader {
 
   endCommand(): void {
     this.endWord()
-    if (this.#redirection !== null) this.#doubt ??= 'a redirection has no target'
+    if (this.#redirection !== null) this.giveUp()
     this.#line = { words: [], redirects: false }
     this.#lines.push(this.#line)
   }

@@ -32,7 +32,7 @@ function inBash(line: string): { readonly ran: readonly string[]; readonly wrote
 /** What of it the reader does not say; null if it does not say that it knows the line. */
 function missed(line: string): readonly string[] | null {
   const split = splitCommand(line)
-  if ('doubt' in split) return null
+  if (split === null) return null
   const texts = split.flatMap(({ text, others }) => [text, ...others])
   const { ran, wrote } = inBash(line)
   const isSaid = (command: string): boolean =>
