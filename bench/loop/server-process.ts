@@ -28,7 +28,6 @@ const isolate = (project: string) =>
   policyOfRun(NO_ISOLATION, DEFAULT_LIMITS, project, {
     atLeast: null,
     network: 'none',
-    atMost: null,
   })
 const service = await Service.open(folder, effects)
 const { store } = service

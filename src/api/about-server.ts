@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { ApprovalRules } from '../domain/approvals/rules.ts'
-import { type IsolationPolicy, Level, LowerLimits } from '../domain/isolation.ts'
+import { type IsolationPolicy, Level } from '../domain/isolation.ts'
 import { McpServer } from '../domain/mcp-servers.ts'
 import { EFFORTS } from '../domain/run-config.ts'
 
@@ -144,8 +144,13 @@ export const IsolationOffer = z
       .nullable()
       .describe('The hosts that a run may ask for; null if the server names none'),
     limits: z
-      .object(LowerLimits.unwrap().required().shape)
-      .describe('The limits of a command; a run may ask for lower ones'),
+      .object({
+        memory_bytes: z.int().describe('Memory of all its processes together'),
+        processes: z.int().describe('Its processes and threads'),
+        output_bytes: z.int().describe('All that it prints'),
+        home_bytes: z.int().describe('Home and temporary files of its run together'),
+      })
+      .describe('The limits of a command'),
   })
   .meta({ id: 'IsolationOffer' })
 export type IsolationOffer = z.infer<typeof IsolationOffer>

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { Acceptance } from '../domain/acceptance.ts'
-import { Level, LowerLimits } from '../domain/isolation.ts'
+import { Level } from '../domain/isolation.ts'
 import { MAX_MCP_SERVERS, McpRequest } from '../domain/mcp-servers.ts'
 import { present } from '../domain/present.ts'
 import type { PayloadOf } from '../domain/records.ts'
@@ -95,9 +95,6 @@ export const CreateRun = z
         'The level of isolation that its commands need, if it is stricter than that of the server. A server ' +
           'that cannot keep it refuses the run, and later its commands. Never less than the level of the server',
       ),
-    command_limits: LowerLimits.nullable()
-      .default(null)
-      .describe('Limits of its commands below those of the server, which GET /api/isolation shows'),
     network: config.network.describe(
       'What the commands of the run reach. `none`: nothing. `{"allow": […]}`: these hosts, through a proxy ' +
         'for HTTPS; an entry is a name, such as `pypi.org`, `*.pythonhosted.org` (all names below it) or ' +

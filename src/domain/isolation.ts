@@ -41,19 +41,6 @@ const Limits = z
   })
   .readonly()
 
-const most = z.int().positive().exactOptional()
-
-/** What a run may ask for: limits below those of the server. */
-export const LowerLimits = z
-  .strictObject({
-    memory_bytes: most.describe('Memory of all processes of a command together'),
-    processes: most.describe('Processes and threads of a command'),
-    output_bytes: most.describe('All that a command prints'),
-    home_bytes: most.describe('Home and temporary files of the run together'),
-  })
-  .readonly()
-export type LowerLimits = z.infer<typeof LowerLimits>
-
 /**
  * What the commands of a run may see and do. Its paths are roles, so that the policies of runs can be compared:
  * `project`, `home`, `tmp`, `report` (of a goal check), `system:/usr`, `tools:~/.nvm`; in `protected`, relative to the
@@ -65,8 +52,8 @@ export const IsolationPolicy = z
     level: z.enum([...RECORDED_LEVELS, 'refused']),
     /** The level that the request asked for; commands are refused where it cannot be kept. */
     at_least: RecordedLevel.exactOptional(),
-    /** The limits that the request asked for: on every server, its commands have these or lower ones. */
-    at_most: LowerLimits.exactOptional(),
+    /** Limits below those of the server, which requests of earlier versions could ask for. Its commands have those of the server now. */
+    at_most: Limits.exactOptional(),
     /** `host`: the network of the server. */
     network: z.enum(['none', 'allow-list', 'full', 'host']),
     /** What commands may connect to, if `network` is `allow-list`. */

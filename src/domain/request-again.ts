@@ -23,7 +23,7 @@ export function requestAgain(recorded: RunConfig, { isolation, copyOf }: Beside 
       : { all_of: all_of.map(requestedGoal) }),
     ...(copyOf === undefined ? {} : { cwd: copyOf.path }),
     ...(mcp_servers.length === 0 ? {} : { mcp_servers: mcp_servers.map(requestedServer) }),
-    ...present({ isolation: level, command_limits: isolation?.at_most }),
+    ...present({ isolation: level }),
   } satisfies RunRequest
 }
 

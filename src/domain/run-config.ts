@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { ApprovalRules } from './approvals/rules.ts'
 import { Sha256 } from './fields.ts'
-import type { LowerLimits, RecordedLevel } from './isolation.ts'
+import type { RecordedLevel } from './isolation.ts'
 import { MAX_MCP_SERVERS, type McpRequest, McpServer } from './mcp-servers.ts'
 import { Network } from './network.ts'
 import { OnLimit } from './pause.ts'
@@ -267,8 +267,6 @@ export type RunRequest = Omit<
     readonly mcp_servers?: readonly McpRequest[]
     /** The level of isolation that it asks for; null for that of the server. */
     readonly isolation?: RecordedLevel | null
-    /** The limits of its commands that it asks for; null for those of the server. */
-    readonly command_limits?: LowerLimits | null
     /** The id of the run. Without one, it cannot work in a copy. */
     readonly run_id?: string
     /** Of a sub-agent: its folder, from the project of the run that a person started. */

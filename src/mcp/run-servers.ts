@@ -161,7 +161,7 @@ export class RunServers implements AsyncDisposable {
           ...{ file: fill(command), args: args.map(fill), env: filled(own?.env) },
           ...{ cwd: config.cwd, project: config.cwd, run: runId, folder: projectOf(run) },
           network: network ?? config.network ?? 'none',
-          ...present({ atLeast: policy?.at_least, atMost: policy?.at_most }),
+          ...present({ atLeast: policy?.at_least }),
           onNotice,
           signal: this.#stop.signal,
         }),

@@ -3,7 +3,6 @@ import type {
   IsolationPolicy,
   KilledBy,
   Level,
-  LowerLimits,
   RecordedLevel,
 } from '../domain/isolation.ts'
 import type { Network } from '../domain/network.ts'
@@ -54,8 +53,6 @@ export type Command = IsolatedProgram & {
   readonly reports?: boolean
   /** The level of isolation that the run asks for; if this server cannot keep it, the command is not started. */
   readonly atLeast?: RecordedLevel
-  /** The limits that the run asks for, if they are lower than those of the server. */
-  readonly atMost?: LowerLimits
   /** Called with what the run records beside the result, before the result. */
   readonly onNotice?: (notice: Notice) => void
   /** Called with pieces of its output as it comes, with secrets masked. */
@@ -174,27 +171,6 @@ export type Wanted = {
   readonly atLeast: RecordedLevel | null
   /** Without presets. */
   readonly network: Network
-  readonly atMost: LowerLimits | null
-}
-
-/** The limits of the server that a run may lower, as a request names them. */
-export const mostOf = (limits: CommandLimits): Required<LowerLimits> => ({
-  memory_bytes: limits.memoryBytes,
-  processes: limits.processes,
-  output_bytes: limits.outputBytes,
-  home_bytes: limits.homeBytes,
-})
-
-/** The limits of the server, lowered to those that a run asks for. */
-export function lowerLimits(limits: CommandLimits, wanted: LowerLimits): CommandLimits {
-  const { memory_bytes, processes, output_bytes, home_bytes } = { ...mostOf(limits), ...wanted }
-  return {
-    ...limits,
-    memoryBytes: Math.min(limits.memoryBytes, memory_bytes),
-    processes: Math.min(limits.processes, processes),
-    outputBytes: Math.min(limits.outputBytes, output_bytes),
-    homeBytes: Math.min(limits.homeBytes, home_bytes),
-  }
 }
 
 /** The policy of a command, or of the commands of a run. */

@@ -11,7 +11,6 @@ import {
   type CommandResult,
   commandEnvironment,
   DEFAULT_MAX_BYTES,
-  lowerLimits,
   policyOf,
   type RunCommand,
 } from './command.ts'
@@ -128,15 +127,14 @@ function refused(end: CallEnd): Started {
 async function start(
   program: Program,
   how: { readonly timeoutMs: number | null; readonly hasInput?: boolean },
-  { limits: most, runner, isolation: own }: StartedBy,
+  { limits, runner, isolation: own }: StartedBy,
 ): Promise<Started> {
-  const { file, args, cwd, project = cwd, atLeast, atMost = {}, signal, network = 'none' } = program
+  const { file, args, cwd, project = cwd, atLeast, signal, network = 'none' } = program
   if (signal.aborted) return refused({ end: 'aborted' })
   const enough = atLeast === undefined ? ok(own) : await own.atLeast(atLeast)
   if (enough.isErr()) return refused({ end: 'not_isolated', message: enough.error })
   const isolation = enough.value
   if (isolation.level === null) return refused({ end: 'not_isolated', message: isolation.detail })
-  const limits = lowerLimits(most, atMost)
   const { outputBytes, group, variables: _, all: __, ...kept } = limits
   const ownEnv = commandEnvironment(process.env, program.env)
   const prepared = await isolation.prepare(program, ownEnv)

@@ -2,23 +2,10 @@ import { basename } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import { type NetworkRules, networkProblem } from '../agent/planning/problems.ts'
 import type { IsolationOffer } from '../api/about-server.ts'
-import {
-  type IsolationPolicy,
-  isAtLeast,
-  LEVELS,
-  type Level,
-  type LowerLimits,
-} from '../domain/isolation.ts'
+import { type IsolationPolicy, isAtLeast, LEVELS, type Level } from '../domain/isolation.ts'
 import { present } from '../domain/present.ts'
 import { messageOf } from '../lib/message-of.ts'
-import {
-  type CommandLimits,
-  commandPath,
-  lowerLimits,
-  mostOf,
-  policyOf,
-  type Wanted,
-} from '../runner/command.ts'
+import { type CommandLimits, commandPath, policyOf, type Wanted } from '../runner/command.ts'
 import { makeControlGroup, removeControlGroup } from '../runner/control-group.ts'
 import { canLimitMemory } from '../runner/processes.ts'
 import type { ControlGroup } from '../runner/protocol.ts'
@@ -108,7 +95,14 @@ export async function isolationOffer(
   }
   const possible = own === null ? [] : LEVELS.filter((level) => isAtLeast(level, own))
   const levels = await Promise.all(possible.map(offered))
-  return { level: own, detail, levels, hosts, limits: mostOf(limits) }
+  const {
+    memoryBytes: memory_bytes,
+    processes,
+    outputBytes: output_bytes,
+    homeBytes: home_bytes,
+  } = limits
+  const shown = { memory_bytes, processes, output_bytes, home_bytes }
+  return { level: own, detail, levels, hosts, limits: shown }
 }
 
 const WITHIN_MS = 10_000
@@ -151,7 +145,7 @@ export async function policyOfRun(
   own: Isolation,
   limits: CommandLimits,
   project: string,
-  { atLeast, network, atMost }: Wanted,
+  { atLeast, network }: Wanted,
 ): Promise<Result<IsolationPolicy, Refusal>> {
   const refused = (message: string) => err({ field: 'isolation', message })
   if (atLeast !== null && own.level !== null && !isAtLeast(atLeast, own.level)) {
@@ -159,32 +153,13 @@ export async function policyOfRun(
       `This server isolates commands at the level ${own.level}. A run may ask for a stricter level, never for a weaker one.`,
     )
   }
-  const excess = atMost === null ? null : excessOf(atMost, limits)
-  if (excess !== null) return err(excess)
   const isolation = atLeast === null ? ok(own) : await own.atLeast(atLeast)
   if (isolation.isErr()) return refused(isolation.error)
   try {
     const facts = isolation.value.factsFor(project, network)
-    const lowered = lowerLimits(limits, atMost ?? {})
-    const { level, ...policy } = policyOf(isolation.value, facts, lowered, network)
-    return ok({ level, ...present({ at_least: atLeast, at_most: atMost }), ...policy })
+    const { level, ...policy } = policyOf(isolation.value, facts, limits, network)
+    return ok({ level, ...present({ at_least: atLeast }), ...policy })
   } catch (cause) {
     return refused(`Commands cannot be isolated in this folder: ${messageOf(cause)}.`)
   }
-}
-
-const WHAT: Readonly<Record<keyof LowerLimits, string>> = {
-  memory_bytes: 'bytes of memory',
-  processes: 'processes',
-  output_bytes: 'bytes of output',
-  home_bytes: 'bytes in its home',
-}
-
-function excessOf(wanted: LowerLimits, limits: CommandLimits): Refusal | null {
-  for (const [name, most] of Object.entries(mostOf(limits)) as [keyof LowerLimits, number][]) {
-    if ((wanted[name] ?? 0) <= most) continue
-    const message = `This server lets no command have more than ${most} ${WHAT[name]}. A run may ask for less.`
-    return { field: `command_limits.${name}`, message }
-  }
-  return null
 }

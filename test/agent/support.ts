@@ -66,7 +66,6 @@ export const SUBAGENTS: SubagentRules = {
     all_of: __,
     goal_options: ___,
     isolation: ____,
-    command_limits: _____,
     mcp_servers: ______,
     within: _______,
     ...request

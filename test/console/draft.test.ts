@@ -33,7 +33,6 @@ test.each([
     ...{ cwd: '/p', model_name: 'm', reasoning_effort: 'high', fallback_models: ['n'] },
     ...{ max_iterations: 7, max_turns_per_iteration: 3, max_tokens: 10, max_output_tokens: 5 },
     ...{ isolation: 'namespaces', network: { allow: ['pypi.org', '*.example.org'] } },
-    command_limits: { memory_bytes: 512 * 1024 * 1024, processes: 9 },
     approvals: [{ tool: 'bash_exec', action: 'ask' }],
     mcp_servers: ['docs', { name: 'mine', command: 'mine' }],
     ...{ instructions: 'Water it.', protect: ['a.sh'], tools: { exclude: ['git_log'] } },

@@ -50,7 +50,7 @@ async function place(level: (typeof LEVELS)[number]) {
   const policy = async (cwd = at('project')) =>
     (
       await policyOfRun(isolation, DEFAULT_LIMITS, cwd, {
-        ...{ atLeast: null, network: 'none', atMost: null },
+        ...{ atLeast: null, network: 'none' },
       })
     )._unsafeUnwrap()
   return { at, call, bash, policy }

@@ -92,7 +92,7 @@ test('the first record of a run has the names, and a result has them if they wer
   const policyWith = async (variables: readonly string[]) =>
     (
       await policyOfRun(NO_ISOLATION, { ...DEFAULT_LIMITS, variables }, project, {
-        ...{ atLeast: null, network: 'none', atMost: null },
+        ...{ atLeast: null, network: 'none' },
       })
     )._unsafeUnwrap()
   const [none, one, other] = await Promise.all([

@@ -97,7 +97,6 @@ const planRun: AppDeps['planRun'] = (request) => {
     all_of: _all,
     cwd,
     isolation: _,
-    command_limits: __,
     max_turns_per_iteration: ___,
     mcp_servers: ____,
     ...rest

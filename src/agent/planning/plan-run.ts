@@ -69,13 +69,7 @@ export const planRun = (
 ): ResultAsync<PlannedRun, readonly Problem[]> => new ResultAsync(plan(request, deps))
 
 async function plan(
-  {
-    isolation: atLeast = null,
-    command_limits: atMost = null,
-    within,
-    run_id,
-    ...requested
-  }: RunRequest,
+  { isolation: atLeast = null, within, run_id, ...requested }: RunRequest,
   deps: PlanDeps,
 ): Promise<Result<PlannedRun, readonly Problem[]>> {
   const { goal: named, check, goal_options, all_of, ...rest } = requested
@@ -100,7 +94,7 @@ async function plan(
   const globs = withProtected(requested, settings)
   const goal = chosen.map(withRegistries).unwrapOr(undefined)
   const network = withoutPresets(request.network ?? 'none', goal?.registries ?? [])
-  const isolation = folder.length > 0 ? null : await deps.isolate(cwd, { atLeast, network, atMost })
+  const isolation = folder.length > 0 ? null : await deps.isolate(cwd, { atLeast, network })
   const level = atLeast !== null && isolation?.isOk() ? isolation.value.level : reach.level
   const refused = networkProblem(request.network, goal, { ...reach, level })
   const servers = planServers(mcp_servers, { ...mcp, most: reach.most })

@@ -77,7 +77,7 @@ export function observe(
     // The first of each counts.
     seen = { ...present({ killed_by: killedBy(result), isolation }), ...seen }
   }
-  const asked = present({ atLeast: policy?.at_least, atMost: policy?.at_most, folder })
+  const asked = present({ atLeast: policy?.at_least, folder })
   return {
     runCommand: async (command) => {
       const result = await runCommand({ ...asked, ...command })

@@ -73,7 +73,6 @@ const inherited = ({ config, isolation }: RunState) => ({
   hitl_enabled: config.hitl_enabled,
   ...present({ network: config.network, approvals: config.approvals, tools: config.tools }),
   isolation: isolation?.at_least ?? null,
-  command_limits: isolation?.at_most ?? null,
 })
 
 /** The most replies of one iteration in runs of versions without that setting. */

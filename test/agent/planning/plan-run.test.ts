@@ -91,20 +91,6 @@ test.each([
   expect(problems).toEqual([{ field: 'isolation', message: expect.stringContaining(why) }])
 })
 
-test('a run may ask for lower limits of its commands, and not for higher ones', async () => {
-  const lower = { memory_bytes: 1024 * 1024, processes: 7 }
-  const { isolation } = (await plan({ command_limits: lower }))._unsafeUnwrap()
-  expect(isolation).toMatchObject({ at_most: lower, limits: lower })
-  const most = DEFAULT_LIMITS.processes
-  const problems = (await plan({ command_limits: { processes: most + 1 } }))._unsafeUnwrapErr()
-  expect(problems).toEqual([
-    {
-      field: 'command_limits.processes',
-      message: expect.stringContaining(`more than ${most} processes.`),
-    },
-  ])
-})
-
 test('a run does without the tools that it names, and a name that no tool has is refused', async () => {
   const tools = { exclude: ['git_log'] }
   expect((await plan({ tools }))._unsafeUnwrap().config).toMatchObject({ tools })

@@ -14,7 +14,7 @@ let copies = 0
 
 const test = testWith({
   planRun: ({ goal = 'shell-goal', check, ...request }) => {
-    const { all_of: _, goal_options: __, isolation: ___, command_limits: ____, ...more } = request
+    const { all_of: _, goal_options: __, isolation: ___, ...more } = request
     const { mcp_servers: _____, run_id: ______, ...config } = more
     if (gone.has(config.cwd)) {
       return errAsync([{ field: 'cwd', message: `${config.cwd} does not exist.` }])

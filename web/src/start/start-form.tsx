@@ -173,7 +173,7 @@ export function StartForm({
 const LIMIT_NAMES = [...LIMITS, 'max_turns_per_iteration', 'hitl_enabled']
 const MODEL_NAMES = ['reasoning_effort', 'max_output_tokens', 'fallback_models']
 const RULE_NAMES = ['all_of', 'approvals', 'mcp_servers']
-const COMMAND_NAMES = ['isolation', 'network', 'command_limits']
+const COMMAND_NAMES = ['isolation', 'network']
 
 type FoldProps = {
   readonly title: string
