@@ -223,17 +223,9 @@ function configure(
       held.by === phase.by ? [changed] : [changed, recordOf(state, now, 'run_paused', held)],
     )
   }
-  // The price of the next request may be what stopped it, and that is not known here.
-  const isHeld = phase.by === 'max_cost_usd' && !OF_PRICE.some((field) => field in changes)
-  if (isHeld) return ok([changed])
+  // If the price of the next request stopped it, that may stop it again.
   return ok([changed, recordOf(state, now, 'run_resumed', answerTo(phase.seq, command, fromLog))])
 }
-
-/** What changes the most that the next request may cost, or how much of that is left. */
-const OF_PRICE = [
-  ...(['max_cost_usd', 'model_name', 'fallback_models'] as const),
-  ...(['max_output_tokens', 'reasoning_effort'] as const),
-]
 
 /** A run that waits for a person needs no server until it has the answer. */
 function queue(

@@ -98,13 +98,12 @@ describe('a limit that is reached', () => {
     )
   })
 
-  test('by the price of the next request pauses it, until something is changed that this depends on', () => {
+  test('by the price of the next request pauses it, until the configuration is changed', () => {
     const reason = 'Stopped by max_cost_usd: $0.0000 of $1 are spent, and the next may cost $2'
     const stop = by('p1', { type: 'stop_at_limit', reason })
     given(...pausing({ max_cost_usd: 1 })).each([stop, '1 run_paused'])
     given(...pausing({ max_cost_usd: 1 }), stop).each(
       [respond('approve'), { type: 'limit_reached', limit: 'max_cost_usd', reason }],
-      [configure({ hitl_enabled: true }), '1 run_config_changed'],
       [configure({ max_cost_usd: 3 }), RESUMED],
       [configure({ model_name: 'gpt-5-mini' }), RESUMED],
     )
