@@ -63,18 +63,6 @@ describe('a run', () => {
     })
   })
 
-  test('that has reached its goal', () => {
-    const details = runDetails(stateOf(check, ended('achieved')))
-    expect(details.ended_at).toBe('2026-02-18T12:00:12.500Z')
-    expect(details.final_state).toEqual({
-      iteration: 0,
-      goal_achieved: true,
-      goal_reason: 'All 42 tests passed',
-      total_tokens: 0,
-      estimated_cost_usd: 0,
-    })
-  })
-
   test('that ended by a limit shows that reason beside the reason of its last check, if there was one', () => {
     const short = { ...check, payload: { ...check.payload, achieved: false, reason: '3 failing' } }
     const details = runDetails(stateOf(short, ended('failed')))
@@ -82,13 +70,6 @@ describe('a run', () => {
     expect(details.final_state?.goal_reason).toBe('3 failing')
     const { final_state } = runDetails(stateOf(ended('failed')))
     expect(final_state?.goal_reason).toBe('Stopped by max_tokens')
-  })
-
-  test('that failed shows the message of its error', () => {
-    const payload = { message: 'The model refused the key', traceback: '' }
-    const error: RunRecord = { ...at, kind: 'error', ts: 1_771_416_010, payload }
-    const details = runDetails(stateOf(error, ended('failed')))
-    expect(details).toMatchObject({ status: 'failed', error: 'The model refused the key' })
   })
 
   test('that waits for a person names its question', () => {
