@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from
 import { Err, Ok, type Result, type ResultAsync } from 'neverthrow'
 import type * as z from 'zod'
 import { type Permission, rolesThatMay } from '../api/auth.ts'
-import { CATALOGUE, type ProblemCode, ProblemDocument, problemType } from '../api/problems.ts'
+import { CATALOGUE, ProblemDocument } from '../api/problems.ts'
 import { present } from '../domain/present.ts'
 import { isPassing, sendProblem } from './problems/problem.ts'
 import { problemOf, type Refusal } from './problems/problem-of.ts'
@@ -56,8 +56,6 @@ type Operation<
   readonly body?: B
   /** By status. */
   readonly answers: A
-  /** Those that not every such request can have. */
-  readonly problems?: readonly ProblemCode[]
   readonly handle: (
     request: Asked<P, Q, B>,
     reply: FastifyReply,
@@ -71,10 +69,9 @@ export function operation<
   Q extends z.ZodType,
   B extends z.ZodType,
 >(app: FastifyInstance, at: string, described: Operation<P, Q, B, A>): void {
-  const { needs, id, tag, summary, answers, problems = [], handle, ...rest } = described
+  const { needs, id, tag, summary, answers, handle, ...rest } = described
   const { description, params, query, headers, body, ...route } = rest
   const [method = '', url = ''] = at.split(' ')
-  const codes = [...problems, ...usualProblems(method, url, needs, query)]
   const options: RouteOptions = {
     ...{ ...route, method, url },
     ...(needs !== null && { config: { needs } }),
@@ -82,7 +79,7 @@ export function operation<
       ...{ operationId: id, tags: [tag], summary, ...(needs === null && { security: [] }) },
       ...present({ description: withRoles(description, needs) }),
       ...present({ params, querystring: query, headers, body }),
-      response: { ...responsesOf(codes), ...answers },
+      response: { ...answers, default: PROBLEM },
     },
     handler: async (request, reply): Promise<unknown> => {
       const done = await handle(request as Asked<P, Q, B>, reply)
@@ -91,6 +88,11 @@ export function operation<
     },
   }
   app.route(options)
+}
+
+const PROBLEM = {
+  description: 'A problem: the description of the API lists them all',
+  content: { 'application/problem+json': { schema: ProblemDocument } },
 }
 
 /** Answers with a problem. One that the client did not cause is logged. */
@@ -116,49 +118,8 @@ export const described = <S extends z.ZodType, T extends string = 'application/j
   content: { [type]: { schema } } as Record<T, { schema: S }>,
 })
 
-/** The problems that any request can have before its handler gets it. */
-const ANYWHERE = [
-  ...(['bad_request', 'foreign_host', 'foreign_origin', 'request_timeout'] as const),
-  ...(['expectation_failed', 'headers_too_large', 'internal'] as const),
-] satisfies readonly ProblemCode[]
-/** Those of routes that authenticate callers and record accesses. */
-const GUARDED = [
-  ...(['unauthenticated', 'forbidden', 'tokens_unread', 'store_unavailable'] as const),
-] satisfies readonly ProblemCode[]
-/** Those of requests that may have a body. */
-const OF_BODIES = [
-  ...(['malformed_json', 'too_large', 'unsupported_media_type', 'invalid_request'] as const),
-] satisfies readonly ProblemCode[]
-
-const usualProblems = (
-  method: string,
-  url: string,
-  needs: Permission | null,
-  query: z.ZodType | undefined,
-): readonly ProblemCode[] => [
-  ...(method === 'GET' ? [] : OF_BODIES),
-  ...ANYWHERE,
-  ...(needs === null ? [] : GUARDED),
-  // An address that cannot be decoded is answered as unknown.
-  ...(url.includes(':') ? (['not_found'] as const) : []),
-  ...(query === undefined ? [] : (['invalid_request'] as const)),
-]
-
 function withRoles(description: string | undefined, needs: Permission | null): string | undefined {
   if (needs === null) return description
   const roles = `Roles: ${rolesThatMay(needs).join(', ')} (permission \`${needs}\`).`
   return description === undefined ? roles : `${description}\n\n${roles}`
-}
-
-/** The responses with these problems, by status. */
-function responsesOf(codes: readonly ProblemCode[]) {
-  const lines = new Map<number, string[]>()
-  for (const code of new Set(codes)) {
-    const [status] = CATALOGUE[code]
-    lines.set(status, [...(lines.get(status) ?? []), `\`${problemType(code)}\``])
-  }
-  const content = { 'application/problem+json': { schema: ProblemDocument } }
-  return Object.fromEntries(
-    [...lines].map(([status, all]) => [status, { description: all.join('; '), content }]),
-  )
 }

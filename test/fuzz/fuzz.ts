@@ -163,7 +163,8 @@ class Judge {
     if (missing !== undefined) return `the answer has no header ${missing}`
     const isHealth = operation.operationId === 'ready'
     if (status >= 500 && !isHealth && !NO_FAILURE.test(body)) return 'the server fails'
-    const response = operation.responses[status]
+    const { [status]: own, default: ofProblems } = operation.responses
+    const response = own ?? (status >= 400 ? ofProblems : undefined)
     if (response === undefined) return `the status ${status} is not declared`
     if (body === '' || headers.upgrade !== undefined) return null
     const [type = ''] = String(sent['content-type']).split(';')

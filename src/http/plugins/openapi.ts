@@ -3,16 +3,22 @@ import type { FastifyInstance } from 'fastify'
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod'
 import packageJson from '../../../package.json' with { type: 'json' }
 import { CLOSE_CODES, frameSchemas } from '../../api/frames.ts'
+import { CATALOGUE } from '../../api/problems.ts'
 
 const { run_ended, going_away, internal_error, try_again_later } = CLOSE_CODES
 const { bad_request, unauthenticated, unknown_run } = CLOSE_CODES
+
+const PROBLEMS = Object.entries(CATALOGUE)
+  .map(([code, [status, detail]]) => `| \`${code}\` | ${status} | ${detail} |`)
+  .join('\n')
 
 const DESCRIPTION = `
 Starts autonomous coding agents on projects, lets people watch them live, and keeps everything that they did in
 an append-only log, one stream of records a run.
 
 **Errors** are problem documents (RFC 9457): \`detail\` says what is wrong and what to do, for a person;
-\`type\` is for programs. An invalid request lists all its problems in \`errors\`.
+\`type\` is for programs: \`urn:retrai:problem:\` and a code of the list below. An invalid request lists all its problems in
+\`errors\`.
 
 **Live**: \`/api/ws/{run_id}\` and, for all runs, \`/api/ws\` are WebSockets; \`/api/runs/{run_id}/events\` and
 \`/api/events\` give the same as pages, as NDJSON and as server-sent events.
@@ -27,6 +33,10 @@ WebSocket of a browser needs a ticket, \`POST /api/tickets\`. Bodies must be app
 
 **Secrets**: in place of a secret that the server recognizes by its shape, or a secret of the server itself, a record holds
 \`[masked:<kind>]\`.
+
+| code | status | usual \`detail\` |
+|---|---|---|
+${PROBLEMS}
 `
 
 /** Describes the routes that are registered after it: at /openapi.json. */

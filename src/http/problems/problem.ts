@@ -1,10 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import {
-  type Problem,
-  type ProblemCode,
-  type ProblemDocument,
-  problemDocument,
-} from '../../api/problems.ts'
+import { type Problem, type ProblemDocument, problemDocument } from '../../api/problems.ts'
 
 /** A problem, as an error: for code that has no reply to send it with, such as the source of a stream. */
 export class ProblemError extends Error {
@@ -30,24 +25,3 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, proble
     .serializer((body: ProblemDocument) => JSON.stringify(body))
     .send(document)
 }
-
-/** The problems of every request that reads records from the store. */
-export const READ_PROBLEMS = [
-  'damaged_record',
-  'store_unavailable',
-  'store_failed',
-] as const satisfies readonly ProblemCode[]
-
-/** The problems of every request that writes to the log. */
-export const COMMAND_PROBLEMS = [
-  'append_too_large',
-  ...READ_PROBLEMS,
-  'outcome_unknown',
-  'busy',
-] as const satisfies readonly ProblemCode[]
-
-/** The problems that every request of an auditor can have. */
-export const AUDIT_PROBLEMS = [
-  'keys_unusable',
-  ...READ_PROBLEMS,
-] as const satisfies readonly ProblemCode[]

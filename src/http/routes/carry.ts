@@ -6,7 +6,6 @@ import { RunAndStatus } from '../../api/runs.ts'
 import type { Author } from '../../log/run-log.ts'
 import { type AppDeps, type CarryResult, PROJECTION_WAIT_MS } from '../deps.ts'
 import { described, operation } from '../operation.ts'
-import { COMMAND_PROBLEMS } from '../problems/problem.ts'
 import { authorOf, standing } from './commands.ts'
 
 type Carrying<Body extends z.ZodType, Done, Answer extends z.ZodType> = {
@@ -63,12 +62,6 @@ function carrying<
     tag: 'runs',
     ...{ summary, description, params: RunParams, body },
     answers: { 200: described('It is done, or what would be', answer) },
-    problems: [
-      ...(['invalid_request', 'run_not_found', 'snapshot_not_found', 'run_at_work'] as const),
-      'record_not_found',
-      ...(['folder_in_use', 'in_conflict', 'not_carried', 'no_copy', 'seen_otherwise'] as const),
-      ...COMMAND_PROBLEMS,
-    ],
     handle: async (request) => {
       const { runId } = request
       const done = await act(runId, request.body as z.output<Body>, authorOf(request))

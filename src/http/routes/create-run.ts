@@ -20,7 +20,6 @@ import type { AppDeps } from '../deps.ts'
 import { described, operation } from '../operation.ts'
 import { commandFrom, completeFromOrigin, type From, fromOf, originGone } from '../origin.ts'
 import { Named, nameOf, readName } from '../plugins/validation.ts'
-import { COMMAND_PROBLEMS } from '../problems/problem.ts'
 import {
   type PlanProblem,
   planProblem,
@@ -67,11 +66,6 @@ export function createRun(app: FastifyInstance, deps: AppDeps): void {
       ),
       201: described('The run is in the log, and its agent starts at once', StartedRun),
     },
-    problems: [
-      ...(['invalid_request', 'key_reused', 'run_removed'] as const),
-      ...COMMAND_PROBLEMS,
-      ...(['run_not_found', 'run_not_ended', 'origin_gone'] as const),
-    ],
     preValidation: [readName, completeFromOrigin(deps)],
     handle: (request, reply) => {
       const name = nameOf(request)

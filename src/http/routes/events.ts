@@ -3,7 +3,7 @@ import { err, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { After, AllEventsQuery, RunEventsQuery } from '../../api/event-query.ts'
 import { allEventsResponse, runEventsResponse } from '../../api/frames.ts'
-import type { Problem, ProblemCode } from '../../api/problems.ts'
+import type { Problem } from '../../api/problems.ts'
 import { RunParams } from '../../api/run-requests.ts'
 import { whenClosed } from '../../lib/when-closed.ts'
 import type { Live } from '../live/live.ts'
@@ -12,19 +12,9 @@ import { EventStream } from '../live/sinks.ts'
 import { type View, viewAllRuns, viewRun } from '../live/views.ts'
 import { operation } from '../operation.ts'
 import type { Watched } from '../plugins/access-log.ts'
-import { READ_PROBLEMS } from '../problems/problem.ts'
 import { invalidField } from '../problems/problem-of.ts'
 import { EVENT_STREAM, formatOf, lastEventId } from '../replies/format.ts'
 import { sendStored } from '../replies/json.ts'
-
-/** The problems of a request for records, in any form. */
-const EVENT_PROBLEMS = [
-  'invalid_request',
-  'not_acceptable',
-  'too_many_of_client',
-  'too_many_sockets',
-  ...READ_PROBLEMS,
-] as const satisfies readonly ProblemCode[]
 
 const lastReceived = (what: string) =>
   z.looseObject({
@@ -82,7 +72,6 @@ export function events(app: FastifyInstance, live: Live): void {
         .undefined()
         .describe('Event streams only: the run has ended, and the client has all of it'),
     },
-    problems: ['run_not_found', ...EVENT_PROBLEMS],
     handle: async (request, reply) => {
       const { query, runId } = request
       const format = formatOf(request, query)
@@ -104,10 +93,6 @@ export function events(app: FastifyInstance, live: Live): void {
     headers: lastReceived('cursor'),
     exposeHeadRoute: false,
     answers: { 200: allEventsResponse() },
-    problems: [
-      ...(['unknown_cursor', 'not_projected'] as const),
-      ...EVENT_PROBLEMS.filter((code) => code !== 'damaged_record'),
-    ],
     handle: async (request, reply) => {
       const { query } = request
       const format = formatOf(request, query)

@@ -10,16 +10,11 @@ import { changesAsPatch, changesOf } from '../../snapshots/changes.ts'
 import { RunFiles, type SnapshotAt, snapshotsOf } from '../../snapshots/run-files.ts'
 import type { AppDeps } from '../deps.ts'
 import { described, operation } from '../operation.ts'
-import { READ_PROBLEMS } from '../problems/problem.ts'
 import { invalidField, type Refusal, unreachable } from '../problems/problem-of.ts'
 import { sendStream } from '../replies/format.ts'
 
 const PATCH = 'text/x-patch'
 const BYTES = 'application/octet-stream'
-const FILES_PROBLEMS = [
-  ...(['snapshot_not_found', 'invalid_request', 'run_not_found'] as const),
-  ...READ_PROBLEMS,
-] as const
 
 const CHANGES = `
 What happened to the files of the project between two snapshots, whatever did it: a tool, a command, a check or a person.
@@ -47,7 +42,6 @@ export function files(app: FastifyInstance, deps: AppDeps): void {
         },
       },
     },
-    problems: FILES_PROBLEMS,
     handle: ({ runId, query }, reply) => changes(runId, query, reply, deps),
   })
   operation(app, 'GET /api/runs/:run_id/files/*', {
@@ -60,7 +54,6 @@ export function files(app: FastifyInstance, deps: AppDeps): void {
     params: FileParams,
     query: FileQuery,
     answers: { 200: described('The content, as a file', z.string(), BYTES) },
-    problems: ['file_not_found', ...FILES_PROBLEMS],
     handle: async ({ runId, params, query }, reply) => {
       const content = await fileAt(runId, params['*'], query.at, deps)
       return content.map((bytes) => {

@@ -13,14 +13,11 @@ import { sentConversation, stateAt, walk } from '../../queries/run-history.ts'
 import { hiddenFrom } from '../acceptance.ts'
 import type { AppDeps } from '../deps.ts'
 import { described, operation } from '../operation.ts'
-import { READ_PROBLEMS } from '../problems/problem.ts'
 import { invalidField, type Refusal, removedProblem, unreachable } from '../problems/problem-of.ts'
 import { entityTag, isKnown } from '../replies/conditional.ts'
 import { sendStream } from '../replies/format.ts'
 import { findRun } from './commands.ts'
 
-/** The problems of a request for a run as it was. */
-export const HISTORY_PROBLEMS = ['run_not_found', 'record_not_found', ...READ_PROBLEMS] as const
 export const UNCHANGED = z.undefined().describe('The client has this already')
 
 const CONVERSATION = `
@@ -46,7 +43,6 @@ export function history(app: FastifyInstance, deps: AppDeps): void {
     params: RunParams,
     query: DiffQuery,
     answers: { 200: described('The changes', RunDiff), 304: UNCHANGED },
-    problems: ['invalid_request', ...HISTORY_PROBLEMS],
     handle: (request, reply) => diff(request, reply, request.query, deps),
   })
   operation(app, 'GET /api/runs/:run_id/conversation', {
@@ -58,7 +54,6 @@ export function history(app: FastifyInstance, deps: AppDeps): void {
     params: RunParams,
     query: ConversationQuery,
     answers: { 200: described('The request to the model', SentConversation) },
-    problems: ['invalid_request', 'run_removed', ...HISTORY_PROBLEMS],
     handle: ({ runId, query }) => conversation(runId, query.at ?? null, deps),
   })
   operation(app, 'GET /api/runs/:run_id/artifacts/:sha256', {
@@ -75,7 +70,6 @@ export function history(app: FastifyInstance, deps: AppDeps): void {
       200: described('The output, as a file', z.string(), 'text/plain'),
       304: UNCHANGED,
     },
-    problems: ['run_not_found', 'artifact_not_found', ...READ_PROBLEMS],
     handle: (request, reply) => sendArtifact(request, reply, request.params.sha256, deps),
   })
 }

@@ -7,7 +7,6 @@ import type { Audit } from '../../audit/audit.ts'
 import type { AccessEntry } from '../../domain/access.ts'
 import type { Logged } from '../../log/codec.ts'
 import { described, operation } from '../operation.ts'
-import { AUDIT_PROBLEMS } from '../problems/problem.ts'
 import { problemOf } from '../problems/problem-of.ts'
 import { JSON_TYPE, NDJSON, preferred, sendStream } from '../replies/format.ts'
 import { type Source, sendStored } from '../replies/json.ts'
@@ -41,7 +40,6 @@ export function ledgers(app: FastifyInstance, audit: Audit): void {
       'what (`access`), the tokens (`tokens`), the redactions (`redactions`), what was kept or removed by a ' +
       'rule (`retention`), later tags of runs (`tags`), who is sent word of them (`webhooks`).',
     answers: { 200: described('One proof for each ledger', z.array(LedgerProof)) },
-    problems: AUDIT_PROBLEMS,
     handle: () => audit.proveLedgers(),
   })
   operation(app, 'GET /api/ledgers/:name', {
@@ -56,7 +54,6 @@ export function ledgers(app: FastifyInstance, audit: Audit): void {
     // The server makes the lines while it sends them, so it has nothing to answer a HEAD with.
     exposeHeadRoute: false,
     answers: { 200: described('One JSON object a line', z.string(), NDJSON) },
-    problems: ['not_found', ...AUDIT_PROBLEMS],
     handle: ({ params }, reply) => {
       const name = LedgerName.safeParse(params.name)
       if (!name.success) return err({ code: 'not_found' })
@@ -81,7 +78,6 @@ export function ledgers(app: FastifyInstance, audit: Audit): void {
         },
       },
     },
-    problems: ['invalid_request', 'not_acceptable', ...AUDIT_PROBLEMS],
     handle: (request, reply) => {
       const { headers, query } = request
       const format = preferred(headers.accept, [JSON_TYPE, NDJSON])
@@ -97,7 +93,6 @@ export function ledgers(app: FastifyInstance, audit: Audit): void {
       'A signed statement of how many entries the access log has, and of the hash of the last',
     description: KEEP_IT.replace('a record', 'an entry'),
     answers: { 200: described('The proof', LedgerProof) },
-    problems: AUDIT_PROBLEMS,
     handle: () => audit.proveLedger('access'),
   })
 }

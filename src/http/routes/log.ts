@@ -6,14 +6,13 @@ import { LogNoteQuery, TileParams } from '../../api/audit-requests.ts'
 import { LogState } from '../../api/log.ts'
 import type { Audit, AuditError } from '../../audit/audit.ts'
 import { described, operation } from '../operation.ts'
-import { AUDIT_PROBLEMS } from '../problems/problem.ts'
 import type { Refusal } from '../problems/problem-of.ts'
 import { sendStream } from '../replies/format.ts'
 
 const TEXT = 'text/plain'
 const TILE = 'application/octet-stream'
 const AS_C2SP = 'As C2SP describes it'
-const BASE = { tag: 'audit', problems: ['not_found', ...AUDIT_PROBLEMS] } as const
+const BASE = { tag: 'audit' } as const
 
 type Log = NonNullable<Audit['log']>
 

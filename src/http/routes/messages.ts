@@ -17,7 +17,6 @@ import { Named, nameOf, readName } from '../plugins/validation.ts'
 import type { Refusal } from '../problems/problem-of.ts'
 import { command, findRun, standing } from './commands.ts'
 import { type Answer, idOf, startOnce } from './create-run.ts'
-import { CHANGE_PROBLEMS } from './run-commands.ts'
 
 const Sent = z.union([RecordedMessage, Continuation]).meta({ id: 'MessageAnswer' })
 type Body = z.output<typeof SendMessage>
@@ -43,7 +42,6 @@ export function sendMessage(app: FastifyInstance, deps: AppDeps): void {
       200: described('An earlier request with the same Idempotency-Key sent it', Sent),
       201: described('The message is in the log', Sent),
     },
-    problems: ['key_reused', 'origin_gone', 'invalid_request', ...CHANGE_PROBLEMS],
     preValidation: readName,
     handle: (request, reply) =>
       send(request, request.body, deps).map(({ status, run }) => {

@@ -20,7 +20,6 @@ import { ledgerOf } from '../../audit/ledgers.ts'
 import { proveInclusion, sortedHeads } from '../../checkpoints/merkle.ts'
 import { canonicalText } from '../../log/commitment.ts'
 import { described, operation } from '../operation.ts'
-import { AUDIT_PROBLEMS } from '../problems/problem.ts'
 import type { Refusal } from '../problems/problem-of.ts'
 import { NDJSON, sendStream } from '../replies/format.ts'
 
@@ -41,7 +40,6 @@ export function proofs(app: FastifyInstance, audit: Audit): void {
       'publish their keys in it, with their checkpoints: `all=true` lists these too.',
     query: ListKeysQuery,
     answers: { 200: described('The keys', PublishedKeys) },
-    problems: ['keys_unusable'],
     handle: ({ query }) => audit.keys(query.all === 'true'),
   })
   operation(app, 'GET /api/runs/:run_id/proof', {
@@ -52,7 +50,6 @@ export function proofs(app: FastifyInstance, audit: Audit): void {
     description: `${KEEP_IT} GET /api/checkpoints/latest/runs/{run_id} proves that the run is one of all runs of this server.`,
     params: RunParams,
     answers: { 200: described('The proof', ProofInLog) },
-    problems: ['run_not_found', ...AUDIT_PROBLEMS],
     handle: ({ runId }) => audit.prove(runId),
   })
   operation(app, 'GET /api/runs/:run_id/export', {
@@ -80,10 +77,6 @@ export function proofs(app: FastifyInstance, audit: Audit): void {
         },
       },
     },
-    problems: [
-      ...(['invalid_request', 'run_not_found', 'run_not_ended', 'snapshot_not_found'] as const),
-      ...(['not_found', 'redacted_meanwhile', ...AUDIT_PROBLEMS] as const),
-    ],
     handle: ({ runId, query }, reply) => sendExport(runId, query, reply, audit),
   })
 }
@@ -146,7 +139,6 @@ export function checkpoints(app: FastifyInstance, audit: Audit): void {
       'witnesses, the header `retrai-seen-by` says how many have seen the newest one, and when.',
     query: ListCheckpointsQuery,
     answers: { 200: described('At most `limit` checkpoints', z.array(Checkpoint)) },
-    problems: ['invalid_request', ...AUDIT_PROBLEMS],
     handle: ({ query }, reply) =>
       audit.checkpoints(query.after, query.limit).map((listed) => {
         const seen = audit.seen()
@@ -161,7 +153,6 @@ export function checkpoints(app: FastifyInstance, audit: Audit): void {
     summary: 'One checkpoint',
     params: CheckpointParams,
     answers: { 200: described('The checkpoint', Checkpoint) },
-    problems: ['checkpoint_not_found', ...AUDIT_PROBLEMS],
     handle: ({ params }) =>
       findCheckpoint(audit, params.number).map(({ checkpoint }) => checkpoint),
   })
@@ -179,7 +170,6 @@ export function checkpoints(app: FastifyInstance, audit: Audit): void {
         NDJSON,
       ),
     },
-    problems: ['checkpoint_not_found', ...AUDIT_PROBLEMS],
     handle: ({ params }, reply) =>
       findCheckpoint(audit, params.number).map(({ heads }) => {
         const lines = sortedHeads(heads.values()).map((head) => `${canonicalText(head)}\n`)
@@ -193,7 +183,6 @@ export function checkpoints(app: FastifyInstance, audit: Audit): void {
     summary: 'The proof that a checkpoint covers a run',
     params: CheckpointParams.extend(RunParams.shape),
     answers: { 200: described('The proof', InclusionProof) },
-    problems: ['run_not_found', 'checkpoint_not_found', ...AUDIT_PROBLEMS],
     handle: ({ params: { number, run_id: given } }) => {
       const id = ledgerOf(given) === null ? RunId.safeParse(given).data : given
       return findCheckpoint(audit, number)

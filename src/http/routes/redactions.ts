@@ -6,7 +6,6 @@ import { RunParams } from '../../api/run-requests.ts'
 import type { LoggedRedaction } from '../../redaction/redaction-index.ts'
 import type { AppDeps } from '../deps.ts'
 import { described, operation } from '../operation.ts'
-import { COMMAND_PROBLEMS } from '../problems/problem.ts'
 import type { Refusal } from '../problems/problem-of.ts'
 import { authorOf } from './commands.ts'
 
@@ -33,10 +32,6 @@ export function redactions(app: FastifyInstance, { redactions, readModel }: AppD
     params: RunParams,
     body: RedactRun,
     answers: { 200: described('The texts are redacted', RedactedRecord) },
-    problems: [
-      ...(['invalid_request', 'run_not_found', 'record_not_found', 'still_needed'] as const),
-      ...(['redaction_pending', ...COMMAND_PROBLEMS] as const),
-    ],
     handle: (request) => {
       const { runId, body } = request
       const { preview: isPreview = false } = body
@@ -57,7 +52,6 @@ export function redactions(app: FastifyInstance, { redactions, readModel }: AppD
     summary: 'What was redacted from a run, by whom and why',
     params: RunParams,
     answers: { 200: described('All redactions of the run, oldest first', z.array(Redaction)) },
-    problems: ['run_not_found'],
     handle: ({ runId }) =>
       readModel.get(runId) === null
         ? err({ code: 'run_not_found' })

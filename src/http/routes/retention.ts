@@ -12,7 +12,6 @@ import {
 import { RunParams } from '../../api/run-requests.ts'
 import type { AppDeps } from '../deps.ts'
 import { described, operation } from '../operation.ts'
-import { COMMAND_PROBLEMS } from '../problems/problem.ts'
 import { authorOf } from './commands.ts'
 
 /** Runs are held and released, and removed by rules. */
@@ -26,7 +25,6 @@ export function retention(app: FastifyInstance, { retention, readModel }: AppDep
     tag: 'runs',
     params: RunParams,
     answers: { 200: described('The run, and the hold on it', HeldRun) },
-    problems: ['run_not_found', 'run_removed', ...COMMAND_PROBLEMS],
   } as const
   operation(app, 'PUT /api/runs/:run_id/hold', {
     ...onHold,
@@ -67,7 +65,6 @@ export function retention(app: FastifyInstance, { retention, readModel }: AppDep
     answers: {
       200: described('The runs that the rules do not keep, newest first', z.array(RetainedRun)),
     },
-    problems: COMMAND_PROBLEMS,
     handle: (request) => retention.retain(request.body, authorOf(request)),
   })
 }

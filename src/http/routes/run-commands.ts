@@ -16,21 +16,10 @@ import type { LoadedRun } from '../../log/run-log.ts'
 import { runDetails } from '../../queries/run-details.ts'
 import type { AppDeps } from '../deps.ts'
 import { described, operation } from '../operation.ts'
-import { COMMAND_PROBLEMS } from '../problems/problem.ts'
 import { invalidFields, type Refusal } from '../problems/problem-of.ts'
 import { entityTag } from '../replies/conditional.ts'
 import { authorOf, command, findRun, standing } from './commands.ts'
 import { revisionOf } from './runs.ts'
-
-export const CHANGE_PROBLEMS = [
-  ...(['invalid_request', 'run_not_found', 'run_ended', 'seen_otherwise'] as const),
-  ...COMMAND_PROBLEMS,
-] as const
-
-const ANSWER_PROBLEMS = [
-  ...(['forbidden', 'starter_may_not_answer', 'not_awaiting_human', 'stale_decision'] as const),
-  ...CHANGE_PROBLEMS,
-] as const
 
 /** What people decide about a run. */
 export function runCommands(app: FastifyInstance, deps: AppDeps): void {
@@ -45,7 +34,6 @@ export function runCommands(app: FastifyInstance, deps: AppDeps): void {
     answers: {
       200: described('The run has ended. Its agent stops what it is doing', RunAndStatus),
     },
-    problems: CHANGE_PROBLEMS,
     handle: (request) =>
       command(deps, request, { type: 'abort', ...request.body }).map(({ state }) =>
         standing(state),
@@ -62,7 +50,6 @@ export function runCommands(app: FastifyInstance, deps: AppDeps): void {
     params: RunParams,
     body: ConfigureRun,
     answers: { 200: described('The run with its new configuration', RunDetails) },
-    problems: CHANGE_PROBLEMS,
     handle: (request, reply) =>
       configure(request, request.body, deps).map(({ state }) => {
         const later = deps.readModel.laterTags(state.runId)
@@ -86,7 +73,6 @@ function answers(app: FastifyInstance, deps: AppDeps): void {
     params: RunParams,
     body: ResumeRun,
     answers: { 200: described('The decision is in the log', ResumedRun) },
-    problems: ['limit_reached', ...ANSWER_PROBLEMS],
     handle: (request) => {
       const { decision, reason, seq: answers, seen } = request.body
       const answer = { type: 'respond', decision, reason, answers, seen } as const
@@ -107,7 +93,6 @@ function answers(app: FastifyInstance, deps: AppDeps): void {
     params: ApprovalParams,
     body: AnswerApproval,
     answers: { 200: described('The answer is in the log', AnsweredApproval) },
-    problems: ['other_call', 'rule_stays', ...ANSWER_PROBLEMS],
     handle: (request) => {
       const { call_sha256: callSha256, lifts_rule: liftsRule, ...answer } = request.body
       const wanted = { type: 'answer_approval', ...answer, callSha256, liftsRule } as const

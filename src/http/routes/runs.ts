@@ -19,7 +19,7 @@ import { isRedacted, originsOf } from '../origin.ts'
 import { invalidField, type Refusal } from '../problems/problem-of.ts'
 import { entityTag, isKnown } from '../replies/conditional.ts'
 import { jsonOnce, nextLink, sendJson } from '../replies/json.ts'
-import { HISTORY_PROBLEMS, UNCHANGED } from './history.ts'
+import { UNCHANGED } from './history.ts'
 
 const rowsOf = jsonOnce(({ runs }: RunPage) => runs)
 
@@ -66,7 +66,6 @@ export function runs(app: FastifyInstance, deps: AppDeps): void {
     params: RunParams,
     query: GetRunQuery,
     answers: { 200: described('The run', RunDetails), 304: UNCHANGED },
-    problems: ['invalid_request', 'not_projected', 'run_removed', ...HISTORY_PROBLEMS],
     handle: async (request, reply) => {
       const { at } = request.query
       if (at !== undefined) return sendStateAt(request, reply, at, deps)

@@ -14,7 +14,6 @@ import { searchedText } from '../../projections/search/searched-text.ts'
 import type { StoreFailure } from '../../store/event-store.ts'
 import type { AppDeps } from '../deps.ts'
 import { described, operation } from '../operation.ts'
-import { READ_PROBLEMS } from '../problems/problem.ts'
 import { invalidField } from '../problems/problem-of.ts'
 
 /** Finds records by their words. */
@@ -30,7 +29,6 @@ export function search(app: FastifyInstance, { store, search: index }: AppDeps):
       'comes first, within a run its records by seq. New records are found after about a second.',
     query: SearchQuery,
     answers: { 200: described('What was found', SearchResults) },
-    problems: ['invalid_request', 'search_unavailable', ...READ_PROBLEMS],
     handle: async (request) => {
       const { q: query, run_id: runId = null, kinds: asked, limit, cursor } = request.query
       const kinds = asked === undefined ? null : [...asked]

@@ -20,7 +20,6 @@ const SOCKET = {
   needs: 'runs:read',
   tag: 'live',
   answers: { 101: z.undefined().describe('The connection is a WebSocket from here on') },
-  problems: ['upgrade_required', 'too_many_of_client', 'too_many_sockets'],
   // A WebSocket client cannot read an HTTP response, so the server reports a bad query on the socket.
   attachValidation: true,
   handle: (_request: FastifyRequest, reply: FastifyReply) => {

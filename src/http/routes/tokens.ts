@@ -16,7 +16,6 @@ import { isoTime, tokenView } from '../../auth/token-ledger.ts'
 import type { AppDeps } from '../deps.ts'
 import { described, operation } from '../operation.ts'
 import { callerOf } from '../plugins/security.ts'
-import { COMMAND_PROBLEMS } from '../problems/problem.ts'
 
 const DAY_S = 86_400
 const MAX_SECONDS = 3650 * DAY_S
@@ -74,7 +73,6 @@ export function tokens(app: FastifyInstance, { auth, clock }: AppDeps): void {
       'a token, so the first one must have the role admin, unless the server has RETRAI_TOKEN.',
     body: CreateToken,
     answers: { 201: described('The token, with its secret', NewTokenView) },
-    problems: ['invalid_request', 'name_taken', 'admin_needed', ...COMMAND_PROBLEMS],
     handle: (request, reply) => {
       const { name, role, expires_in: expiresIn } = request.body
       const { principal } = callerOf(request)
@@ -96,7 +94,6 @@ export function tokens(app: FastifyInstance, { auth, clock }: AppDeps): void {
     params: TokenParams,
     query: RevokeTokenQuery,
     answers: { 200: described('The token, which is revoked now', TokenView) },
-    problems: ['invalid_request', 'token_not_found', 'admin_needed', ...COMMAND_PROBLEMS],
     handle: (request) => {
       const { params, query } = request
       const { principal } = callerOf(request)

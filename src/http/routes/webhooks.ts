@@ -12,11 +12,9 @@ import type { AppDeps } from '../deps.ts'
 import { startAfter } from '../live/cursor.ts'
 import { described, operation } from '../operation.ts'
 import { callerOf } from '../plugins/security.ts'
-import { COMMAND_PROBLEMS } from '../problems/problem.ts'
 
 const Params = z.object({ id: z.string() })
 const BASE = { needs: 'webhooks:manage', tag: 'webhooks' } as const
-const CHANGE_PROBLEMS = ['webhook_not_found', ...COMMAND_PROBLEMS] as const
 
 const CREATE = `
 The server sends each record of these kinds to the address: which kind, run, seq and hash, and the status of the run after it,
@@ -39,7 +37,6 @@ export function webhooks(app: FastifyInstance, { webhooks: all, ...deps }: AppDe
     description: CREATE,
     body: CreateWebhook,
     answers: { 201: described('The webhook, with its secret', NewWebhookView) },
-    problems: ['invalid_request', 'unknown_cursor', 'not_projected', ...COMMAND_PROBLEMS],
     handle: (request, reply) => {
       const { url, kinds, run, from } = request.body
       const after = from === 'start' ? undefined : from === 'now' ? 'end' : from
@@ -65,7 +62,6 @@ export function webhooks(app: FastifyInstance, { webhooks: all, ...deps }: AppDe
     summary: 'A webhook, and how far it is',
     params: Params,
     answers: { 200: described('The webhook', WebhookView) },
-    problems: ['webhook_not_found'],
     handle: ({ params }) => found(all.get(params.id)),
   })
   operation(app, 'DELETE /api/webhooks/:id', {
@@ -74,7 +70,6 @@ export function webhooks(app: FastifyInstance, { webhooks: all, ...deps }: AppDe
     summary: 'Delete a webhook; what is pending is not sent',
     params: Params,
     answers: { 200: described('The webhook, as it was', WebhookView) },
-    problems: CHANGE_PROBLEMS,
     handle: (request) => all.delete(request.params.id, by(request)),
   })
   operation(app, 'POST /api/webhooks/:id/resume', {
@@ -83,7 +78,6 @@ export function webhooks(app: FastifyInstance, { webhooks: all, ...deps }: AppDe
     summary: 'Continue a webhook that has stopped, and try now what waits for another try',
     params: Params,
     answers: { 200: described('The webhook', WebhookView) },
-    problems: CHANGE_PROBLEMS,
     handle: (request) => all.resume(request.params.id, by(request)),
   })
   operation(app, 'POST /api/webhooks/:id/test', {
@@ -92,7 +86,6 @@ export function webhooks(app: FastifyInstance, { webhooks: all, ...deps }: AppDe
     summary: 'Send a delivery of the type `webhook_test`, without data, once',
     params: Params,
     answers: { 200: described('What came back', TestedWebhook) },
-    problems: ['webhook_not_found'],
     handle: async ({ params }) => found(await all.test(params.id)),
   })
   operation(app, 'GET /api/webhooks/:id/deliveries', {
@@ -101,7 +94,6 @@ export function webhooks(app: FastifyInstance, { webhooks: all, ...deps }: AppDe
     summary: 'The last 100 tries of a webhook, newest first',
     params: Params,
     answers: { 200: described('The tries', z.array(DeliveryView)) },
-    problems: ['webhook_not_found'],
     handle: ({ params }) => found(all.tries(params.id)),
   })
 }

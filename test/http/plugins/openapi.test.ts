@@ -1,5 +1,6 @@
 import { describe, expect } from 'vitest'
 import * as z from 'zod'
+import { CATALOGUE } from '../../../src/api/problems.ts'
 import { ALL_KINDS } from '../../../src/domain/records.ts'
 import { SHOWN } from '../../../src/http/plugins/access-log.ts'
 import { testWith } from '../../support/test.ts'
@@ -27,7 +28,7 @@ const Operation = z.looseObject({
 })
 const Document = z.looseObject({
   openapi: z.string(),
-  info: z.looseObject({ title: z.string(), version: z.string() }),
+  info: z.looseObject({ title: z.string(), version: z.string(), description: z.string() }),
   paths: z.record(z.string(), z.record(z.string(), Operation)),
   components: z.looseObject({ schemas: z.record(z.string(), Schema) }),
 })
@@ -117,15 +118,13 @@ describe('the description of the API', () => {
     }
   })
 
-  test('describes errors as problem documents', () => {
-    for (const { path, operation } of operations()) {
-      for (const [status, response] of Object.entries(operation.responses)) {
-        if (Number(status) < 400 || path === '/health/ready') continue
-        expect(response.content?.['application/problem+json']?.schema).toEqual({
-          $ref: '#/components/schemas/Problem',
-        })
-        expect(response.description).toContain('urn:retrai:problem:')
-      }
+  test('describes every error as a problem document, and lists all problems', () => {
+    for (const { operation } of operations()) {
+      const { schema } = operation.responses.default?.content?.['application/problem+json'] ?? {}
+      expect(schema).toEqual({ $ref: '#/components/schemas/Problem' })
+    }
+    for (const code of Object.keys(CATALOGUE)) {
+      expect(document.info.description).toContain(`| \`${code}\` |`)
     }
   })
 
