@@ -14,11 +14,8 @@ import { hiddenFrom } from '../acceptance.ts'
 import type { AppDeps } from '../deps.ts'
 import { described, operation } from '../operation.ts'
 import { invalidField, type Refusal, removedProblem, unreachable } from '../problems/problem-of.ts'
-import { entityTag, isKnown } from '../replies/conditional.ts'
 import { sendStream } from '../replies/format.ts'
 import { findRun } from './commands.ts'
-
-export const UNCHANGED = z.undefined().describe('The client has this already')
 
 const CONVERSATION = `
 The answer is the request to the model whose reply is the first \`assistant_message\` at or after \`at\`: with the seq of
@@ -42,8 +39,8 @@ export function history(app: FastifyInstance, deps: AppDeps): void {
       'happened to files, whatever did it.',
     params: RunParams,
     query: DiffQuery,
-    answers: { 200: described('The changes', RunDiff), 304: UNCHANGED },
-    handle: (request, reply) => diff(request, reply, request.query, deps),
+    answers: { 200: described('The changes', RunDiff) },
+    handle: ({ runId, query }) => diff(runId, query, deps),
   })
   operation(app, 'GET /api/runs/:run_id/conversation', {
     needs: 'runs:read',
@@ -66,31 +63,24 @@ export function history(app: FastifyInstance, deps: AppDeps): void {
       'the whole output, which is kept as an artifact. The server serves an output only if a record of ' +
       'this run names it.',
     params: ArtifactParams,
-    answers: {
-      200: described('The output, as a file', z.string(), 'text/plain'),
-      304: UNCHANGED,
-    },
+    answers: { 200: described('The output, as a file', z.string(), 'text/plain') },
     handle: (request, reply) => sendArtifact(request, reply, request.params.sha256, deps),
   })
 }
 
 async function diff(
-  request: FastifyRequest,
-  reply: FastifyReply,
+  runId: string,
   { from, to }: z.output<typeof DiffQuery>,
   deps: AppDeps,
-): Promise<Result<RunDiff | FastifyReply, Refusal>> {
-  const { runId } = request
+): Promise<Result<RunDiff, Refusal>> {
   if (from > to) {
     const message = `from must not be after to: ${from} is more than ${to}.`
     return err(invalidField('from', message))
   }
-  const tag = entityTag(`${from}-${to}`, [runId], deps.redactions)
   const before = await stateAt(runId, from, deps)
   if (before.isErr()) return err(before.error)
   const after = await stateAt(runId, to, deps)
   if (after.isErr()) return err(after.error)
-  if (isKnown(request, reply, tag, { stays: true })) return ok(reply.code(304).send())
   const changes = new FileChanges()
   const walked = await walk(runId, [from + 1, to], deps, ({ seq, record }) => {
     changes.add(seq, record)
@@ -167,10 +157,6 @@ async function sendArtifact(
   if (artifact === null) {
     const detail = 'The run names this artifact, but it was redacted, or lost.'
     return err({ code: 'artifact_not_found', detail })
-  }
-  if (isKnown(request, reply, `"${sha256}"`, { stays: true })) {
-    artifact.stream.destroy()
-    return ok(reply.code(304).send())
   }
   // A tool may print anything, so a browser saves it and does not show it.
   reply.header('content-disposition', `attachment; filename="${sha256}.txt"`)

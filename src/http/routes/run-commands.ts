@@ -17,9 +17,7 @@ import { runDetails } from '../../queries/run-details.ts'
 import type { AppDeps } from '../deps.ts'
 import { described, operation } from '../operation.ts'
 import { invalidFields, type Refusal } from '../problems/problem-of.ts'
-import { entityTag } from '../replies/conditional.ts'
 import { authorOf, command, findRun, standing } from './commands.ts'
-import { revisionOf } from './runs.ts'
 
 /** What people decide about a run. */
 export function runCommands(app: FastifyInstance, deps: AppDeps): void {
@@ -50,10 +48,9 @@ export function runCommands(app: FastifyInstance, deps: AppDeps): void {
     params: RunParams,
     body: ConfigureRun,
     answers: { 200: described('The run with its new configuration', RunDetails) },
-    handle: (request, reply) =>
+    handle: (request) =>
       configure(request, request.body, deps).map(({ state }) => {
         const later = deps.readModel.laterTags(state.runId)
-        reply.header('etag', entityTag(revisionOf([state], later), [state.runId], deps.redactions))
         return { ...runDetails(state), ...present({ tags: later?.tags }) }
       }),
   })

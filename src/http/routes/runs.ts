@@ -19,7 +19,6 @@ import { isRedacted, originsOf } from '../origin.ts'
 import { invalidField, type Refusal } from '../problems/problem-of.ts'
 import { entityTag, isKnown } from '../replies/conditional.ts'
 import { jsonOnce, nextLink, sendJson } from '../replies/json.ts'
-import { UNCHANGED } from './history.ts'
 
 const rowsOf = jsonOnce(({ runs }: RunPage) => runs)
 
@@ -61,14 +60,17 @@ export function runs(app: FastifyInstance, deps: AppDeps): void {
       'The ETag is the revision of the run, which is the seq of its last record, with those of the sub-agents that ' +
       'it waits for. ' +
       'With it in If-None-Match, the answer is 304 if the run has no newer record. With `at`, ' +
-      'the answer is the run after that record. That changes only if a text of the run is redacted; ' +
-      'then the ETag changes too.',
+      'the answer is the run after that record, without an ETag.',
     params: RunParams,
     query: GetRunQuery,
-    answers: { 200: described('The run', RunDetails), 304: UNCHANGED },
+    answers: {
+      200: described('The run', RunDetails),
+      304: z.undefined().describe('The client has this already'),
+    },
     handle: async (request, reply) => {
       const { at } = request.query
-      if (at !== undefined) return sendStateAt(request, reply, at, deps)
+      if (at !== undefined)
+        return (await stateAt(request.runId, at, deps)).map((it) => runDetails(it))
       const found = await findProjected(request.runId, deps)
       return found.map((run) => sendRun(request, reply, run, deps))
     },
@@ -76,10 +78,7 @@ export function runs(app: FastifyInstance, deps: AppDeps): void {
 }
 
 /** What the details of a run are made of: it and the runs that it waits for, and the tags that it was given. */
-export const revisionOf = (
-  states: readonly Pick<RunState, 'seq'>[],
-  later: LaterTags | null,
-): string =>
+const revisionOf = (states: readonly Pick<RunState, 'seq'>[], later: LaterTags | null): string =>
   `${states.map(({ seq }) => seq).join('+')}${later === null ? '' : `t${later.revision}`}`
 
 const idsOf = (origins: readonly Origin[]): readonly string[] => origins.map(({ run_id }) => run_id)
@@ -107,20 +106,6 @@ function sendRun(
   const now = { ...present({ tags: later?.tags }), ...(hold && { hold: RunHold.parse(hold) }) }
   const details = { ...runDetails(state, waited), ...now }
   return reply.send(isWhole ? details : { ...details, origin_redacted: true })
-}
-
-async function sendStateAt(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  at: number,
-  deps: AppDeps,
-): Promise<Result<FastifyReply, Refusal>> {
-  const tag = entityTag(at, [request.runId], deps.redactions)
-  return (await stateAt(request.runId, at, deps)).map((state) =>
-    isKnown(request, reply, tag, { stays: true })
-      ? reply.code(304).send()
-      : reply.send(runDetails(state)),
-  )
 }
 
 /**

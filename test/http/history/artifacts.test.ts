@@ -59,11 +59,7 @@ describe('an artifact', () => {
       'content-length': String(Buffer.byteLength(whole)),
       'content-disposition': `attachment; filename="${sha256}.txt"`,
       'x-content-type-options': 'nosniff',
-      'cache-control': 'private, no-cache',
-      etag: `"${sha256}"`,
     })
-    const again = await fetch(address, { headers: { 'if-none-match': `"${sha256}"` } })
-    expect(again.status).toBe(304)
     const head = await fetch(address, { method: 'HEAD' })
     expect([head.status, head.headers.get('content-length')]).toEqual([
       200,

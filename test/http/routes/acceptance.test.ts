@@ -87,8 +87,6 @@ describe('a hidden check', () => {
         continue
       }
       expect(text).toContain(`only the role admin may read it, and yours is ${role}`)
-      const known = { 'if-none-match': `"${recorded.sha256}"` }
-      expect((await askAs(role, address, undefined, known)).status).toBe(403)
     }
     await end(runId)
     for (const role of ROLES) {

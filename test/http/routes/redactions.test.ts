@@ -163,19 +163,16 @@ describe('a text that was redacted', () => {
     ])
   })
 
-  test('changes the ETag of the run, now and at each record', async () => {
+  test('changes the ETag of the run', async () => {
     const runId = await endedRun()
-    const paths = ['', '?at=9', '/diff?from=0&to=9'].map((end) => `GET /api/runs/${runId}${end}`)
-    const read = (path: string, tag = '') =>
-      request(server, path, undefined, tag === '' ? {} : { 'if-none-match': tag })
-    const tagOf = async (path: string) => (await read(path)).headers.get('etag') ?? ''
-    const tags = await Promise.all(paths.map(tagOf))
-    for (const [i, path] of paths.entries()) expect((await read(path, tags[i])).status).toBe(304)
+    const read = (tag: string) =>
+      request(server, `GET /api/runs/${runId}`, undefined, { 'if-none-match': tag })
+    const before = (await read('')).headers.get('etag') ?? ''
+    expect((await read(before)).status).toBe(304)
     await redact(runId, 7, '/output')
-    for (const [i, path] of paths.entries()) {
-      expect([path, (await read(path, tags[i])).status]).toEqual([path, 200])
-      expect((await read(path, await tagOf(path))).status).toBe(304)
-    }
+    const after = await read(before)
+    expect(after.status).toBe(200)
+    expect((await read(after.headers.get('etag') ?? '')).status).toBe(304)
   })
 })
 

@@ -219,7 +219,8 @@ test('tags belong to a run, and can be changed at any time, also after its end',
   expect(await idsOf(server, 'tag=late')).toEqual([runId])
   expect(await idsOf(server, 'tag=early')).toEqual([])
   expect((await details(server, runId)).tags).toEqual(['late', 'kept'])
-  const known = { 'if-none-match': changed.headers.get('etag') ?? '' }
+  const now = await ask(server, `GET /api/runs/${runId}`)
+  const known = { 'if-none-match': now.headers.get('etag') ?? '' }
   const again = () => ask(server, `GET /api/runs/${runId}`, undefined, known)
   expect((await again()).status).toBe(304)
   expect((await tag({ tags: [] })).status).toBe(200)
