@@ -10,7 +10,6 @@ import * as z from 'zod'
 import { RunId } from '../../api/fields.ts'
 import type { FieldProblem, Problem } from '../../api/problems.ts'
 import type { Idempotency } from '../../domain/records.ts'
-import { repeatedName } from '../../lib/json.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import { canonicalText } from '../../log/commitment.ts'
 import type { AppDeps } from '../deps.ts'
@@ -177,13 +176,10 @@ export function acceptJsonOnly(app: FastifyInstance): void {
       if (body.length === 0) return done(null, undefined)
       const unread = unreadable(request, body)
       if (unread !== null) return done(new ProblemError(unread))
-      const text = body.toString()
-      void parseJson(request, text, (error, parsed) => {
+      void parseJson(request, body.toString(), (error, parsed) => {
         if (error) return done(error)
         try {
-          const value = sound(parsed, '', 0)
-          refuseRepeatedNames(text, parsed)
-          done(null, value)
+          done(null, sound(parsed, '', 0))
         } catch (refused) {
           done(refused instanceof Error ? refused : new Error(String(refused)))
         }
@@ -201,17 +197,6 @@ function unreadable({ headers }: FastifyRequest, body: Buffer): Problem | null {
   }
   if (isUtf8(body)) return null
   return { code: 'malformed_json', detail: 'The body is not valid UTF-8. Send its text as UTF-8.' }
-}
-
-const MAX_SHOWN_CHARS = 100
-
-/** @throws ProblemError if an object has a name twice: nobody could see later which of the two values was meant */
-function refuseRepeatedNames(text: string, parsed: unknown): void {
-  const name = repeatedName(text, parsed)
-  if (name === null) return
-  const shown = name.length > MAX_SHOWN_CHARS ? `${name.slice(0, MAX_SHOWN_CHARS)}…` : name
-  const detail = `The body has ${JSON.stringify(shown)} twice in one object. Send each name once.`
-  throw new ProblemError({ code: 'malformed_json', detail: detail.toWellFormed() })
 }
 
 /**
