@@ -83,7 +83,7 @@ test('answers 304 until the run changes', async ({ server }) => {
     expect(await given(known)).toEqual([304, etag])
   }
   const changed = await ask(server, `PATCH ${path}/config`, { max_iterations: 5 })
-  expect([changed.status, changed.headers.get('etag')]).toEqual([200, '"1"'])
+  expect(changed.status).toBe(200)
   expect(await given(etag)).toEqual([200, '"1"'])
 })
 
