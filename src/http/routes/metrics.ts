@@ -12,7 +12,7 @@ type Prometheus = typeof import('prom-client')
 
 /** Measures the server, for Prometheus. */
 export function metrics(app: FastifyInstance, deps: AppDeps, { sockets }: Live): void {
-  let ofServer: Registry | null = null
+  let measured: Registry | null = null
   operation(app, 'GET /metrics', {
     needs: 'runs:read',
     id: 'metrics',
@@ -23,20 +23,14 @@ export function metrics(app: FastifyInstance, deps: AppDeps, { sockets }: Live):
     answers: { 200: described('The text format of Prometheus', z.string(), 'text/plain') },
     handle: async (_request, reply) => {
       // Loaded only here, so that a server whose metrics nobody reads does not wait for it.
-      const prometheus = await import('prom-client')
-      ofServer ??= measure(prometheus, deps, sockets)
-      const texts = await Promise.all([ofProcess(prometheus).metrics(), ofServer.metrics()])
-      return reply.type(ofServer.contentType).send(texts.join('\n'))
+      measured ??= measure(await import('prom-client'), deps, sockets)
+      return reply.type(measured.contentType).send(await measured.metrics())
     },
   })
 }
 
-let processRegistry: Registry | null = null
-
-/** `process_*` and `nodejs_*`: a process has them once. Nothing is observed before somebody asks. */
-function ofProcess({ Registry, Counter, collectDefaultMetrics }: Prometheus): Registry {
-  if (processRegistry !== null) return processRegistry
-  const registry = new Registry()
+/** `process_*` and `nodejs_*`. */
+function measureProcess({ Counter, collectDefaultMetrics }: Prometheus, registry: Registry): void {
   collectDefaultMetrics({ register: registry })
   // The library counts from here on, and these are about the whole life of the process.
   const { user, system } = process.cpuUsage()
@@ -45,17 +39,13 @@ function ofProcess({ Registry, Counter, collectDefaultMetrics }: Prometheus): Re
     const counter = registry.getSingleMetric(`process_cpu_${part}seconds_total`)
     if (counter instanceof Counter) counter.inc(microseconds / 1e6)
   }
-  processRegistry = registry
-  return registry
 }
 
-/** `retrai_*`, read when they are asked for. */
-function measure(
-  { Registry, Gauge, Counter }: Prometheus,
-  deps: AppDeps,
-  sockets: Live['sockets'],
-): Registry {
+/** The process, and `retrai_*`, which is read when it is asked for. */
+function measure(prometheus: Prometheus, deps: AppDeps, sockets: Live['sockets']): Registry {
+  const { Registry, Gauge, Counter } = prometheus
   const registry = new Registry()
+  measureProcess(prometheus, registry)
   const { readModel, commandsRunning, webhookPending } = deps
   const registers = [registry]
   const gauge = (name: string, help: string, value: () => number | Promise<number>) =>
