@@ -3,12 +3,11 @@ import { err, ok, type Result, type ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import { SearchQuery, type SearchResult, SearchResults } from '../../api/search.ts'
 import { type SearchQuery as Query, snippetOf } from '../../domain/search-query.ts'
-import { titleOf } from '../../domain/texts.ts'
 import { jsonOr } from '../../lib/json.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import { decode, type LoggedRecord } from '../../log/codec.ts'
 import { streamOf } from '../../log/run-log.ts'
-import { eventAt, type StreamReader } from '../../log/stream-pages.ts'
+import { eventAt } from '../../log/stream-pages.ts'
 import type { SearchHit } from '../../projections/search/search-file.ts'
 import { searchedText } from '../../projections/search/searched-text.ts'
 import type { StoreFailure } from '../../store/event-store.ts'
@@ -17,7 +16,7 @@ import { described, operation } from '../operation.ts'
 import { invalidField } from '../problems/problem-of.ts'
 
 /** Finds records by their words. */
-export function search(app: FastifyInstance, { store, search: index }: AppDeps): void {
+export function search(app: FastifyInstance, { store, readModel, search: index }: AppDeps): void {
   operation(app, 'GET /api/search', {
     needs: 'runs:read',
     id: 'search',
@@ -44,7 +43,7 @@ export function search(app: FastifyInstance, { store, search: index }: AppDeps):
       const shown = hits.slice(0, limit)
       const last = shown.at(-1)
       const next = hits.length > limit && last !== undefined ? cursorOf(of, last.at) : null
-      const found = await searchResults(shown, query, store)
+      const found = await searchResults(shown, query, { store, readModel })
       return found.map((results) => ({ results, next, behind: index.behind }))
     },
   })
@@ -69,21 +68,15 @@ function placeIn(cursor: string, of: string): bigint | undefined {
 async function searchResults(
   hits: readonly SearchHit[],
   query: Query,
-  store: StreamReader,
+  { store, readModel }: Pick<AppDeps, 'store' | 'readModel'>,
 ): Promise<Result<SearchResult[], StoreFailure>> {
   const read = (runId: string, seq: number): ResultAsync<LoggedRecord | null, StoreFailure> =>
     eventAt(store, streamOf(runId), seq).map((event) => event && decode(event).unwrapOr(null))
-  const titles = new Map<string, string>()
-  for (const { runId } of hits) {
-    if (titles.has(runId)) continue
-    const first = await read(runId, 0)
-    if (first.isErr()) return err(first.error)
-    const record = first.value?.record
-    if (record?.kind !== 'run_created') continue
-    const { instructions, config } = record.payload
-    titles.set(runId, titleOf(instructions) ?? config.goal)
-  }
   const records = await Promise.all(hits.map(({ runId, seq }) => read(runId, seq)))
+  const titleOf = (runId: string) => {
+    const { state } = readModel.get(runId) ?? {}
+    return state?.title ?? state?.config.goal ?? ''
+  }
   const results: SearchResult[] = []
   for (const logged of records) {
     if (logged.isErr()) return err(logged.error)
@@ -92,7 +85,7 @@ async function searchResults(
     const snippet = snippetOf(searchedText(record), query)
     if (snippet === null) continue
     const { run_id, kind, iteration, ts } = record
-    results.push({ run_id, title: titles.get(run_id) ?? '', seq, kind, iteration, ts, snippet })
+    results.push({ run_id, title: titleOf(run_id), seq, kind, iteration, ts, snippet })
   }
   return ok(results)
 }
