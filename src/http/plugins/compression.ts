@@ -1,13 +1,5 @@
 import { pipeline, Readable } from 'node:stream'
-import { promisify } from 'node:util'
-import {
-  brotliCompress,
-  constants,
-  createBrotliCompress,
-  createGzip,
-  gzip,
-  type ZlibOptions,
-} from 'node:zlib'
+import { constants, createBrotliCompress, createGzip } from 'node:zlib'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { preferred } from '../replies/format.ts'
 
@@ -18,18 +10,11 @@ const MIN_BYTES = 1024
 
 /** Fast: an answer is made for one client. What the build has compressed is smaller. */
 const BROTLI = { [constants.BROTLI_PARAM_QUALITY]: 4, [constants.BROTLI_PARAM_LGWIN]: 19 }
-const GZIP: ZlibOptions = { level: 4 }
 
 /** The codings, the preferred first. A stream is sent on as it is made, so nothing waits in the compressor. */
 const CODINGS = {
-  br: {
-    whole: (body: Buffer) => promisify(brotliCompress)(body, { params: BROTLI }),
-    stream: () => createBrotliCompress({ params: BROTLI, flush: constants.BROTLI_OPERATION_FLUSH }),
-  },
-  gzip: {
-    whole: (body: Buffer) => promisify(gzip)(body, GZIP),
-    stream: () => createGzip({ ...GZIP, flush: constants.Z_SYNC_FLUSH }),
-  },
+  br: () => createBrotliCompress({ params: BROTLI, flush: constants.BROTLI_OPERATION_FLUSH }),
+  gzip: () => createGzip({ level: 4, flush: constants.Z_SYNC_FLUSH }),
 } as const
 
 /** Compresses texts for clients that accept it, in the threads of Node. */
@@ -45,12 +30,9 @@ export function compressAnswers(app: FastifyInstance): void {
     if (coding === null || coding === 'identity') return done(null, payload)
     reply.header('content-encoding', coding).removeHeader('content-length')
     compressed.add(reply)
-    if (!(payload instanceof Readable)) {
-      CODINGS[coding].whole(Buffer.from(payload)).then((body) => done(null, body), done)
-      return
-    }
+    const body = payload instanceof Readable ? payload : Readable.from([Buffer.from(payload)])
     // If either fails or closes, so does the other: a part never looks complete.
-    const stream = pipeline(payload, CODINGS[coding].stream(), () => {})
+    const stream = pipeline(body, CODINGS[coding](), () => {})
     done(null, stream)
   })
 }
