@@ -84,19 +84,6 @@ export const Goal = z
       .enum(['none', 'optional', 'required'])
       .exactOptional()
       .describe('Whether it takes a command in `check`. Earlier versions do not say'),
-    options: z
-      .array(
-        z.object({
-          name: z.string(),
-          required: z.boolean(),
-          schema: z
-            .record(z.string(), z.unknown())
-            .exactOptional()
-            .describe('A JSON Schema of its value, with what it means. Earlier versions have none'),
-        }),
-      )
-      .exactOptional()
-      .describe('What it takes in `goal_options`. Of this version: nothing'),
     protected: z
       .array(z.string())
       .exactOptional()

@@ -60,10 +60,9 @@ export const LedgerParams = z.object({
 
 /** The query of GET /api/access. */
 export const ListAccessesQuery = z.strictObject({
-  after: After.optional().meta({
-    description: 'Only entries after this seq; with direction=backward, only entries before it',
-    examples: ['213'],
-  }),
+  after: After.optional().describe(
+    'Only entries after this seq; with direction=backward, only entries before it',
+  ),
   limit: PageLimit,
   direction: z.enum(['forward', 'backward']).default('forward'),
   kinds: kindsInQuery(ACCESS_KINDS)
@@ -72,7 +71,7 @@ export const ListAccessesQuery = z.strictObject({
       description: `Only these kinds, separated by commas: ${ACCESS_KINDS.join(', ')}`,
       examples: ['run_exported,watch_ended'],
     }),
-  run_id: RunId.optional().meta({ description: 'Only entries about this run' }),
+  run_id: RunId.optional().describe('Only entries about this run'),
   principal: z.string().optional().describe('Only entries of this person or program'),
   from_ts: Seconds.optional().meta({
     description: 'Only accesses that ended at or after this time, seconds since the epoch',

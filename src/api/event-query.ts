@@ -32,25 +32,19 @@ export const PageLimit = wholeInQuery(1, MAX_LIMIT)
 
 const flag = () => z.enum(['true', 'false']).transform((text) => text === 'true')
 
-const CaughtUp = flag().meta({
-  description:
-    '"true": after all stored records, one frame of kind `caught_up` follows. It is not a record',
-  examples: ['true'],
-})
+const CaughtUp = flag().describe(
+  '"true": after all stored records, one frame of kind `caught_up` follows. It is not a record',
+)
 
-const WithMeta = flag().meta({
-  description:
-    '"true": each frame also holds `id`, the id of its event, and `meta`, the metadata of the record ' +
+const WithMeta = flag().describe(
+  '"true": each frame also holds `id`, the id of its event, and `meta`, the metadata of the record ' +
     'as it is stored: who caused it, and the hashes and salts that verify it (docs/verification.md)',
-  examples: ['true'],
-})
+)
 
-const WithParts = flag().meta({
-  description:
-    '"true": parts of replies and of the output of commands come while they are written, in frames of the kinds ' +
+const WithParts = flag().describe(
+  '"true": parts of replies and of the output of commands come while they are written, in frames of the kinds ' +
     '`part` and `parts_end`. They are not records. Only for WebSockets and server-sent events',
-  examples: ['true'],
-})
+)
 
 const forms = { meta: WithMeta.optional(), live: WithParts.optional() }
 
@@ -68,22 +62,15 @@ const selection = {
       description: `"all", or kinds separated by commas, of ${ALL_KINDS.join(', ')}. Without it: the ten documented kinds.`,
       examples: ['all', 'goal_check,run_end'],
     }),
-  from_ts: Seconds.optional().meta({
-    description: 'Only records with a `ts` from this on',
-    examples: ['1771416000'],
-  }),
-  to_ts: Seconds.optional().meta({
-    description: 'Only records with a `ts` before this',
-    examples: ['1771419600.5'],
-  }),
+  from_ts: Seconds.optional().describe('Only records with a `ts` from this on'),
+  to_ts: Seconds.optional().describe('Only records with a `ts` before this'),
 }
 
 /** The query of GET /api/runs/{run_id}/events. */
 export const RunEventsQuery = z.strictObject({
-  after: After.optional().meta({
-    description: 'Only records after this seq; with direction=backward, only records before it',
-    examples: ['41'],
-  }),
+  after: After.optional().describe(
+    'Only records after this seq; with direction=backward, only records before it',
+  ),
   limit: PageLimit,
   direction: z.enum(['forward', 'backward']).default('forward'),
   ...forms,
@@ -92,10 +79,9 @@ export const RunEventsQuery = z.strictObject({
 
 /** The query of WS /api/ws/{run_id}. */
 export const WatchRunQuery = z.strictObject({
-  after: After.optional().meta({
-    description: 'seq of the last frame that the client has; the frames after it follow. -1: all.',
-    examples: ['41'],
-  }),
+  after: After.optional().describe(
+    'seq of the last frame that the client has; the frames after it follow. -1: all.',
+  ),
   kinds: selection.kinds,
   caught_up: CaughtUp.optional(),
   ...forms,

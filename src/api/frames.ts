@@ -121,16 +121,6 @@ function ofEachKind<T>(make: (kind: Kind) => T): [T, ...T[]] {
   return [first, ...others]
 }
 
-/** What generators of clients need to know that `kind` names the variant. */
-const discriminatorOf = (what: 'Event' | 'FeedEvent') => ({
-  discriminator: {
-    propertyName: 'kind',
-    mapping: Object.fromEntries(
-      ALL_KINDS.map((kind) => [kind, `#/components/schemas/${nameOf(kind, what)}`]),
-    ),
-  },
-})
-
 let built: ReturnType<typeof buildFrames> | undefined
 
 /** The schemas of all frames. Only the descriptions of the API need them, so a server builds them on demand. */
@@ -174,7 +164,7 @@ function buildFrames() {
         'kind',
         ofEachKind((kind) => frameOf(kind, what)),
       )
-      .meta({ id, ...discriminatorOf(what), examples: [example] })
+      .meta({ id, examples: [example] })
 
   return {
     /** A record as observers of its run get it: `kind` names the shape of `payload`. */
@@ -185,20 +175,20 @@ function buildFrames() {
 }
 
 /** The schema comes from a function, because it is built on demand. */
-const responseOf = (schema: () => z.ZodType, example: object) => ({
+const responseOf = (schema: () => z.ZodType) => ({
   description:
     'One page of frames, or a stream of them, by the Accept header. If a page is not the last, ' +
     'its Link header holds the address of the next: `<…>; rel="next"`',
   content: {
-    'application/json': { schema: z.array(z.lazy(schema)).meta({ examples: [[example]] }) },
+    'application/json': { schema: z.array(z.lazy(schema)) },
     'application/x-ndjson': { schema: z.lazy(schema) },
     'text/event-stream': { schema: z.string() },
   },
 })
 
 /** The responses of GET /api/runs/{run_id}/events and GET /api/events. */
-export const runEventsResponse = () => responseOf(() => frameSchemas().eventFrame, EXAMPLE)
-export const allEventsResponse = () => responseOf(() => frameSchemas().feedFrame, FEED_EXAMPLE)
+export const runEventsResponse = () => responseOf(() => frameSchemas().eventFrame)
+export const allEventsResponse = () => responseOf(() => frameSchemas().feedFrame)
 
 /** Why the server closes a WebSocket. Codes from 4000 on are the application's own. */
 export const CLOSE_CODES = {

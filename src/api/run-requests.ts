@@ -65,15 +65,14 @@ export const ListRunsQuery = z.strictObject({
 
 /** The query of GET /api/runs/{run_id}. */
 export const GetRunQuery = z.strictObject({
-  at: Seq.optional().meta({
-    description: 'seq of a record: the run after that record. Without it: the run now',
-    examples: ['12'],
-  }),
+  at: Seq.optional().describe(
+    'seq of a record: the run after that record. Without it: the run now',
+  ),
 })
 
 /** The query of GET /api/runs/{run_id}/conversation. */
 export const ConversationQuery = z.strictObject({
-  at: Seq.optional().meta({ description: 'seq of a record', examples: ['4'] }),
+  at: Seq.optional().describe('seq of a record'),
 })
 
 /** The query of GET /api/runs/{run_id}/diff. */
@@ -85,10 +84,7 @@ export const GoalsQuery = z.strictObject({
     .string()
     .min(1)
     .optional()
-    .meta({
-      description: 'The folder of a project: only the goals that fit it, best first',
-      examples: ['/path/to/project'],
-    }),
+    .describe('The folder of a project: only the goals that fit it, best first'),
 })
 
 const SEEN_EXAMPLE = {

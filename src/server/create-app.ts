@@ -93,7 +93,7 @@ export function createApp(parts: Parts, made: Made): ReturnType<typeof buildApp>
 const goalOf = (goal: Goal): GoalView => {
   const { name, description, takesCheck = false } = goal
   const check = takesCheck ? 'optional' : 'none'
-  return { name, description, check, options: [], protected: protectedBy(goal) }
+  return { name, description, check, protected: protectedBy(goal) }
 }
 
 /** A model as the API shows it. */

@@ -77,8 +77,7 @@ export async function describeApi(app: FastifyInstance): Promise<void> {
       },
     },
     transform: jsonSchemaTransform,
-    transformObject: (document) =>
-      withOneName(withoutUnusedSchemas(jsonSchemaTransformObject(document))),
+    transformObject: (document) => withoutUnusedSchemas(jsonSchemaTransformObject(document)),
   })
   app.route({
     method: 'GET',
@@ -106,20 +105,6 @@ function withoutUnusedSchemas(document: Description): Description {
     if (unused.length === 0) return document
     for (const name of unused) delete schemas[name]
   }
-}
-
-/** A schema of requests has the suffix Input. If there is no schema of responses of that name, it loses the suffix. */
-function withOneName(document: Description): Description {
-  const schemas = schemasOf(document)
-  let text = JSON.stringify(document)
-  for (const name of Object.keys(schemas)) {
-    const short = name.replace(/Input$/, '')
-    if (short === name || short in schemas) continue
-    text = text
-      .replaceAll(`"${schemaRef(name)}"`, `"${schemaRef(short)}"`)
-      .replace(`"${name}":{`, `"${short}":{`)
-  }
-  return JSON.parse(text)
 }
 
 const schemasOf = (document: Description): Record<string, unknown> =>
