@@ -26,32 +26,23 @@ The records of a run, as the WebSocket sends them. The Accept header chooses the
 
 - \`application/json\` (the default): one page, an array of frames. A page ends early if its frames are
   large or if filters omit very many; if there is more, the Link header has the address of the next page.
-- \`application/x-ndjson\`: all records up to now, a frame a line, streamed. If the server cannot send them all, the
+- \`application/x-ndjson\`: all records up to now, a frame a line. If the server cannot send them all, the
   stream breaks off without a proper end: the JSON page after the last seq then reports why.
-- \`text/event-stream\`: history, then live, as server-sent events. The \`id\` of an event is its seq, its
-  data is the frame, and it has no name, so that a browser's \`onmessage\` gets it. Between events, comments
-  show that the connection is alive. After \`run_end\`, one event named \`end\` follows. A client that connects again
-  after it (browsers do so by themselves) gets 204, which stops an EventSource. An event named \`failed\`
-  with a frame of kind \`error\` reports a record that cannot be read. \`Last-Event-ID\` takes precedence over \`after\`.
+- \`text/event-stream\`: history, then live. The \`id\` of an event is its seq, its data is the frame, and it has no name.
+  \`Last-Event-ID\` takes precedence over \`after\`. After \`run_end\`, one event named \`end\` follows; a client that
+  connects again after it gets 204, which stops an EventSource. An event named \`failed\` with a frame of kind \`error\` reports
+  a record that cannot be read. With \`live=true\`, events named \`part\` have no id.
 
-With \`live=true\` an event stream also has events named \`part\`, without an id: what is written before it is recorded, as
-with \`WS /api/ws/{run_id}\`.
-
-With \`meta=true\` each frame also holds \`id\` and \`meta\`, what is stored beside the record, in all three forms.
-With \`kinds=all\` too, a client can verify the run (docs/verification.md).
+With \`meta=true\` and \`kinds=all\`, a client can verify the run (docs/verification.md).
 `
 
 const ALL_RUNS = `
 The records of all runs in the order of the log, in the forms of \`GET /api/runs/{run_id}/events\`. Frames have
-\`cursor\` beside \`seq\`; it is the \`id\` of server-sent events, and \`after\` accepts it. A cursor names a record, so it
-is valid after a restart, for every server on the same log and after the log was moved to another store. A cursor
-that does not belong to this log is refused with 400. The event stream has no end.
+\`cursor\` beside \`seq\`; it is the \`id\` of server-sent events, and \`after\` accepts it, on every server of the log and after
+the log was moved to another store. One that does not belong to this log is refused with 400. The event stream has no end.
 
-Filters are about the record: \`status\` is the status of the run as of that record, by the log alone, so the
-answer is the same at any time. A run's goal never changes.
-
-In place of a record that cannot be read, there is a frame of kind \`error\` with its seq, for all clients that want
-its run; the records of other runs follow.
+\`status\` is the status of the run as of a record, so the answer is the same at any time. In place of a record that cannot
+be read, there is a frame of kind \`error\` with its seq, and the records of other runs follow.
 `
 
 /** The records of a run, and of all runs, in the form that a client accepts. */

@@ -38,63 +38,42 @@ const BETWEEN_TEXT = BETWEEN_PARTS.map((kind) => `\`${kind}\``).join(', ')
 const ONE_RUN = `
 A WebSocket. It sends the run's events as text frames, each a JSON object with exactly the keys
 \`kind\`, \`run_id\`, \`iteration\`, \`ts\`, \`payload\` and \`seq\`: first the history after \`after\`,
-then what happens live, each event once and in the order of \`seq\`.
+then what happens live, each event once and in the order of \`seq\`, which counts the records of the run from 0. Kinds that the
+client did not ask for are omitted. After \`run_end\` the server closes with 1000. After a lost connection, connect again with
+\`?after=\` and the last seq received.
 
-- \`seq\` counts the records of the run from 0 without gaps. Kinds that the client did not ask for are omitted,
-  so the numbers that arrive may have gaps. After a lost connection, connect again with
-  \`?after=\` and the last seq received.
-- With \`?meta=true\` each frame also holds \`id\` and \`meta\`: what is stored beside the record, such as
-  who caused it and the hashes that verify it. Frames that are not records have neither.
-- With \`?caught_up=true\` one frame \`{"kind":"caught_up","run_id":"…","seq":41}\` follows when the server has sent
-  all records that are stored at that time. It comes once on a connection, and only if the client asked for it. It is
-  not a record and has no other keys. Its \`seq\` is that of the last record that was looked at: \`?after=\` accepts it.
-- With \`?live=true\` frames of the kinds \`part\` and \`parts_end\` come between the records: what the model and commands
-  write before it is recorded. They are not stored, have no \`seq\`, and are \`"partial":true\`. A part is named by its
-  \`attempt\`, by \`of\` (\`text\`, \`reasoning\`, \`arguments\` or \`output\`), and by its \`call\` or \`call_id\`: the frames of
-  one name are pieces of one text, each at its \`offset\`. A larger offset than expected means that the text between is lost:
-  a client that reads slowly loses parts, never records. A client that joins late gets each part so far, once.
-  \`attempt\` is the seq of the record before the attempt. Its parts are replaced by the next record of the run that is no
-  ${BETWEEN_TEXT}, and \`parts_end\` follows, also for clients that do not get that record's kind. With
-  \`"outcome":"withdrawn"\` nothing replaces them: the attempt failed, or a text of the run was redacted. Only the server
-  that works on the run has its parts.
-- After \`run_end\` the server closes with code 1000.
-- For a run that it does not have, or that was removed, the server sends one frame of kind \`error\` and closes with 4404; for a query that is
-  not valid, or an \`after\` beyond the end of the run, it sends one such frame and closes with 4400; for a record that
-  cannot be read, it sends one such frame and closes with 1011. The \`seq\` of such a frame is the last one that the
-  client has.
-- When the server stops, it closes with 1001: connect again later with \`?after=\`. It also does so if the event store came back with
-  another log, such as an older backup; then the reason names that.
-- The server ignores what the client sends. Every WebSocket client answers pings by itself, in the
-  order in which it reads. If a client makes no progress for 60 seconds (it neither reads 64 KiB of
-  the frames that wait for it nor answers a ping), the server closes with 1013; the client misses nothing if it connects
-  again with \`?after=\`. A client that reads slowly stays connected.
-- If the server or the address of the client has too many connections, the server refuses the upgrade with a problem
-  document (503 or 429). Connect again later.
-- If the server needs a token, send it in the \`Authorization\` header. A browser gets a ticket with
-  \`POST /api/tickets\` and sends it as \`?ticket=\` or as a subprotocol, \`new WebSocket(url, ['retrai',
-  'retrai.ticket.' + ticket])\`; it may also send the token as a subprotocol, \`'retrai.bearer.' +
-  base64url(token)\`. When the token is revoked or expires, the server closes with 4401.
+- With \`caught_up=true\`, the frame is \`{"kind":"caught_up","run_id":"…","seq":41}\`, with the seq of the last record that was
+  looked at: \`?after=\` accepts it.
+- With \`live=true\`, a part is named by its \`attempt\` (the seq of the record before it), by \`of\` (\`text\`, \`reasoning\`,
+  \`arguments\` or \`output\`), and by its \`call\` or \`call_id\`: the frames of one name are pieces of one text, each at its
+  \`offset\`. A larger offset than expected means that the text between is lost: a client that reads slowly loses parts, never
+  records. A client that joins late gets each part so far, once. The next record of the run that is no ${BETWEEN_TEXT}
+  replaces the parts of an attempt, and \`parts_end\` follows. With \`"outcome":"withdrawn"\` nothing replaces them: the attempt
+  failed, or a text of the run was redacted. Only the server that works on the run has its parts.
+- One frame of kind \`error\`, with the last seq that the client has, comes before the close with 4404 (there is no such run, or
+  it was removed), 4400 (the query is not valid, or \`after\` is beyond the end of the run) and 1011 (a record cannot be read).
+- The server closes with 1001 when it stops or its event store came back with another log, which the reason names. Connect
+  again later.
+- What the client sends is ignored. If it makes no progress for 60 seconds (it neither reads 64 KiB of the frames that wait for
+  it nor answers a ping), the server closes with 1013. A client that reads slowly stays connected.
+- If there are too many connections, the upgrade is refused with a problem document (503 or 429).
+- A token is sent in the \`Authorization\` header. A browser gets a ticket with \`POST /api/tickets\` and sends it as
+  \`?ticket=\`, or sends the token as a subprotocol: \`new WebSocket(url, ['retrai', 'retrai.bearer.' + base64url(token)])\`.
+  When the token is revoked or expires, the server closes with 4401.
 `
 
 const ALL_RUNS = `
-A WebSocket. It sends the records of all runs as text frames, in the order of the log, first the history
-after \`after\`, then what happens live, each once. A frame has the keys of the frames of one run
-(\`/api/ws/{run_id}\`) and \`cursor\`.
+A WebSocket. It sends the records of all runs in the order of the log, as \`/api/ws/{run_id}\` sends those of one, with these
+differences:
 
-- After a lost connection, connect again with \`?after=\` and the last \`cursor\` received. A cursor
+- A frame also has \`cursor\`. After a lost connection, connect again with \`?after=\` and the last one received. A cursor
   is valid after a restart, for every server on the same log, and for \`GET /api/events\` too.
-- If the cursor does not belong to this log, or the query is not valid, the server sends one frame of kind
-  \`error\` (with an empty \`run_id\` and no cursor) and closes with 4400.
-- In place of a record that cannot be read, there is a frame of kind \`error\` with its seq;
-  the records of other runs follow.
-- With \`?meta=true\` each frame also holds \`id\` and \`meta\`, as with \`/api/ws/{run_id}\`.
-- With \`?live=true\` parts come, as with \`/api/ws/{run_id}\`, for the runs that \`run_id\`, \`goal\` and \`status\` select. They
-  have no \`cursor\`.
-- With \`?caught_up=true\` one frame \`{"kind":"caught_up","cursor":"…"}\` comes between history and live.
-  It is not a record; its cursor is that of the last record of the log that was looked at, selected or not,
-  or null if there is none.
-- The server closes only with 1001 when it stops, with 1013 if the client makes no progress, and with 4401 if its
-  token is no longer valid. Pings and tokens are as with \`/api/ws/{run_id}\`.
+- If the cursor does not belong to this log, or the query is not valid, the frame of kind \`error\` has an empty \`run_id\` and no
+  cursor. In place of a record that cannot be read, there is a frame of kind \`error\` with its seq, and the records of other
+  runs follow.
+- Parts come for the runs that \`run_id\`, \`goal\` and \`status\` select, and have no \`cursor\`.
+- The frame \`{"kind":"caught_up","cursor":"…"}\` names the last record that was looked at, selected or not; null if there is none.
+- The stream has no end.
 `
 
 /** A run, and all runs, over WebSockets. */
