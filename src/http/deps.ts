@@ -5,7 +5,6 @@ import type * as z from 'zod'
 import type { Goal, IsolationOffer, McpOffer, Model, Readiness } from '../api/about-server.ts'
 import type { CarriedFiles } from '../api/changes.ts'
 import type { FieldProblem } from '../api/problems.ts'
-import type { RetainedRun, RetainRuns, RunRemoval } from '../api/retention.ts'
 import type { AbortRun, ApplyRun, RollbackRun } from '../api/run-requests.ts'
 import type { AccessRecorder } from '../audit/access-recorder.ts'
 import type { Audit } from '../audit/audit.ts'
@@ -13,6 +12,7 @@ import type { Auth } from '../auth/auth.ts'
 import type { ApprovalRules } from '../domain/approvals/rules.ts'
 import type { PlannedRun } from '../domain/commands.ts'
 import type { CarryError } from '../domain/errors.ts'
+import type { OfferedTool } from '../domain/mcp-tools.ts'
 import type { ConfigChanges, RunConfig, RunRequest } from '../domain/run-config.ts'
 import type { RunState } from '../domain/state.ts'
 import type { LiveParts } from '../live/live-parts.ts'
@@ -23,19 +23,11 @@ import type { ReadModel } from '../projections/read-model.ts'
 import type { SearchIndex } from '../projections/search/search-index.ts'
 import type { RedactError, Redacted, RedactRequest } from '../redaction/redact-run.ts'
 import type { LoggedRedaction } from '../redaction/redaction-index.ts'
-import type { Hold } from '../retention/ledger.ts'
-import type { RetentionError } from '../retention/retention.ts'
+import type { createRetention } from '../retention/retain-runs.ts'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'
 import type { Webhooks } from '../webhooks/webhooks.ts'
 import type { LiveLimits } from './live/deps.ts'
 import type { PlanProblem } from './problems/problem-of.ts'
-
-/** A tool as models get it. `parameters` is a JSON Schema of an object. */
-type OfferedTool = {
-  readonly name: string
-  readonly description: string
-  readonly parameters: Readonly<Record<string, unknown>>
-}
 
 /** Whole outputs of tools, by the SHA-256 (hex) of their bytes. */
 export type ArtifactSource = {
@@ -61,20 +53,6 @@ export type Redactions = {
   onRedacted(forget: (runId: string, artifacts: ReadonlySet<string>) => void | Promise<void>): void
 }
 
-/** What is on hold, what was removed, and what rules say about that. */
-type RetentionOfRuns = {
-  /** The entry about a run that was removed; undefined for others. */
-  removalOf(runId: string): RunRemoval | undefined
-  /** The hold on a run, or on one whose agent has led to it; undefined without one. */
-  holdOf(runId: string): Hold | undefined
-  hold(runId: string, reason: string, by: Author): ResultAsync<void, RetentionError>
-  release(runId: string, reason: string | null, by: Author): ResultAsync<void, RetentionError>
-  retain(
-    asked: z.output<typeof RetainRuns>,
-    by: Author,
-  ): ResultAsync<readonly RetainedRun[], RetentionError>
-}
-
 /** What was carried, or why nothing was. */
 export type CarryResult<T> = PromiseLike<Result<T, CarryError | CommandError>>
 
@@ -97,7 +75,7 @@ export type AppDeps = {
   /** The most tokens of a conversation that a model gets. */
   readonly contextBudget: (modelName: string) => Promise<number>
   /** The tools that models may call. */
-  readonly tools: readonly OfferedTool[]
+  readonly tools: readonly Omit<OfferedTool, 'server'>[]
   readonly goals: readonly Goal[]
   /** The goals that fit the project in a folder, best first; an error if no run may have that folder. */
   readonly fittingGoals: (cwd: string) => ResultAsync<readonly Goal[], readonly FieldProblem[]>
@@ -112,7 +90,7 @@ export type AppDeps = {
   ) => ResultAsync<void, CommandError>
   /** The place of a run among those that wait for their turn on this server, from 1; null if it is not one. */
   readonly queuePosition: (runId: string) => number | null
-  readonly retention: RetentionOfRuns
+  readonly retention: ReturnType<typeof createRetention>
   readonly webhooks: Webhooks
   /** Checks a change to the configuration of a run, as far as only the agent can. */
   readonly changeProblems: (

@@ -60,16 +60,8 @@ const REPORTS: Reports = {
     detail: `${reason}. Raise ${limit} (PATCH /api/runs/{run_id}/config, retrai configure), and the run continues.`,
   }),
   limits_used: ({ problems }) => invalidFields(problems),
-  seen_otherwise: ({ seq }) => ({
-    code: 'seen_otherwise',
-    detail: `Record ${seq} of the run, as you were shown it, is not in the log of this server. Read the history of the run again, then decide again.`,
-  }),
   claim_lost: () => ({ code: 'out_of_step' }),
   wrong_expected_revision: () => ({ code: 'busy' }),
-  append_too_large: ({ bytes, limit }) => ({
-    code: 'append_too_large',
-    detail: `This would be ${bytes} bytes in the log, and the limit is ${limit}. Shorten it.`,
-  }),
   store_failed: ({ message }) => ({
     code: 'store_failed',
     detail: `The event store cannot do this: ${message}. Repair it, then try again; nothing was done.`,
@@ -86,10 +78,6 @@ const REPORTS: Reports = {
     detail: `An artifact cannot be read now: ${message}. Try again later.`,
   }),
   not_stated: ({ why, message }) => ({ code: why, detail: message }),
-  name_taken: ({ name }) => ({
-    code: 'name_taken',
-    detail: `The name "${name}" is taken: another token has or had it, or it is reserved. Choose another one.`,
-  }),
   still_needed: ({ message }) => ({ code: 'still_needed', detail: message }),
   not_redactable: ({ message }) => invalidField('pointer', message),
   reason_tells: ({ message }) => invalidField('reason', message),
