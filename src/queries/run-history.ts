@@ -1,5 +1,6 @@
 import { err, ok, type Result } from 'neverthrow'
 import { replacesParts } from '../api/frames.ts'
+import type { SentConversation } from '../api/history.ts'
 import type { ChatMessage, Conversation } from '../domain/conversation.ts'
 import { converse } from '../domain/converse.ts'
 import { type OfferedTool, tokensOfTools } from '../domain/mcp-tools.ts'
@@ -71,16 +72,8 @@ async function whyMissing(
 }
 
 /** The part of a run's conversation that one request to the model holds. */
-type SentConversation = {
-  readonly modelName: string
-  /** `under_way`: the reply is not in the log yet. `not_sent`: no request is under way. */
-  readonly request: 'answered' | 'under_way' | 'not_sent'
-  /** seq of the last record that the messages follow from. */
-  readonly asOf: number
-  /** seq of the reply; null before it is in the log. */
-  readonly answeredBy: number | null
+type Sent = Omit<SentConversation, 'run_id' | 'messages' | 'tools'> & {
   readonly messages: readonly ChatMessage[]
-  readonly omittedTurns: number
   /** Of MCP servers. */
   readonly tools: readonly OfferedTool[]
   /** The tools of every run that were not offered. */
@@ -99,14 +92,14 @@ export async function sentConversation(
     readonly store: EventStore
     readonly contextBudget: (modelName: string) => Promise<number>
   },
-): Promise<Result<SentConversation, QueryError>> {
+): Promise<Result<Sent, QueryError>> {
   const missing = at === null ? null : await whyMissing(deps.store, runId, at)
   if (missing !== null) return err(missing)
   const begun = await beginningOf(deps.store, runId)
   if (begun.isErr()) return err(begun.error)
   let { conversation } = begun.value
   let usage: PayloadOf<'llm_usage'> | null = null
-  let sent: SentConversation | null = null
+  let sent: Sent | null = null
   /** The seqs of the last record that a request follows from, and of the messages of people. */
   let asked = -1
   const messages: number[] = []
@@ -136,16 +129,16 @@ function answered(
   conversation: Conversation,
   usage: PayloadOf<'llm_usage'>,
   reply: { readonly seq: number; readonly asOf: number; readonly userMessages: number },
-): SentConversation {
-  const { model_name: modelName, omitted_turns: omittedTurns, images = 0, kept_words } = usage
-  const { seq: answeredBy, asOf, userMessages } = reply
+): Sent {
+  const { model_name, omitted_turns, images = 0, kept_words } = usage
+  const { seq: answered_by, asOf: as_of, userMessages } = reply
   const keepsWords = kept_words === true
-  const held = messagesWithout(conversation, omittedTurns, { userMessages, keepsWords })
+  const held = messagesWithout(conversation, omitted_turns, { userMessages, keepsWords })
   // A fallback model may take no images.
   const messages = images > 0 ? held : held.map(withoutAnyImage)
   const { tools, excluded } = conversation
-  const sent = { messages, omittedTurns, tools, excluded }
-  return { modelName, request: 'answered', asOf, answeredBy, ...sent }
+  const sent = { messages, omitted_turns, tools, excluded }
+  return { model_name, request: 'answered', as_of, answered_by, ...sent }
 }
 
 const withoutAnyImage = (message: ChatMessage): ChatMessage =>
@@ -153,10 +146,10 @@ const withoutAnyImage = (message: ChatMessage): ChatMessage =>
     ? withoutImage(message, '[This image was not sent.]')
     : message
 
-function unanswered(conversation: Conversation, state: RunState, budget: number): SentConversation {
+function unanswered(conversation: Conversation, state: RunState, budget: number): Sent {
   const { tools, excluded } = conversation
   const { messages, omittedTurns } = toMessages(conversation, budget, tokensOfTools(tools))
   const request = state.phase.type === 'planning' ? 'under_way' : 'not_sent'
-  const sent = { messages, omittedTurns, tools, excluded }
-  return { modelName: modelInUse(state), request, asOf: state.seq, answeredBy: null, ...sent }
+  const sent = { messages, omitted_turns: omittedTurns, tools, excluded }
+  return { model_name: modelInUse(state), request, as_of: state.seq, answered_by: null, ...sent }
 }

@@ -70,19 +70,12 @@ export function sendMissingPage(reply: FastifyReply, root = BUILT): Promise<Fast
 /** Reads the page for each request, so that a new build is served without a restart. */
 async function sendPage(reply: FastifyReply, root: string): Promise<FastifyReply> {
   const page = await readFile(`${root}index.html`).catch(() => null)
-  reply.header('cache-control', 'no-cache').type('text/html; charset=utf-8')
-  return page === null ? reply.code(503).send(NOT_BUILT) : reply.send(page)
+  if (page === null) return reply.code(503).type('text/plain; charset=utf-8').send(NOT_BUILT)
+  return reply.header('cache-control', 'no-cache').type('text/html; charset=utf-8').send(page)
 }
 
-const NOT_BUILT = `<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<title>retrAI</title>
-<style>body { max-width: 36rem; margin: 4rem auto; padding: 0 1rem; font: 16px/1.6 system-ui; color-scheme: light dark }</style>
-<h1>The console is not built</h1>
-<p>The server works. To have its console here, run <code>npm run build:web</code> in its folder and load this page again.</p>
-<p>The API is described at <a href="/docs">/docs</a>.</p>
-`
+const NOT_BUILT =
+  'The server works, but its console is not built. Run "npm run build:web" in its folder and load this page again.\n'
 
 /**
  * Serves the description as a page, at /docs. Everything that the page needs comes from this server. It is several

@@ -99,14 +99,9 @@ async function conversation(
 ): Promise<Result<SentConversation, Refusal>> {
   const sent = await sentConversation(runId, at, deps)
   return sent
-    .map(({ modelName, asOf, answeredBy, messages, omittedTurns, tools, excluded, request }) => ({
-      run_id: runId,
-      model_name: modelName,
-      request,
-      as_of: asOf,
-      answered_by: answeredBy,
+    .map(({ messages, tools, excluded, ...request }) => ({
+      ...{ run_id: runId, ...request },
       messages: messages.map(sentMessage),
-      omitted_turns: omittedTurns,
       tools: [
         ...deps.tools.filter(({ name }) => !excluded.includes(name)),
         ...tools.map(({ server: _, ...tool }) => tool),

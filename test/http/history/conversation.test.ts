@@ -80,16 +80,16 @@ describe('the conversation at a record', () => {
       const index = replies.findIndex((seq) => seq >= at)
       const asked = model.answered[index]
       if (asked === undefined) {
-        expect([sent.request, sent.answeredBy, sent.asOf]).toEqual([
+        expect([sent.request, sent.answered_by, sent.as_of]).toEqual([
           'not_sent',
           null,
           records.length - 1,
         ])
         continue
       }
-      expect([sent.request, sent.answeredBy]).toEqual(['answered', replies[index]])
-      expect([sent.modelName, sent.messages]).toEqual([asked.modelName, asked.messages])
-      omitted = Math.max(omitted, sent.omittedTurns)
+      expect([sent.request, sent.answered_by]).toEqual(['answered', replies[index]])
+      expect([sent.model_name, sent.messages]).toEqual([asked.modelName, asked.messages])
+      omitted = Math.max(omitted, sent.omitted_turns)
     }
     expect(omitted).toBeGreaterThan(2)
     expect(records.some(({ kind }) => kind === 'context_compacted')).toBe(true)
