@@ -1,4 +1,3 @@
-import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import type { ProblemCode } from '../../api/problems.ts'
@@ -38,18 +37,13 @@ function admissionOf(limits: Scoped<number>, codes: Scoped<ProblemCode>) {
 
 /**
  * Refuses connections beyond the limits with a problem document, before it reads a request. No connection delays the end
- * of the server for long: browsers open some before they have a request.
+ * of the server for long, such as those that browsers open before they have a request.
  */
 export function limitConnections(
   app: FastifyInstance,
   { connections, connectionsPerClient, closeMs }: LiveLimits,
 ): void {
-  /** Those that have sent no request yet: for Node, they are not idle. */
-  const silent = new Set<Socket>()
-  const begun = ({ socket }: IncomingMessage): unknown => silent.delete(socket)
-  app.server.on('request', begun).on('upgrade', begun)
   app.addHook('preClose', (done) => {
-    for (const socket of silent) socket.destroy()
     const cut = setTimeout(() => app.server.closeAllConnections(), TIMES_AS_LONG * closeMs)
     app.server.on('close', () => clearTimeout(cut))
     done()
@@ -69,12 +63,8 @@ export function limitConnections(
       socket.on('error', () => socket.destroy()).resume()
       return endWithProblem(socket, { code })
     }
-    silent.add(socket)
     // `once` would hold a wrapper while the connection is open.
-    socket.on('close', () => {
-      silent.delete(socket)
-      admission.leave(address)
-    })
+    socket.on('close', () => admission.leave(address))
     for (const listener of serve) listener.call(app.server, socket)
   })
 }
