@@ -31,7 +31,11 @@ export const SearchQuery = z.strictObject({
       examples: ['tool_result,error'],
     }),
   limit: wholeInQuery(1, 100).default(20),
-  cursor: z.string().optional().describe('`next` of an earlier page of the same search'),
+  cursor: z
+    .string()
+    .regex(/^-?\d{1,19}$/, 'must be `next` of an earlier page')
+    .optional()
+    .describe('`next` of an earlier page of the same search'),
 })
 
 /** A record that was found. */
