@@ -9,9 +9,8 @@ export const RedactRun = z
       .string()
       .regex(/^(\/|$)/, 'must be a JSON pointer, such as /output')
       .describe(
-        'RFC 6901, from the payload of the record (or from its frame: /payload/…). It names a text, or ' +
-          'an object or array: then all texts in it are redacted. With `/config/accept` of a `run_created`, the check that ' +
-          'the agent did not see is removed',
+        'RFC 6901, from the payload of the record. It names a text, or an object or array: then all texts in it are ' +
+          'redacted. With `/config/accept` of a `run_created`, the check that the agent did not see is removed',
       ),
     reason: z
       .string()

@@ -2,11 +2,8 @@ import swagger from '@fastify/swagger'
 import type { FastifyInstance } from 'fastify'
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod'
 import packageJson from '../../../package.json' with { type: 'json' }
-import { CLOSE_CODES, frameSchemas } from '../../api/frames.ts'
+import { frameSchemas } from '../../api/frames.ts'
 import { CATALOGUE } from '../../api/problems.ts'
-
-const { run_ended, going_away, internal_error, try_again_later } = CLOSE_CODES
-const { bad_request, unauthenticated, unknown_run } = CLOSE_CODES
 
 const PROBLEMS = Object.entries(CATALOGUE)
   .map(([code, [status, detail]]) => `| \`${code}\` | ${status} | ${detail} |`)
@@ -22,10 +19,6 @@ an append-only log, one stream of records a run.
 
 **Live**: \`/api/ws/{run_id}\` and, for all runs, \`/api/ws\` are WebSockets; \`/api/runs/{run_id}/events\` and
 \`/api/events\` give the same as pages, as NDJSON and as server-sent events.
-Codes with which a socket is closed: ${run_ended} (the run has ended), ${going_away} (the server stops, or its event store
-came back with another log: connect again later), ${internal_error} (a record cannot be read, or the server failed),
-${try_again_later} (the client makes no progress: connect again later), ${bad_request} (the query is not valid),
-${unauthenticated} (the token was revoked or has expired), ${unknown_run} (there is no such run).
 
 **Access**: before the first token is created, the server answers only on loopback names, and only its own pages.
 After that, everything under /api needs \`Authorization: Bearer <token>\` (401), of a role with the permission (403); a

@@ -35,9 +35,8 @@ export function redactions(app: FastifyInstance, { redactions, readModel }: AppD
     handle: (request) => {
       const { runId, body } = request
       const { preview: isPreview = false } = body
-      const wanted = { ...body, isPreview, runId, pointer: fromPayload(body.pointer) }
       return redactions
-        .redact(wanted, authorOf(request))
+        .redact({ ...body, isPreview, runId }, authorOf(request))
         .andThen(({ carriedOut: { hidden, erased }, ...redacted }) =>
           hidden
             ? ok({ run_id: runId, seq: body.seq, erased, ...redacted })
@@ -58,9 +57,6 @@ export function redactions(app: FastifyInstance, { redactions, readModel }: AppD
         : redactions.ofRun(runId).map(redactionOf),
   })
 }
-
-/** No payload has a field of that name, so it can only mean the frame. */
-const fromPayload = (pointer: string): string => pointer.replace(/^\/payload(?=\/|$)/, '')
 
 /** If the run was imported, time and person are those of the log that it comes from. */
 function redactionOf({ seq: redaction, record, meta }: LoggedRedaction): Redaction {

@@ -109,10 +109,10 @@ describe('a text that was redacted', () => {
 
   test('may be an object of texts, from the payload or from the frame', async () => {
     const runId = await endedRun()
-    expect((await redact(runId, 4, '/payload/tool_calls/0/args')).pointers).toEqual([
+    expect((await redact(runId, 4, '/tool_calls/0/args')).pointers).toEqual([
       '/tool_calls/0/args/command',
     ])
-    expect((await redact(runId, 7, '/payload/output')).pointers).toEqual(['/output'])
+    expect((await redact(runId, 7, '/output')).pointers).toEqual(['/output'])
   })
 
   test('is redacted once: a repeated request has the same answer', async () => {
