@@ -50,9 +50,7 @@ test('a request that was refused leaves its key free', async ({ server }) => {
   expect((await post(server, key)).status).toBe(201)
 })
 
-test('another key creates another run, and an invalid key is refused', async ({ server }) => {
-  const [one, other] = [await post(server, randomUUID()), await post(server, randomUUID())]
-  expect(one.body.run_id).not.toBe(other.body.run_id)
+test('an invalid key is refused', async ({ server }) => {
   const bad = await post(server, 'two words')
   expect(bad.status).toBe(422)
   expect(bad.body.detail).toContain('idempotency-key must have')
