@@ -36,7 +36,7 @@ export const ProblemDocument = z
 export type ProblemDocument = z.infer<typeof ProblemDocument>
 
 const PREFIX = 'urn:retrai:problem:'
-export const problemType = (code: ProblemCode): string => `${PREFIX}${code}`
+const problemType = (code: ProblemCode): string => `${PREFIX}${code}`
 const titleOf = (code: ProblemCode): string =>
   `${code.slice(0, 1).toUpperCase()}${code.slice(1).replaceAll('_', ' ')}`.replace('json', 'JSON')
 
