@@ -60,7 +60,7 @@ export type FailureKind = z.infer<typeof FailureKind>
  * arguments), `denied` by a rule or a person before it ran, `not_isolated` if its command was refused because it could not be isolated as it must be, `timed_out`,
  * `aborted` with its run, `unknown` if the server stopped during the call.
  */
-const ToolOutcome = z.enum([
+export const ToolOutcome = z.enum([
   ...(['ok', 'error', 'rejected', 'denied'] as const),
   ...(['not_isolated', 'timed_out', 'aborted', 'unknown'] as const),
 ])

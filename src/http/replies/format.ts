@@ -4,7 +4,7 @@ import { err, ok, type Result } from 'neverthrow'
 import type { FieldProblem, Problem } from '../../api/problems.ts'
 import { invalidFields } from '../problems/problem-of.ts'
 
-const JSON_TYPE = 'application/json'
+export const JSON_TYPE = 'application/json'
 export const NDJSON = 'application/x-ndjson'
 export const EVENT_STREAM = 'text/event-stream'
 const FORMATS = [JSON_TYPE, NDJSON, EVENT_STREAM] as const

@@ -13,11 +13,10 @@ import { lastEvent } from '../../log/stream-pages.ts'
 import type { LaterTags, RunPage } from '../../projections/read-model.ts'
 import { runDetails } from '../../queries/run-details.ts'
 import { stateAt } from '../../queries/run-history.ts'
-import { type AppDeps, PROJECTION_WAIT_MS } from '../deps.ts'
+import { type AppDeps, PROJECTION_WAIT_MS, type Redactions } from '../deps.ts'
 import { described, operation } from '../operation.ts'
 import { isRedacted, originsOf } from '../origin.ts'
 import { invalidField, type Refusal } from '../problems/problem-of.ts'
-import { entityTag, isKnown } from '../replies/conditional.ts'
 import { jsonOnce, nextLink, sendJson } from '../replies/json.ts'
 
 const rowsOf = jsonOnce(({ runs }: RunPage) => runs)
@@ -82,6 +81,29 @@ const revisionOf = (states: readonly Pick<RunState, 'seq'>[], later: LaterTags |
   `${states.map(({ seq }) => seq).join('+')}${later === null ? '' : `t${later.revision}`}`
 
 const idsOf = (origins: readonly Origin[]): readonly string[] => origins.map(({ run_id }) => run_id)
+
+/**
+ * The entity tag of a run. Each time a text of one is redacted, what was derived from it changes. Call it
+ * before the reply is read: a tag that is too old only makes the client ask again.
+ * @param name the revision that the reply is about
+ */
+export function entityTag(name: string, runIds: readonly string[], redactions: Redactions): string {
+  const redacted = runIds.flatMap((id) => redactions.ofRun(id))
+  if (redacted.length === 0) return `"${name}"`
+  // Until then, the reply may still hold the text.
+  const isPending = runIds.some((id) => redactions.isPending(id))
+  return `"${name}-r${redacted.length}${isPending ? '-pending' : ''}"`
+}
+
+/** Adds the tag to the reply. @returns whether the client has this version already, so that 304 is enough */
+function isKnown(request: FastifyRequest, reply: FastifyReply, etag: string): boolean {
+  reply.header('etag', etag)
+  const known = request.headers['if-none-match']
+  if (known === undefined) return false
+  // RFC 9110 compares weakly here.
+  const tags = known.split(',').map((tag) => tag.trim().replace(/^W\//, ''))
+  return tags.includes('*') || tags.includes(etag)
+}
 
 const detailsOf = jsonOnce((state: RunState) => runDetails(state))
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Redactions } from '../../../src/http/deps.ts'
-import { entityTag } from '../../../src/http/replies/conditional.ts'
+import { entityTag } from '../../../src/http/routes/runs.ts'
 
 const redacted = (count: number, isPending: boolean): Redactions =>
   ({
