@@ -20,7 +20,7 @@ import { PublishedKey } from '../../src/api/audit.ts'
 import { statementIn } from '../support/in-toto.ts'
 import { Site, type SiteServer, until } from '../support/site.ts'
 import { PATIENCE_MS } from '../support/within.ts'
-import { begin, cleanEnv, type Finished, retrai, retraiProcess } from './support.ts'
+import { cleanEnv, type Finished, retrai, retraiProcess } from './support.ts'
 
 let site: Site
 let server: SiteServer
@@ -115,11 +115,19 @@ describe('an export', () => {
     await appendFile(target, Buffer.alloc(700))
     const verified = await retrai(['verify', target])
     expect(verified).toMatchObject({ code: 1, stdout: expect.stringContaining('DOES NOT HOLD') })
-    const replayed = await retrai(['replay', target])
-    expect(replayed).toMatchObject({ code: 3, stdout: '' })
-    expect(replayed.stderr).toContain('is not one whole export')
     const imported = await retrai(['import', target, '--data-dir', file('refused')])
     expect(imported.stderr).toContain('nothing was done with it')
+    await writeFile(file('text'), 'no archive')
+    const text = await retrai(['verify', file('text')])
+    expect([text.code, text.stdout]).toEqual([
+      1,
+      expect.stringContaining('This is not an export of a run, or its beginning is missing.'),
+    ])
+    const folder = await retrai(['verify', tmpdir()])
+    expect([folder.code, folder.stderr]).toEqual([
+      3,
+      expect.stringMatching(/is a folder.*--data-dir/),
+    ])
   })
 
   test('takes the place of an earlier file only as a whole', async () => {
@@ -183,67 +191,6 @@ describe('an export', () => {
     const held = await retrai(['verify', '--data-dir', file('other')])
     expect(held.stdout).toContain('1 run hold')
     expect(held.code).toBe(0)
-  })
-})
-
-describe('a replay', () => {
-  const lines = ({ stdout }: Pick<Finished, 'stdout'>): string[] => stdout.trim().split('\n')
-
-  test('from a server and from an export shows the same, without colours if there is no terminal', async () => {
-    const target = await exportTo('replay.tar.gz', ...fromServer())
-    const live = await retrai(['replay', run(), ...fromServer()])
-    const offline = await retrai(['replay', target])
-    expect(live.stdout).toBe(offline.stdout)
-    expect(lines(live).at(-1)).toContain('run_end')
-    expect(live.stdout).not.toContain('\u001b')
-  })
-
-  test('can begin at a record, select kinds, and print JSON', async () => {
-    const args = ['--from', '9', '--kinds', 'step_start,run_end', '--json']
-    const shown = lines(await retrai(['replay', run(), ...args, ...fromServer()]))
-    const events = shown.map((line) => JSON.parse(line))
-    expect(events.every(({ seq }) => seq >= 9)).toBe(true)
-    expect(new Set(events.map(({ kind }) => kind))).toEqual(new Set(['step_start', 'run_end']))
-  })
-
-  test('keeps the pauses between the records at a terminal', async () => {
-    const target = await exportTo('pauses.tar.gz', ...fromServer())
-    const began = performance.now()
-    const running = begin(['replay', target, '--json'], cleanEnv(), true)
-    expect(await running.exit).toBe(0)
-    const [first, last] = [lines(running)[0], lines(running).at(-1)].map(
-      (line) => JSON.parse(line ?? '').ts,
-    )
-    expect(performance.now() - began).toBeGreaterThan(Math.min(1, last - first) * 1000)
-  })
-
-  test('that begins after the end of the run fails with a message', async () => {
-    const done = await retrai(['replay', run(), '--from', '9999', ...fromServer()])
-    expect(done).toMatchObject({ code: 3, stdout: '' })
-    expect(done.stderr).toContain('before record 9999')
-  })
-
-  test('of something that is not a run fails with a message', async () => {
-    await writeFile(file('text'), 'no archive')
-    const none = await retrai(['replay', file('text')])
-    expect(none).toMatchObject({ code: 3 })
-    expect(none.stderr).toContain('is not one whole export')
-    const verified = await retrai(['verify', file('text')])
-    expect(verified.code).toBe(1)
-    expect(verified.stdout).toContain(
-      'This is not an export of a run, or its beginning is missing.',
-    )
-    const elsewhere = await retrai(['verify', tmpdir()])
-    expect(elsewhere.code).toBe(3)
-    expect(elsewhere.stderr).toContain('is a folder')
-    expect(elsewhere.stderr).toContain('--data-dir')
-    const unknown = await retrai(['replay', 'x', ...fromServer()])
-    expect(unknown.code).toBe(3)
-    const missing = await retrai(['replay', 'missing.tar.gz', '--server', 'http://127.0.0.1:9'])
-    expect([missing.code, missing.stderr]).toEqual([
-      3,
-      expect.stringContaining('There is no file missing.tar.gz.'),
-    ])
   })
 })
 

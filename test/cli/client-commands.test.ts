@@ -444,7 +444,7 @@ describe('a command fails with 3 and a message', () => {
     [['run', 'pytest', '-m', 'a', '-f', 'b'], 'not both'],
     [['send', UNKNOWN], 'Say something'],
     [['access', '--kinds', 'run_created'], 'Choose some of'],
-    [['replay', UNKNOWN, '--from', '1e2'], 'Give a seq'],
+    [['fork', UNKNOWN, '--at', '1e2'], 'Give a seq'],
     [['runs', '--limit', '0'], 'Give a whole number'],
     [['runs', '--status', 'lost'], 'Allowed choices are'],
   ])('retrai %j', async (args, message) => {

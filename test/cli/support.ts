@@ -80,13 +80,9 @@ export async function retrai(
   return { code: await running.exit, stdout: running.stdout, stderr: running.stderr }
 }
 
-/** `retrai …` in this process, while it runs. @param isTTY whether its output seems to be a terminal */
-export function begin(
-  args: readonly string[],
-  env: NodeJS.ProcessEnv,
-  isTTY = false,
-): RunningCommand {
-  return new RunningCommand(args, env, isTTY)
+/** `retrai …` in this process, while it runs. */
+export function begin(args: readonly string[], env: NodeJS.ProcessEnv): RunningCommand {
+  return new RunningCommand(args, env)
 }
 
 /** The same as a process of its own. @param launcher a program that starts it */
@@ -161,10 +157,9 @@ class RunningCommand extends Printed {
   readonly #ending: Promise<number>
   readonly #signals = new EventEmitter()
 
-  constructor(args: readonly string[], env: NodeJS.ProcessEnv, isTTY: boolean) {
+  constructor(args: readonly string[], env: NodeJS.ProcessEnv) {
     super()
-    const stdout = Object.assign(this.#stream('stdout'), { isTTY })
-    const streams = { stdout, stderr: this.#stream('stderr') }
+    const streams = { stdout: this.#stream('stdout'), stderr: this.#stream('stderr') }
     const io = { env, stdin: Readable.from([]), ...streams, exitCode: 0 }
     this.#args = args
     const ending = runCommandLine(args, Object.assign(this.#signals, io))
