@@ -48,7 +48,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
 
 /** Commands of earlier versions, and what does the same. */
 const REMOVED: Readonly<Record<string, string>> = {
-  replay: '"retrai watch RUN --kinds all", the console and "retrai export RUN --html FILE" show a run',
+  replay:
+    '"retrai watch RUN --kinds all", the console and "retrai export RUN --html FILE" show a run',
 }
 
 /**

@@ -181,30 +181,6 @@ describe('a human check', () => {
     // A check that is answered is history.
     expect((await cli('watch', runId)).stderr).toBe('')
   })
-
-  atTerminal('is withdrawn when somebody else answers it', async () => {
-    const args = ['run', 'shell-goal', '--set', 'hitl_enabled=true', '--cwd', await project()]
-    const running = kept(startAtTerminal(args, env))
-    const [runId = ''] = await running.prints(UUID)
-    await running.prints(/\[a\]pprove/)
-    expect((await cli('approve', runId)).code).toBe(0)
-    expect(await running.exit).toBe(0)
-  })
-
-  atTerminal('can be left open, and Ctrl+C does not end the run', async () => {
-    const args = ['run', 'shell-goal', '--set', 'hitl_enabled=true', '--cwd', await project()]
-    const running = kept(startAtTerminal(args, { ...env, NO_COLOR: '1' }))
-    const [runId = ''] = await running.prints(UUID)
-    await running.prints(/\[a\]pprove/)
-    running.type('\n')
-    await running.prints(/retrai abort/)
-    running.type('\x03')
-    expect(await running.exit).toBe(130)
-    expect(running.stdout).toContain(`retrai watch ${runId} --from`)
-    const shown = await cli('show', runId, '--json')
-    expect(JSON.parse(shown.stdout).status).toBe('awaiting_human')
-    expect(running.stdout).not.toContain('\x1b[36m')
-  })
 })
 
 describe('a limit that pauses', () => {
@@ -238,21 +214,16 @@ describe('a limit that pauses', () => {
     expect(watching.stdout).toContain('run_resumed        the run continues: nearly\n')
   })
 
-  atTerminal(
-    'at a terminal, a run pauses at its limit, and the person is asked for a higher one',
-    async () => {
-      const args = ['run', 'shell-goal', '--cwd', await project(), '--set', 'max_iterations=1']
-      const running = kept(startAtTerminal(args, env))
-      await running.prints(/A higher max_iterations, \[x\] abort/)
-      running.type('many\n')
-      await running.prints(/many[\s\S]*A higher max_iterations/)
-      running.type('4\n')
-      await running.prints(/Reason/)
-      running.type('one more\n')
-      expect(await running.exit).toBe(0)
-      expect(running.stdout).toContain('the run continues: one more')
-    },
-  )
+  atTerminal('is what a run at a terminal has, and Ctrl+C does not end the run', async () => {
+    const args = ['run', 'shell-goal', '--cwd', await project(), '--set', 'max_iterations=1']
+    const running = kept(startAtTerminal(args, { ...env, NO_COLOR: '1' }))
+    const [, runId = ''] = await running.prints(/retrai abort (\S+)/)
+    running.type('\x03')
+    expect(await running.exit).toBe(130)
+    expect(running.stdout).toContain(`retrai watch ${runId} --from`)
+    expect(JSON.parse((await cli('show', runId, '--json')).stdout).status).toBe('paused')
+    expect(running.stdout).not.toContain('\x1b[36m')
+  })
 })
 
 describe('retrai watch', () => {

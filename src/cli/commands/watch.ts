@@ -9,9 +9,9 @@ import { isSeq, JSON_EVENTS, type JsonOption, KINDS } from '../terminal/option-v
 import { type Line, oneLine } from '../terminal/plain-text.ts'
 import { print, printJson, say } from '../terminal/print.ts'
 import { EXIT, exitCodeOf, OUTCOME_EXIT_CODES, type Steps } from '../terminal/steps.ts'
+import { waitingHints } from '../terminal/waiting-lines.ts'
 import { watchEvents } from '../terminal/watch-events.ts'
 import { statOf } from './diff.ts'
-import { HumanChecks } from './human-checks.ts'
 
 type Choice = {
   readonly from?: string
@@ -65,7 +65,7 @@ async function* followAll(
   const done = await watchEvents<FeedEvent>(
     (terms) => client.watchAll({ ...terms, kinds, after: from, onCaughtUp }),
     {
-      ...{ json, leave: new AbortController() },
+      json,
       see: async (event) => {
         last = event.cursor
         if (shows(event)) await (json ? printJson(event) : print(lineOf(event)))
@@ -100,9 +100,6 @@ async function* follow(
   const found = yield* client.runs.get(runId).mapErr(explain)
   if (!json) await print(heading(found))
 
-  const leave = new AbortController()
-  const asking = { ask: !json, interrupt: () => leave.abort() }
-  const checks = new HumanChecks(connection, found, asking)
   const { kinds, shows } = shownKinds(chosen, json)
   let waitsSince = found.waiting_for?.since ?? null
   let last = after
@@ -112,13 +109,11 @@ async function* follow(
       client.watch(runId, {
         ...terms,
         after,
-        // The checks and the exit code need more kinds than are printed.
+        // The hints and the exit code need more kinds than are printed.
         kinds: [...new Set([...kinds, ...NEEDED])],
-        // A decision names the hash of the record that the person saw.
-        meta: !json,
       }),
     {
-      ...{ json, leave },
+      json,
       see: async (event) => {
         last = event.seq
         const isShown = shows(event) || (FOR_PEOPLE.has(event.kind) && !json)
@@ -128,7 +123,10 @@ async function* follow(
         }
         const since = isRetry ? ` (it waits for its model since ${waitsSince})` : ''
         if (isShown) await (json ? printJson(event) : print(eventLine(event, since)))
-        checks.see(event)
+        // What was answered before the watch began needs no hint.
+        const { progress } = found
+        const isOpen = event.seq > progress.seq || event.seq === progress.waiting_for?.seq
+        if (isOpen) say(...waitingHints(event, hint))
         if (event.kind !== 'run_end') return
         if (!json) await print(closing(event, isShown))
         // What was done with its files after that comes, too.
@@ -140,7 +138,6 @@ async function* follow(
       },
     },
   )
-  checks.close()
   const interrupted = yield* done
   if (exitCode !== null || interrupted !== null) return exitCode ?? interrupted ?? EXIT.done
   // The watch had no record: the run had ended before.
@@ -164,10 +161,7 @@ const ALWAYS_SHOWN = [
   ...(['changes_applied', 'files_rolled_back', 'copy_discarded'] as const),
 ] as const
 const FOR_PEOPLE: ReadonlySet<Kind> = new Set(ALWAYS_SHOWN)
-const NEEDED = [
-  ...ALWAYS_SHOWN,
-  ...(['human_check_required', 'human_check_response', 'run_end'] as const),
-]
+const NEEDED = [...ALWAYS_SHOWN, ...(['human_check_required', 'run_end'] as const)]
 
 function heading({ run_id, goal, model_name, cwd, waiting_for }: RunDetails): string {
   const wait = waiting_for === undefined ? '' : `. It waits for ${waitText(waiting_for)}`

@@ -28,8 +28,6 @@ type Options<E> = {
   readonly see: (event: E) => Promise<void>
   /** Called after Ctrl+C. */
   readonly whenInterrupted: () => void
-  /** Aborted by Ctrl+C. */
-  readonly leave: AbortController
 }
 
 /**
@@ -38,8 +36,9 @@ type Options<E> = {
  */
 export async function watchEvents<E extends AgentEvent>(
   open: (terms: Terms) => AsyncIterable<E | Part | PartsEnd>,
-  { json, see, whenInterrupted, leave }: Options<E>,
+  { json, see, whenInterrupted }: Options<E>,
 ): Promise<Result<number | null, string>> {
+  const leave = new AbortController()
   const { signal } = leave
   const interrupt = () => leave.abort()
   io().once('SIGINT', interrupt)
