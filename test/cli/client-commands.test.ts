@@ -258,34 +258,6 @@ describe('retrai watch', () => {
     expect(rest.stdout).not.toContain('tool_call')
   })
 
-  test('without a run shows all runs, from now on or after a cursor', async () => {
-    const [before, cwd] = [await detached('--cwd', await project()), await project('waiting')]
-    await cli('watch', before)
-    const running = begin('watch', '--kinds', 'all', '--server', server.url)
-    await running.prints(/Watching all runs/)
-    const runId = await detached('--cwd', cwd)
-    await running.prints(new RegExp(`${runId.slice(0, 8)} .* tool_call`))
-    running.interrupt()
-    expect(await running.exit).toBe(130)
-    expect(running.stdout).not.toContain(before.slice(0, 8))
-    expect(running.stdout.split('\n')[0]).toContain('run_created')
-
-    const hint = /retrai watch --from (\S+) --server/.exec(running.stderr)?.[1] ?? ''
-    await writeFile(join(cwd, 'go'), '')
-    const later = begin('watch', '--from', hint, '--json')
-    await later.prints(/"run_end"/)
-    later.interrupt()
-    expect(await later.exit).toBe(130)
-    const [first] = later.stdout.split('\n').map((line) => JSON.parse(line || 'null'))
-    expect(first).toMatchObject({ run_id: runId, kind: 'tool_result' })
-
-    const all = begin('watch', '--from', 'start', '--kinds', 'run_created')
-    await all.prints(new RegExp(before.slice(0, 8)))
-    all.interrupt()
-    const foreign = await cli('watch', '--from', 'nowhere')
-    expect([foreign.code, foreign.stderr]).toEqual([3, expect.stringContaining('not a cursor')])
-  })
-
   test('ends quietly when its reader has ended', async () => {
     const runId = await detached('--cwd', await project('waiting'))
     const running = kept(start(['watch', runId, '--kinds', 'all'], env))
@@ -390,7 +362,7 @@ describe('a command fails with 3 and a message', () => {
     if (address === null || typeof address === 'string') throw new Error('no port')
     other.close()
     const url = `http://127.0.0.1:${address.port}`
-    for (const command of [['runs'], ['watch', UNKNOWN], ['watch'], ['run', 'pytest']]) {
+    for (const command of [['runs'], ['watch', UNKNOWN], ['run', 'pytest']]) {
       const { code, stdout, stderr } = await cli(...command, '--server', url)
       expect([code, stdout]).toEqual([3, ''])
       expect(stderr).toContain(`No server answers at ${url}`)

@@ -62,7 +62,7 @@ describe('the text of a server is shown as text', () => {
     expectHarmless(done)
   })
 
-  test.each([['runs'], ['watch', RUN], ['watch'], ['export', RUN, '-'], ['verify', '--server']])(
+  test.each([['runs'], ['watch', RUN], ['export', RUN, '-'], ['verify', '--server']])(
     'in an error of retrai %s %s',
     async (...args) => {
       const url = await answering(problem, 403)

@@ -1,92 +1,41 @@
 import type { Command } from 'commander'
 import { err } from 'neverthrow'
-import type { AgentEvent, FeedEvent, Kind, RunDetails, RunRequest } from '../../client/index.ts'
+import type { AgentEvent, Kind, RunDetails, RunRequest } from '../../client/index.ts'
 import { doubtOf } from '../../domain/verdict.ts'
 import { counted } from '../../lib/text.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
 import { eventLine, shownKinds, waitText } from '../terminal/event-line.ts'
-import { isSeq, JSON_EVENTS, type JsonOption, KINDS } from '../terminal/option-values.ts'
-import { type Line, oneLine } from '../terminal/plain-text.ts'
+import { JSON_EVENTS, type JsonOption, KINDS, seq } from '../terminal/option-values.ts'
+import { oneLine } from '../terminal/plain-text.ts'
 import { print, printJson, say } from '../terminal/print.ts'
 import { EXIT, exitCodeOf, OUTCOME_EXIT_CODES, type Steps } from '../terminal/steps.ts'
 import { waitingHints } from '../terminal/waiting-lines.ts'
 import { watchEvents } from '../terminal/watch-events.ts'
 import { statOf } from './diff.ts'
 
-type Choice = {
-  readonly from?: string
-  readonly kinds?: readonly Kind[] | undefined
-  readonly json?: boolean
-}
-
-/** `retrai watch [RUN]`: the history of a run, then its new records until it ends; or all runs from now on. */
+/** `retrai watch RUN`: the history of a run, then its new records until it ends. */
 export const watchCommand = (): Command =>
   serverCommand('watch', OUTCOME_EXIT_CODES)
     .description(
-      'Watch a run: its history, then its new records, until it ends. Without RUN: all runs, from now on. At a terminal, what is being written is shown below the records.',
+      'Watch a run: its history, then its new records, until it ends. At a terminal, what is being written is shown below the records.',
     )
-    .argument('[run]', 'the id of the run')
-    .option(
-      '--from <place>',
-      'begin with this record, by its seq; for all runs, at "start", or after an event, by its cursor',
-    )
+    .argument('<run>', 'the id of the run')
+    .option('--from <seq>', 'begin with this record', seq, 0)
     .option(...KINDS)
     .option(...JSON_EVENTS)
-    .action(connected(watch))
+    .action(
+      connected((connection, runId: string, { from, json = false, ...choice }: Choice) =>
+        follow(connection, runId, { ...choice, json, after: from - 1 }),
+      ),
+    )
 
-async function* watch(
-  connection: Connection,
-  runId: string | undefined,
-  { from, kinds, json = false }: Choice,
-): Steps {
-  if (runId === undefined) {
-    return yield* followAll(connection, { after: from ?? 'end', kinds, json })
-  }
-  if (from !== undefined && !isSeq(from)) {
-    return yield* err(`--from ${from} is not a place in a run. Give a seq.`)
-  }
-  return yield* follow(connection, runId, { after: Number(from ?? 0) - 1, kinds, json })
-}
+type Choice = JsonOption & { readonly from: number; readonly kinds?: readonly Kind[] }
 
-/** Prints what happens in all runs, until an interrupt. */
-async function* followAll(
-  { client, hint, explain }: Connection,
-  { json, after, kinds: chosen }: FollowOptions<string>,
-): Steps {
-  // Explains why the server cannot be used, before it is watched with patience.
-  yield* client.runs.list({ limit: 1 }).mapErr(explain)
-  const { kinds, shows } = shownKinds(chosen, json)
-  let last = after
-  const onCaughtUp = (cursor: string | null) => {
-    if (!json && last === after) say('Watching all runs. Ctrl+C stops.')
-    last = cursor ?? last
-  }
-  const from = after === 'start' ? undefined : after
-  const done = await watchEvents<FeedEvent>(
-    (terms) => client.watchAll({ ...terms, kinds, after: from, onCaughtUp }),
-    {
-      json,
-      see: async (event) => {
-        last = event.cursor
-        if (shows(event)) await (json ? printJson(event) : print(lineOf(event)))
-      },
-      whenInterrupted: () =>
-        say('', `To see what happens from here: ${hint('watch', '--from', last)}`),
-    },
-  )
-  return (yield* done) ?? EXIT.done
-}
-
-/** The line of an event, after the first digits of the id of its run, by which ids differ. */
-function lineOf(event: AgentEvent): Line {
-  return [{ text: event.run_id.slice(0, 8), style: 'dim' }, '  ', ...eventLine(event)]
-}
-
-type FollowOptions<Place> = {
+type FollowOptions = {
   /** Prints events as JSON, one a line, instead of lines for people. */
   readonly json: boolean
-  /** A seq, or the cursor of an event: what comes after it is printed. */
-  readonly after: Place
+  /** A seq: what comes after it is printed. */
+  readonly after: number
   readonly kinds?: readonly Kind[] | undefined
 }
 
@@ -94,17 +43,16 @@ type FollowOptions<Place> = {
 async function* follow(
   connection: Connection,
   runId: string,
-  { json, after, kinds: chosen }: FollowOptions<number>,
+  { json, after, kinds: chosen }: FollowOptions,
 ): Steps<number> {
   const { client, hint, explain } = connection
   const found = yield* client.runs.get(runId).mapErr(explain)
   if (!json) await print(heading(found))
 
   const { kinds, shows } = shownKinds(chosen, json)
-  let waitsSince = found.waiting_for?.since ?? null
   let last = after
   let exitCode: number | null = null
-  const done = await watchEvents<AgentEvent>(
+  const done = await watchEvents(
     (terms) =>
       client.watch(runId, {
         ...terms,
@@ -117,12 +65,7 @@ async function* follow(
       see: async (event) => {
         last = event.seq
         const isShown = shows(event) || (FOR_PEOPLE.has(event.kind) && !json)
-        const isRetry = event.kind === 'llm_retry' && event.payload.fallback === undefined
-        if (isRetry && (event.payload.attempt === 1 || waitsSince === null)) {
-          waitsSince = new Date(event.ts * 1_000).toISOString()
-        }
-        const since = isRetry ? ` (it waits for its model since ${waitsSince})` : ''
-        if (isShown) await (json ? printJson(event) : print(eventLine(event, since)))
+        if (isShown) await (json ? printJson(event) : print(eventLine(event)))
         // What was answered before the watch began needs no hint.
         const { progress } = found
         const isOpen = event.seq > progress.seq || event.seq === progress.waiting_for?.seq

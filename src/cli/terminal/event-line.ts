@@ -159,10 +159,10 @@ export const waitText = ({ what, since }: NonNullable<RunDetails['waiting_for']>
   `its model, since ${since}: ${shorten(what, 200)}`
 
 /** One line for people: seq, iteration, kind, and what happened. */
-export function eventLine(event: AgentEvent, more = ''): Exclude<Line, string> {
+export function eventLine(event: AgentEvent): Line {
   const seq = String(event.seq).padStart(4)
   const kind = event.kind.padEnd(18)
-  const text = `${gist(event.kind, event.payload)}${more}`
+  const text = gist(event.kind, event.payload)
   const status = statusOf(event)
   const plain = BOLD.has(event.kind) ? ({ text, style: 'bold' } as const) : text
   return [

@@ -94,10 +94,8 @@ function fileText(path: string): string {
   }
 }
 
-export const isSeq = (text: string): boolean => /^\d{1,15}$/.test(text)
-
 export function seq(text: string): number {
-  if (!isSeq(text)) throw new InvalidArgumentError('Give a seq.')
+  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('Give a seq.')
   return Number(text)
 }
 

@@ -1,7 +1,6 @@
 import { err, ok, type Result } from 'neverthrow'
 import {
   type AgentEvent,
-  FeedError,
   type Part,
   type PartsEnd,
   type PartText,
@@ -22,10 +21,10 @@ type Terms = {
   readonly onState: (state: WatchState) => void
 }
 
-type Options<E> = {
+type Options = {
   /** Whether events are printed as JSON. Then nothing else is shown. */
   readonly json: boolean
-  readonly see: (event: E) => Promise<void>
+  readonly see: (event: AgentEvent) => Promise<void>
   /** Called after Ctrl+C. */
   readonly whenInterrupted: () => void
 }
@@ -34,9 +33,9 @@ type Options<E> = {
  * Sees events until there are no more, or the person at the terminal leaves with Ctrl+C. At a terminal, what is being
  * written is shown below them. @returns the exit code after Ctrl+C; null without it
  */
-export async function watchEvents<E extends AgentEvent>(
-  open: (terms: Terms) => AsyncIterable<E | Part | PartsEnd>,
-  { json, see, whenInterrupted }: Options<E>,
+export async function watchEvents(
+  open: (terms: Terms) => AsyncIterable<AgentEvent | Part | PartsEnd>,
+  { json, see, whenInterrupted }: Options,
 ): Promise<Result<number | null, string>> {
   const leave = new AbortController()
   const { signal } = leave
@@ -56,7 +55,7 @@ export async function watchEvents<E extends AgentEvent>(
   } catch (thrown) {
     // Ctrl+C ends the watch with an error, too.
     if (!signal.aborted) {
-      if (thrown instanceof WatchError || thrown instanceof FeedError) return err(thrown.message)
+      if (thrown instanceof WatchError) return err(thrown.message)
       throw thrown
     }
   } finally {
