@@ -279,27 +279,6 @@ describe('a store', () => {
   })
 })
 
-describe('the access log', () => {
-  test('is listed, newest first, and can be filtered', async () => {
-    const listed = await retrai(['access', '--limit', '1000', ...fromServer()])
-    expect(listed.stdout).toMatch(/^SEQ .* TIMES +DETAILS$/m)
-    expect(listed.code).toBe(0)
-    expect(listed.stdout).toContain('run_exported')
-    expect(listed.stdout).toContain('watch_ended')
-    expect(listed.stdout).not.toContain('%2C')
-    const narrowed = ['--run', run(), '--principal', 'local', '--kinds', 'run_exported', '--json']
-    const { stdout } = await retrai(['access', ...narrowed, ...fromServer()])
-    const entries = lines(stdout).map((line) => JSON.parse(line))
-    expect(entries.length).toBeGreaterThan(0)
-    expect(entries.every(({ payload }) => payload.run_id === run())).toBe(true)
-    const seqs = entries.map(({ seq }) => seq)
-    expect(seqs).toEqual(seqs.toSorted((a, b) => b - a))
-    expect((await retrai(['access', '--kinds', 'run_created', ...fromServer()])).code).toBe(3)
-  })
-})
-
-const lines = (text: string): string[] => text.trim().split('\n')
-
 test('a new key is used at once, and signatures of the old one stay valid', async () => {
   const before = await exportTo('before.tar.gz', ...fromServer())
   const rotated = await retrai(['key', 'rotate', '--json', ...fromFolder()])

@@ -1,88 +1,14 @@
 import type { Command } from 'commander'
 import { err } from 'neverthrow'
 import type { RedactRun } from '../../api/redactions.ts'
-import type { LoggedAccess, Redacted } from '../../client/index.ts'
-import { ACCESS_KINDS, type AccessKind } from '../../domain/access.ts'
+import type { Redacted } from '../../client/index.ts'
 import { counted } from '../../lib/text.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
 import { agrees, atTerminal } from '../terminal/ask.ts'
-import {
-  JSON_LINES,
-  type JsonOption,
-  positiveInt,
-  seq as seqOf,
-  someOf,
-  wordsOf,
-} from '../terminal/option-values.ts'
-import { linesOf, oneLine, timeOf } from '../terminal/plain-text.ts'
-import { print, printJson, printList, say } from '../terminal/print.ts'
+import { JSON_LINES, type JsonOption, seq as seqOf, wordsOf } from '../terminal/option-values.ts'
+import { linesOf, oneLine } from '../terminal/plain-text.ts'
+import { print, printJson, say } from '../terminal/print.ts'
 import type { Steps } from '../terminal/steps.ts'
-
-type AccessOptions = JsonOption & {
-  readonly run?: string
-  readonly principal?: string
-  readonly kinds?: readonly AccessKind[]
-  readonly limit: number
-}
-
-/** The longest page of a server. */
-const PAGE = 5000
-
-/** `retrai access`: the access log, newest first. */
-export const accessCommand = (): Command =>
-  serverCommand('access')
-    .description('Show who has read, watched, exported or verified which run, newest first.')
-    .option('--run <run>', 'only accesses to this run')
-    .option('--principal <name>', 'only accesses of this person or program')
-    .option('--kinds <list>', `only some of ${ACCESS_KINDS.join(', ')}`, someOf(ACCESS_KINDS))
-    .option('--limit <n>', 'the most to show', positiveInt, 50)
-    .option(...JSON_LINES)
-    .action(connected(show))
-
-const HEAD = ['SEQ', 'WHEN', 'WHO', 'FROM', 'WHAT', 'RUN', 'TIMES', 'DETAILS']
-
-async function* show(
-  { client, explain }: Connection,
-  { run: run_id, principal, kinds, limit: most, json = false }: AccessOptions,
-): Steps {
-  const found: LoggedAccess[] = []
-  let next: number | null | undefined
-  while (next !== null && found.length < most) {
-    const limit = Math.min(PAGE, most - found.length)
-    const asked = { run_id, principal, kinds, direction: 'backward', limit, after: next } as const
-    const page = yield* client.access.list(asked).mapErr(explain)
-    found.push(...page.entries)
-    if (page.next !== null && next != null && page.next >= next) {
-      yield* err(`The server sends the entries before ${next} again and again.`)
-    }
-    next = page.next
-  }
-  await printList(json, HEAD, found, rowOf)
-  if (next !== null && !json) say(`There are more than ${most}; --limit shows more of them.`)
-}
-
-function rowOf({ seq, kind, payload }: LoggedAccess): string[] {
-  const { count, last_ts } = payload
-  const when = timeOf(last_ts)
-  if (!('operation' in payload)) return [String(seq), when, '', '', kind, '', String(count), '']
-  const { principal, run_id } = payload
-  const client = 'client' in payload ? payload.client : 'a socket'
-  const who = [principal ?? 'unknown', client ?? 'many addresses']
-  return [String(seq), when, ...who, kind, run_id ?? '', String(count), detailOf(payload)]
-}
-
-function detailOf(payload: Extract<LoggedAccess['payload'], { operation: string }>): string {
-  if ('status' in payload) return `${payload.operation}: status ${payload.status}`
-  if ('seconds' in payload) {
-    const end = payload.last === null ? 'nothing was sent' : `up to ${payload.last}`
-    return `${end}, ${Math.round(payload.seconds)} s`
-  }
-  const others = (payload.queries?.length ?? 1) - 1 + (payload.unlisted ?? 0)
-  const query = [...new URLSearchParams(payload.asked)].map(([name, value]) => `${name}=${value}`)
-  const asked = [payload.operation, ...query].join(' ')
-  if (others === 0) return asked
-  return `${asked} and ${others === 1 ? 'another query' : `${others} other queries`}`
-}
 
 const HELP = `
 The pointer (RFC 6901) begins at the payload of the record: /output,
