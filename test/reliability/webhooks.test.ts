@@ -32,6 +32,10 @@ test.for(['before', 'after'] as const)(
     // What was under way when the server was killed came again, under the same id.
     if (when === 'before') expect(receiver.all.length).toBeGreaterThan(total)
     expect(new Set(receiver.all.map(({ id }) => id)).size).toBe(total)
+    const listed = await server.retrai('webhooks')
+    expect(listed.stdout).toMatch(new RegExp(` active +${total} +0 +${receiver.url}`))
+    const verified = await server.retrai('verify', '--data-dir', site.path('data'))
+    expect([verified.code, verified.stderr]).toEqual([0, ''])
   },
 )
 
@@ -59,36 +63,4 @@ test('a server that starts while its EventStoreDB is away delivers everything on
     (count) => count === total,
   )
   expectAll(receiver.taken, runs)
-})
-
-test('a person makes, tests, looks at, resumes and deletes a webhook at the command line', async ({
-  site,
-}) => {
-  const runs = await seedRuns(site, 1, 1)
-  const [[runId = ''] = []] = runs
-  const server = await serve(site)
-  await server.untilReady()
-  const receiver = await startReceiver()
-  const add = ['webhooks', 'add', receiver.url, '--kinds', 'run_end', '--project', 'billing']
-  const added = await server.retrai(...add, '--from', 'start')
-  expect(added.stdout).toMatch(/^whsec_[\w+/]{43}=\n$/)
-  await receiver.untilTaken(1)
-  const list = await until(
-    () => server.retrai('webhooks'),
-    ({ stdout }) => / active +1 +0 /.test(stdout),
-  )
-  const id = list.stdout.split('\n')[1]?.slice(0, 8) ?? ''
-  expect((await server.retrai('webhooks', 'test', id)).stdout).toMatch(/^It was received: 204/)
-  expect((await server.retrai('webhooks', 'deliveries', id)).stdout).toContain(`${runId}  `)
-  receiver.answer = () => 410
-  const failed = await server.retrai('webhooks', 'test', id)
-  expect([failed.code, failed.stdout]).toEqual([3, 'It answered 410.\n'])
-  expect((await server.retrai('webhooks', 'resume', id)).stdout).toMatch(/ resumed\n$/)
-  expect((await server.retrai('webhooks', 'delete', id)).stdout).toMatch(/ deleted\n$/)
-  const verified = await server.retrai('verify', '--data-dir', site.path('data'))
-  expect([verified.code, verified.stderr]).toEqual([0, ''])
-  expect((await server.retrai('webhooks')).stderr).toBe('There are no webhooks.\n')
-  expect((await server.retrai('webhooks', 'test', id)).stderr).toContain(
-    `There is no webhook ${id}`,
-  )
 })
