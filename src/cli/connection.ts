@@ -61,10 +61,9 @@ export const connected =
       const connection = yield* connect(options)
       const [first, ...others] = given.slice(0, -1)
       const isRun = command.registeredArguments[0]?.name() === 'run'
-      const id =
-        isRun && typeof first === 'string' ? yield* runIdOf(runsOf(connection), first) : first
+      const id = isRun && typeof first === 'string' ? yield* runIdOf(connection, first) : first
       const { run } = options
-      if (typeof run === 'string') options.run = yield* runIdOf(runsOf(connection), run)
+      if (typeof run === 'string') options.run = yield* runIdOf(connection, run)
       return yield* work(connection, ...([id, ...others] as unknown as G))
     })
 
@@ -75,28 +74,14 @@ const LAST = 'last'
 /** How many runs are named that a beginning could mean. */
 const NAMED = 5
 
-/** Lists runs, the newest first; `top`: those that no agent has started, `q`: at least those whose ids begin with it. */
-export type ListRuns = (
-  query: Pick<RunQuery, 'top' | 'q' | 'limit'>,
-) => ResultAsync<readonly Pick<RunSummary, 'run_id' | 'title'>[], string>
-
-/** The runs of a server. */
-export const runsOf =
-  ({ client, explain }: Connection): ListRuns =>
-  (query) =>
-    client.runs
-      .list({ limit: 100, ...query })
-      .map(({ runs }) => runs)
-      .mapErr(explain)
-
-/** The id that is given, that begins with what is given, or of the last run. */
-export async function* runIdOf(list: ListRuns, given: string): Steps<string> {
+/** The id that is given, that begins with what is given, or of the run that no agent has started last. */
+async function* runIdOf({ client, explain }: Connection, given: string): Steps<string> {
   if (given === LAST) {
-    const [newest] = yield* await list({ top: true, limit: 1 })
+    const [newest] = (yield* client.runs.list({ top: true, limit: 1 }).mapErr(explain)).runs
     return newest?.run_id ?? (yield* err('There are no runs yet.'))
   }
   if (!BEGINNING.test(given)) return given
-  const runs = yield* await list({ q: given })
+  const { runs } = yield* client.runs.list({ q: given }).mapErr(explain)
   const found = runs.filter(({ run_id }) => run_id.startsWith(given.toLowerCase()))
   const [only] = found
   if (only === undefined) {

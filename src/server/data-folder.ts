@@ -90,13 +90,6 @@ export type Identity = {
 
 const SERVER_ID = 'server-id'
 
-/** The id of the server of a data folder; null if no server has served it. */
-export const readServerId = (dataDir: string): Promise<string | null> =>
-  readFile(join(dataDir, SERVER_ID), 'utf8').then(
-    (id) => id.trim(),
-    () => null,
-  )
-
 /** Makes the data folder at the first start, and in it the identity of its server. The error is a text for people. */
 export async function openIdentity({
   RETRAI_DATA_DIR: dataDir,

@@ -165,13 +165,7 @@ describeInBrowser('a page of evidence', () => {
 
   test('opens with 3,000 records, and prints its essentials', async () => {
     runId = LONG
-    const folder = ['--data-dir', file('data')]
-    const { code } = await retrai(
-      ['export', LONG, '--html', file('long.html'), ...folder],
-      cleanEnv(),
-    )
-    expect(code).toBe(0)
-    const { page, verdict } = await opened(file('long.html'))
+    const { page, verdict } = await opened(await exported('long.html'))
     expect(verdict).toBe('holds')
     await expect.poll(() => page.locator('.group details').count()).toBeGreaterThanOrEqual(3_000)
     await page.emulateMedia({ media: 'print' })

@@ -46,14 +46,12 @@ describe.each(PLACES)('a hidden check in %s', (_, place) => {
     const settings = { ...cleanEnv(), ...env }
     const log =
       store === undefined ? ['--data-dir', site.path('data')] : ['--store', store.connectionString]
-    if (store === undefined) {
-      const early = site.path('early.tar.gz')
-      await printed(['export', waiting, early, '--data-dir', site.path('data')], settings)
-      expect(gunzipSync(await readFile(early)).includes('marigold')).toBe(false)
-      const verified = await printed(['verify', early])
-      expect(verified).toContain('1 artifact; the run had not ended')
-      expect(verified).toContain('Withheld until the run has ended')
-    }
+    const early = site.path('early.tar.gz')
+    await printed(['export', waiting, early, '--server', server.url])
+    expect(gunzipSync(await readFile(early)).includes('marigold')).toBe(false)
+    const verified = await printed(['verify', early])
+    expect(verified).toContain('1 artifact; the run had not ended')
+    expect(verified).toContain('Withheld until the run has ended')
     await server.stop()
     expect(await printed(['verify', ...log], settings)).toContain('The store holds.')
     const from = store?.connectionString ?? site.path('data')

@@ -364,8 +364,5 @@ describe('a secret in a run', () => {
     const into = ['--data-dir', site.path('other')]
     await printed(['import', file, ...into])
     expect(await printed(['verify', ...into])).toContain('by local: a password')
-    const again = site.path('again.tar.gz')
-    await printed(['export', runId, again, ...into])
-    await printed(['verify', again])
   })
 })

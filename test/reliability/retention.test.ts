@@ -348,11 +348,6 @@ test('a stopped server: a hold on a sub-agent keeps the whole family, until it i
     cleanEnv(),
   )
   expect(back).toMatchObject({ code: 3, stderr: expect.stringContaining('this log removed') })
-  const again = await retrai(
-    ['export', ids.gone, site.path('again'), '--data-dir', site.path('data')],
-    cleanEnv(),
-  )
-  expect(again).toMatchObject({ code: 3, stderr: expect.stringContaining('and removed at') })
   const other = await retrai(
     ['import', exports[0] ?? '', '--data-dir', site.path('other')],
     cleanEnv(),

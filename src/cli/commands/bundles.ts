@@ -1,13 +1,11 @@
 import { createWriteStream, existsSync } from 'node:fs'
 import { rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { Readable } from 'node:stream'
+import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { Command } from 'commander'
-import { err, errAsync, ok, ResultAsync } from 'neverthrow'
+import { err } from 'neverthrow'
 import { createArtifacts } from '../../artifacts/artifacts.ts'
-import { createAudit } from '../../audit/audit.ts'
-import { evidencePages } from '../../audit/bundle/evidence-file.ts'
 import {
   IMPORTS_FOLDER,
   type ImportError,
@@ -15,39 +13,12 @@ import {
   importRun,
 } from '../../audit/bundle/import-run.ts'
 import { bundleFile } from '../../audit/bundle/unpack.ts'
-import { OwnLog } from '../../checkpoints/witness/own-log.ts'
 import { queryOf } from '../../client/call.ts'
-import type { RunRecord } from '../../domain/records.ts'
-import { titleOf } from '../../domain/texts.ts'
-import { removedProblem } from '../../http/problems/problem-of.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { counted } from '../../lib/text.ts'
 import { syncFolder } from '../../lib/write-durably.ts'
-import { decode } from '../../log/codec.ts'
-import { guardSecrets } from '../../log/masking.ts'
-import type { LogPages, StreamReader } from '../../log/stream-pages.ts'
-import { redactionIndexOf, withoutRedacted } from '../../redaction/redaction-index.ts'
-import { retentionIndexOf } from '../../retention/ledger.ts'
-import { readServerId } from '../../server/data-folder.ts'
-import { readSettings } from '../../server/read-settings.ts'
-import { secretsOf } from '../../server/settings.ts'
-import { readWitnessFile } from '../../server/witnessing.ts'
-import {
-  type Connection,
-  connect,
-  download,
-  type ListRuns,
-  runIdOf,
-  runsOf,
-  serverCommand,
-} from '../connection.ts'
-import {
-  dataDirOf,
-  keyringOf,
-  openDataFolderStore,
-  openForReading,
-  signingOf,
-} from '../data-folder.ts'
+import { type Connection, connected, download, serverCommand } from '../connection.ts'
+import { dataDirOf, openDataFolderStore, signingOf } from '../data-folder.ts'
 import { io } from '../terminal/io.ts'
 import { DATA_DIR } from '../terminal/option-values.ts'
 import { say } from '../terminal/print.ts'
@@ -61,10 +32,7 @@ The file is a .tar.gz with the records, the artifacts that they name, the trees
 of all snapshots and the files that differ between them, a signed proof, the
 public keys and a signed manifest. "retrai verify FILE" checks it, and
 docs/verification.md describes it byte by byte. A file that holds a secret is
-withheld, and named in the manifest. With --data-dir the log is read from the
-folder, even while a server uses it, and signed with its key. Its files are
-searched for secrets of known shapes and for those that the variables of this
-command hold, so set them as for the server.
+withheld, and named in the manifest.
 
 With --html, the file is a page for people, with the whole export in it. It opens
 in a browser from the disk, without network and server, verifies the export with
@@ -74,8 +42,6 @@ ${PLAIN_EXIT_CODES}`
 
 type ExportOptions = {
   readonly inToto?: string
-  readonly server?: string
-  readonly dataDir?: string
   readonly files?: boolean
   readonly force?: boolean
   readonly html?: string
@@ -93,35 +59,32 @@ export const exportCommand = (): Command =>
     .option('--files', 'also all files of the first and the last snapshot')
     .option('--in-toto <file>', 'instead, write the result as a signed statement of in-toto')
     .option('--force', 'replace the file if it exists')
-    .option('--data-dir <folder>', 'read this data folder instead of a server')
-    .action(offline(exportTo))
+    .action(connected(exportTo))
 
-async function* exportTo(given: string, file: string | undefined, options: ExportOptions): Steps {
-  const { dataDir, files = false, force = false, html, inToto, output } = options
+async function* exportTo(
+  connection: Connection,
+  runId: string,
+  file: string | undefined,
+  { files = false, force = false, html, inToto, output }: ExportOptions,
+): Steps {
   const named = [file, output, html, inToto].filter((name) => name !== undefined)
   if (named.length > 1) {
     return yield* err('Name one file: an archive, or the one of --html, or the one of --in-toto.')
   }
-  const wanted = { files, ...(inToto !== undefined && { format: 'in-toto' as const }) }
-  const pageOf = html === undefined ? null : yield* await evidencePages()
-  await using open = new AsyncDisposableStack()
-  const source = yield* dataDir === undefined
-    ? connect(options).map(overRest)
-    : inFolder(dataDir, open)
-  const runId = (yield* runIdOf(source.runs, given)).toLowerCase()
   const target = named[0] ?? `retrai-run-${runId}.tar.gz`
   const there = target === '-' ? null : await stat(target).catch(() => null)
   if (there?.isDirectory()) return yield* err(`${target} is a folder. Name a file in it.`)
   if (there?.isFile() && !force) {
     return yield* err(`${target} exists already: choose another file, or replace it with --force.`)
   }
-  const exported = yield* await source.export(runId, wanted)
+  const format = html !== undefined ? 'html' : inToto !== undefined ? 'in-toto' : undefined
+  const path = `/api/runs/${encodeURIComponent(runId)}/export${queryOf({ files, format })}`
+  const archive = yield* download(connection, path).mapErr(connection.explain)
   let bytes = 0
-  exported.on('data', (chunk: Uint8Array) => {
+  archive.on('data', (chunk: Uint8Array) => {
     bytes += chunk.length
   })
-  exported.pause()
-  const archive = pageOf === null ? exported : pageOf(exported)
+  archive.pause()
   const state = () => `Exporting … ${(bytes / 1024 / 1024).toFixed(1)} MiB`
   try {
     if (target === '-') await pipeline(archive, io().stdout, { end: false })
@@ -134,80 +97,6 @@ async function* exportTo(given: string, file: string | undefined, options: Expor
   }
   const check = inToto === undefined ? ` To check it: retrai verify ${target}` : ''
   if (target !== '-') say(`${target} is written.${check}`)
-}
-
-/** What is exported of a run. */
-type Wanted = { readonly files: boolean; readonly format?: 'in-toto' }
-
-/** Where runs are exported from. The errors are texts for people. */
-type Source = {
-  readonly runs: ListRuns
-  export(runId: string, wanted: Wanted): ResultAsync<Readable, string>
-}
-
-const overRest = (connection: Connection): Source => ({
-  runs: runsOf(connection),
-  export: (runId, wanted) => {
-    const path = `/api/runs/${encodeURIComponent(runId)}/export${queryOf(wanted)}`
-    return download(connection, path).mapErr(connection.explain)
-  },
-})
-
-/** @param open closes the log when the export is over */
-async function* inFolder(given: string, open: AsyncDisposableStack): Steps<Source> {
-  const dir = yield* dataDirOf(given)
-  const settings = yield* readSettings({ dataDir: dir }, io().env)
-  guardSecrets(secretsOf(settings))
-  const witnesses = yield* await readWitnessFile(settings.RETRAI_WITNESSES)
-  const { reader, pages, artifacts, close } = yield* openForReading(dir)
-  open.defer(close)
-  const keyring = yield* await keyringOf(dir)
-  const index = yield* (await redactionIndexOf(reader)).mapErr(({ message }) => message)
-  const retention = yield* (await retentionIndexOf(reader)).mapErr(({ message }) => message)
-  const isGone = (stream: string) => retention.removalIn(stream) !== undefined
-  const store: StreamReader = {
-    readStream: (stream, options) =>
-      reader.readStream(stream, options).map((page) => page.map((event) => index.apply(event))),
-  }
-  const clock = () => new Date()
-  const serverId = await readServerId(dir)
-  const needed = witnesses?.quorum ?? 1
-  const ownLog = serverId === null ? undefined : new OwnLog({ store, keyring, serverId, needed })
-  const audit = createAudit({ store, artifacts, keyring, clock, ownLog })
-  return {
-    runs: () => runsIn(withoutRedacted(pages(), index, isGone)),
-    export: (runId, { files, format }) => {
-      const removal = retention.removals.get(runId)
-      if (removal !== undefined) return errAsync(removedProblem(removal).detail)
-      const exported =
-        format === undefined
-          ? audit.exportRun(runId, files)
-          : audit.inToto(runId).map((text) => Readable.from([text]))
-      return exported.mapErr((error) =>
-        error.type === 'stream_not_found' ? `There is no run ${runId} in ${given}.` : error.message,
-      )
-    },
-  }
-}
-
-/** The runs of a log that no agent has started come first. */
-function runsIn(pages: LogPages): ReturnType<ListRuns> {
-  const read = async () => {
-    const runs: Extract<RunRecord, { kind: 'run_created' }>[] = []
-    for await (const page of pages) {
-      if (page.isErr()) return err(page.error.message)
-      const first = page.value.filter(({ type }) => type === 'run_created')
-      const records = first.map((event) => decode(event).unwrapOr(null)?.record)
-      runs.push(...records.filter((record) => record?.kind === 'run_created'))
-    }
-    const isTop = ({ payload }: (typeof runs)[number]) => Number(payload.parent === undefined)
-    runs.sort((one, other) => isTop(other) - isTop(one) || other.ts - one.ts)
-    const titled = runs.map(({ run_id, payload: { instructions, config } }) => {
-      return { run_id, title: titleOf(instructions) ?? config.goal }
-    })
-    return ok(titled)
-  }
-  return new ResultAsync(read())
 }
 
 /** Writes a file, which gets its name only when it is complete. Until then, an earlier file stays. */
