@@ -1,23 +1,32 @@
 import type { Command } from 'commander'
 import { err } from 'neverthrow'
-import type { AgentEvent, Kind, RunDetails, RunRequest } from '../../client/index.ts'
+import {
+  type AgentEvent,
+  type Kind,
+  type RunDetails,
+  type RunRequest,
+  WatchError,
+  type WatchState,
+} from '../../client/index.ts'
+import { EndStatus } from '../../domain/records.ts'
 import { doubtOf } from '../../domain/verdict.ts'
 import { counted } from '../../lib/text.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
 import { eventLine, shownKinds, waitText } from '../terminal/event-line.ts'
+import { io } from '../terminal/io.ts'
+import { type LiveLine, liveLine } from '../terminal/live-line.ts'
 import { JSON_EVENTS, type JsonOption, KINDS, seq } from '../terminal/option-values.ts'
 import { oneLine } from '../terminal/plain-text.ts'
 import { print, printJson, say } from '../terminal/print.ts'
 import { EXIT, exitCodeOf, OUTCOME_EXIT_CODES, type Steps } from '../terminal/steps.ts'
 import { waitingHints } from '../terminal/waiting-lines.ts'
-import { watchEvents } from '../terminal/watch-events.ts'
 import { statOf } from './diff.ts'
 
 /** `retrai watch RUN`: the history of a run, then its new records until it ends. */
 export const watchCommand = (): Command =>
   serverCommand('watch', OUTCOME_EXIT_CODES)
     .description(
-      'Watch a run: its history, then its new records, until it ends. At a terminal, what is being written is shown below the records.',
+      'Watch a run: its history, then its new records, until it ends. At a terminal, what is being written is shown below them.',
     )
     .argument('<run>', 'the id of the run')
     .option('--from <seq>', 'begin with this record', seq, 0)
@@ -39,7 +48,7 @@ type FollowOptions = {
   readonly kinds?: readonly Kind[] | undefined
 }
 
-/** Prints a run while it happens, to its end. The value is the exit code for its outcome. */
+/** Prints a run while it happens, to its end, or until Ctrl+C. The value is the exit code for its outcome. */
 async function* follow(
   connection: Connection,
   runId: string,
@@ -48,53 +57,72 @@ async function* follow(
   const { client, hint, explain } = connection
   const found = yield* client.runs.get(runId).mapErr(explain)
   if (!json) await print(heading(found))
-
   const { kinds, shows } = shownKinds(chosen, json)
+  const live = json ? null : liveLine()
+  const leave = new AbortController()
+  const interrupt = () => leave.abort()
+  io().once('SIGINT', interrupt)
+  const watched = client.watch(runId, {
+    ...{ after, live: live !== null, signal: leave.signal, onState: lossReporter(live) },
+    // The hints and the exit code need more kinds than are printed.
+    kinds: [...new Set([...kinds, ...NEEDED])],
+  })
   let last = after
   let exitCode: number | null = null
-  const done = await watchEvents(
-    (terms) =>
-      client.watch(runId, {
-        ...terms,
-        after,
-        // The hints and the exit code need more kinds than are printed.
-        kinds: [...new Set([...kinds, ...NEEDED])],
-      }),
-    {
-      json,
-      see: async (event) => {
-        last = event.seq
-        const isShown = shows(event) || (FOR_PEOPLE.has(event.kind) && !json)
-        if (isShown) await (json ? printJson(event) : print(eventLine(event)))
-        // What was answered before the watch began needs no hint.
-        const { progress } = found
-        const isOpen = event.seq > progress.seq || event.seq === progress.waiting_for?.seq
-        if (isOpen) say(...waitingHints(event, hint))
-        if (event.kind !== 'run_end') return
-        if (!json) await print(closing(event, isShown))
-        // What was done with its files after that comes, too.
-        exitCode = exitCodeOf(event.payload.status)
-      },
-      whenInterrupted: () => {
-        const rest = hint('watch', runId, '--from', String(last + 1))
-        say('', `The run continues. To see the rest of it: ${rest}`)
-      },
-    },
-  )
-  const interrupted = yield* done
-  if (exitCode !== null || interrupted !== null) return exitCode ?? interrupted ?? EXIT.done
-  // The watch had no record: the run had ended before.
-  const { status } = found
-  if (
-    status === 'queued' ||
-    status === 'running' ||
-    status === 'awaiting_human' ||
-    status === 'paused'
-  ) {
+  try {
+    for await (const event of watched) {
+      live?.see(event)
+      if (event.kind === 'part' || event.kind === 'parts_end') continue
+      last = event.seq
+      const isShown = shows(event) || (FOR_PEOPLE.has(event.kind) && !json)
+      if (isShown) await (json ? printJson(event) : print(eventLine(event)))
+      if (isOpen(event, found)) say(...waitingHints(event, hint))
+      if (event.kind !== 'run_end') continue
+      if (!json) await print(closing(event, isShown))
+      // What was done with its files after that comes, too.
+      exitCode = exitCodeOf(event.payload.status)
+    }
+  } catch (thrown) {
+    // Ctrl+C ends the watch with an error, too.
+    if (!leave.signal.aborted) {
+      if (thrown instanceof WatchError) return yield* err(thrown.message)
+      throw thrown
+    }
+  } finally {
+    live?.clear()
+    io().off('SIGINT', interrupt)
+  }
+  if (leave.signal.aborted) {
+    const rest = hint('watch', runId, '--from', String(last + 1))
+    say('', `The run continues. To see the rest of it: ${rest}`)
+  }
+  if (exitCode !== null) return exitCode
+  return leave.signal.aborted ? EXIT.interrupted : yield* endedBefore(found, after, json)
+}
+
+/** What was answered before the watch began is history. */
+const isOpen = ({ seq }: AgentEvent, { progress }: RunDetails): boolean =>
+  seq > progress.seq || seq === progress.waiting_for?.seq
+
+/** The watch had no record. */
+async function* endedBefore({ status }: RunDetails, after: number, json: boolean): Steps<number> {
+  const ended = EndStatus.safeParse(status)
+  if (!ended.success) {
     return yield* err(`The server ended the watch, but the run has the status "${status}".`)
   }
   if (!json) await print(`Run ${status}: nothing has happened after seq ${after}`)
-  return exitCodeOf(status)
+  return exitCodeOf(ended.data)
+}
+
+/** Writes to stderr when a connection is lost, and when it is back. */
+function lossReporter(live: LiveLine | null): (state: WatchState) => void {
+  let lost = false
+  return (state) => {
+    live?.clear()
+    if (state === 'reconnecting' && !lost) say('The connection is lost. Trying to connect again …')
+    if (state === 'live' && lost) say('Connected again.')
+    lost = state === 'reconnecting'
+  }
 }
 
 /** What people see in addition to the kinds that they chose. */
