@@ -32,6 +32,6 @@ EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.RETRAI_LISTEN.split(':').pop()}/health/ready`).then(async (r) => { if (!r.ok) throw Error(await r.text()) }).catch((e) => { console.error(e.message); process.exit(1) })"]
 
-# Outside of loopback the server needs a token: RETRAI_TOKEN, or one that "retrai token" made in /data.
+# Outside of loopback the server needs a token: RETRAI_TOKEN, or one that an earlier start has made.
 ENTRYPOINT ["tini", "--", "node", "/app/bin/retrai.js"]
 CMD ["serve"]

@@ -183,6 +183,6 @@ async function openAuth(
   await auth.close()
   const why = read ? 'there is none' : 'the log cannot be read to see whether there is one'
   return err(
-    `This server runs shell commands, so it listens beyond this machine only if it has a token, and ${why}. Make one with "retrai token create NAME --role admin" and the same --data-dir or --store, or set RETRAI_TOKEN, or keep --host 127.0.0.1.`,
+    `This server runs shell commands, so it listens beyond this machine only if it has a token, and ${why}. Set RETRAI_TOKEN to a secret (openssl rand -hex 32), or make one with "retrai token create NAME --role admin" while the server is on 127.0.0.1.`,
   )
 }

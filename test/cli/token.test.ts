@@ -1,31 +1,17 @@
 import { expect } from 'vitest'
-import type { Site } from '../support/site.ts'
 import { test } from '../support/test.ts'
 import { cleanEnv, retrai, retraiProcess } from './support.ts'
 
-const atFolder = (site: Site, ...args: string[]) =>
-  retrai(['token', ...args, '--data-dir', site.path('data')])
-
-async function make(site: Site, ...args: string[]): Promise<string> {
-  const { code, stdout, stderr } = await atFolder(site, 'create', ...args)
-  expect(code, stderr).toBe(0)
-  expect(stdout).toMatch(/^retrai_[\w-]{43}\n$/)
-  return stdout.trim()
-}
-
-test('tokens are made in a data folder, and then through the server that uses it', async ({
+test('tokens are made through a server: the first one by whoever reaches its loopback', async ({
   site,
 }) => {
-  const early = await atFolder(site, 'create', 'ada', '--role', 'viewer')
+  const server = await site.serve()
+  const early = await server.retrai('token', 'create', 'ada', '--role', 'viewer')
   expect([early.code, early.stdout]).toEqual([3, ''])
   expect(early.stderr).toContain('must have the role admin')
-  const root = await make(site, 'root', '--role', 'admin')
-
-  const server = await site.serve()
-  const busy = await atFolder(site, 'create', 'ada', '--role', 'viewer')
-  expect(busy.code).toBe(3)
-  expect(busy.stderr).toContain('in use already')
-  expect(busy.stderr).toContain('--server')
+  const first = await server.retrai('token', 'create', 'root', '--role', 'admin')
+  expect(first).toMatchObject({ code: 0, stdout: expect.stringMatching(/^retrai_[\w-]{43}\n$/) })
+  const root = first.stdout.trim()
 
   const asking = (secret: string, ...args: string[]) =>
     retrai(args, { ...cleanEnv(), RETRAI_SERVER: server.url, RETRAI_TOKEN: secret })
@@ -69,9 +55,11 @@ test('a server listens beyond loopback only if there is a token', async ({ site 
   expect(refused.code).toBe(1)
   expect(refused.stderr).toContain('retrai token create NAME --role admin')
   expect(refused.stderr).toContain('RETRAI_TOKEN')
-  const secret = await make(site, 'root', '--role', 'admin')
+  const local = await site.serve('data')
+  const created = await local.retrai('token', 'create', 'root', '--role', 'admin')
+  await local.stop()
   const { url } = await site.serve('data', { args: beyond })
   expect((await fetch(`${url}/api/runs`)).status).toBe(401)
-  const headers = { authorization: `Bearer ${secret}` }
+  const headers = { authorization: `Bearer ${created.stdout.trim()}` }
   expect((await fetch(`${url}/api/runs`, { headers })).status).toBe(200)
 })

@@ -119,8 +119,7 @@ test('a store that comes back and lacks only a token and a redaction is noticed,
   const backup = [...store.log.all]
   const redaction = { seq: 0, pointer: '/system_prompt', reason: 'a password', secret: null }
   expect((await before.post(`/api/runs/${runId}/redact`, redaction)).status).toBe(200)
-  const create = ['token', 'create', 'ada', '--role', 'admin']
-  await printed([...create, '--store', store.connectionString])
+  await before.retrai('token', 'create', 'ada', '--role', 'admin')
   await until(
     () => before.get('/api/runs'),
     ({ status }) => status === 401,

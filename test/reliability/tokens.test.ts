@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { expect } from 'vitest'
 import WebSocket from 'ws'
 import { createClient } from '../../src/client/index.ts'
-import { printed, type SiteServer, until } from '../support/site.ts'
+import { type SiteServer, until } from '../support/site.ts'
 import { test } from '../support/test.ts'
 
 const statusFor = async (server: SiteServer, token?: string): Promise<number> => {
@@ -20,9 +20,8 @@ test('servers that share a log accept the same tokens, and refuse them after the
   await Promise.all([one.untilReady(), two.untilReady()])
   expect(await statusFor(two)).toBe(200)
 
-  // Directly in the log, while both servers run.
-  const create = ['token', 'create', 'root', '--role', 'admin']
-  const root = (await printed([...create, '--store', standIn.connectionString])).trim()
+  const created = await one.retrai('token', 'create', 'root', '--role', 'admin')
+  const root = created.stdout.trim()
   for (const server of [one, two]) {
     await until(
       () => statusFor(server),

@@ -1,26 +1,18 @@
 import { join } from 'node:path'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { err } from 'neverthrow'
-import type { NewTokenView, TokenView } from '../../api/auth.ts'
-import { ROLES, type Role, TokenName } from '../../api/auth.ts'
-import { CATALOGUE } from '../../api/problems.ts'
-import { Auth, type TokenFailure, type WantedToken } from '../../auth/auth.ts'
-import { tokenView } from '../../auth/token-ledger.ts'
+import { ROLES, type Role, TokenName, type TokenView } from '../../api/auth.ts'
 import { readPublishedKeys } from '../../checkpoints/keyring.ts'
-import { problemOf } from '../../http/problems/problem-of.ts'
-import { readStorePlace } from '../../server/read-settings.ts'
-import { connect, connected, type ServerOptions, serverCommand } from '../connection.ts'
-import { dataDirOf, keyringOf, openStore, signingOf } from '../data-folder.ts'
-import { io } from '../terminal/io.ts'
-import { DATA_DIR, duration, given, type JsonOption } from '../terminal/option-values.ts'
+import { type Connection, connected, serverCommand } from '../connection.ts'
+import { dataDirOf, keyringOf } from '../data-folder.ts'
+import { DATA_DIR, duration, type JsonOption } from '../terminal/option-values.ts'
 import { print, printJson, printList, say } from '../terminal/print.ts'
 import { offline, type Steps } from '../terminal/steps.ts'
 
 const HELP = `
-Make and revoke tokens through a running server: it needs the token of an admin
-after the first one is made. The first one must have the role admin. While no
-server uses the log, "create" can also make a token in the log itself
-(--data-dir, --store). docs/operations.md says what each role may do.`
+The first token must have the role admin: make it while the server is on
+loopback without tokens, or with the RETRAI_TOKEN of the server. After that, the
+token of an admin is needed. docs/operations.md says what each role may do.`
 
 /** `retrai token`: the tokens of a server. */
 export const tokenCommand = (): Command =>
@@ -34,13 +26,7 @@ export const tokenCommand = (): Command =>
 const subcommand = (name: string): Command =>
   serverCommand(name).option('--json', 'print the answer of the API')
 
-type Creation = JsonOption &
-  ServerOptions & {
-    readonly role: Role
-    readonly expiresIn?: number
-    readonly dataDir?: string
-    readonly store?: string
-  }
+type Creation = JsonOption & { readonly role: Role; readonly expiresIn?: number }
 
 const createCommand = (): Command =>
   subcommand('create')
@@ -54,9 +40,7 @@ const createCommand = (): Command =>
       'a time such as 12h or 30d (default: it does not expire)',
       duration,
     )
-    .option('--data-dir <folder>', 'the data folder of a stopped server')
-    .option('--store <url>', 'esdb://… of an EventStoreDB')
-    .action(offline(create))
+    .action(connected(create))
 
 function tokenName(text: string): string {
   const name = TokenName.safeParse(text)
@@ -64,58 +48,17 @@ function tokenName(text: string): string {
   throw new InvalidArgumentError(`It ${name.error.issues.map(({ message }) => message).join(' ')}.`)
 }
 
-async function* create(name: string, options: Creation): Steps {
-  const { role, expiresIn = null, json, dataDir, store } = options
-  const wanted = { name, role, expiresIn }
-  const created = yield* (dataDir ?? store) === undefined
-    ? createOnServer(wanted, options)
-    : createInStore(wanted, given({ dataDir, store }))
+async function* create(
+  { client, explain }: Connection,
+  name: string,
+  { role, expiresIn, json }: Creation,
+): Steps {
+  const wanted = { name, role, expires_in: expiresIn ?? null }
+  const created = yield* client.tokens.create(wanted).mapErr(explain)
   const { secret, expires_at } = created
   const until = expires_at === null ? 'does not expire' : `expires ${expires_at}`
   say(`The token "${name}" has the role ${role} and ${until}. Its secret is shown only now:`)
   await (json ? printJson(created) : print(secret))
-}
-
-async function* createOnServer(
-  { name, role, expiresIn }: WantedToken,
-  options: ServerOptions,
-): Steps<NewTokenView> {
-  const { client, explain } = yield* connect(options)
-  return yield* client.tokens.create({ name, role, expires_in: expiresIn }).mapErr(explain)
-}
-
-const HINT =
-  'If a server uses this log, name the server instead, with --server and the RETRAI_TOKEN of an admin.'
-const READ_WITHIN_MS = 10_000
-/** A process that can open the store has all rights of its owner. */
-const PRINCIPAL = 'local'
-const now = (): number => Date.now() / 1000
-const silent = { warn: () => {}, error: () => {} }
-
-async function* createInStore(
-  wanted: WantedToken,
-  place: { readonly dataDir?: string; readonly store?: string },
-): Steps<NewTokenView> {
-  const { EVENTSTORE_URL, RETRAI_DATA_DIR } = yield* readStorePlace(place, io().env)
-  const opened = await openStore(EVENTSTORE_URL ?? RETRAI_DATA_DIR)
-  const store = yield* opened.mapErr((why) => `${why}. ${HINT}`)
-  const sign = signingOf(RETRAI_DATA_DIR)
-  const auth = new Auth({ store, sign, configured: null, clock: now, log: silent })
-  try {
-    if (!(await auth.read(READ_WITHIN_MS))) {
-      yield* err('The tokens cannot be read: the store is not available, or is damaged.')
-    }
-    const { token, secret } = yield* auth.create(wanted, PRINCIPAL).mapErr(explain)
-    return { ...tokenView(token, now()), secret }
-  } finally {
-    await auth.close()
-    await store.close()
-  }
-}
-
-function explain(error: TokenFailure): string {
-  const { code, detail } = problemOf(error)
-  return detail ?? CATALOGUE[code][1]
 }
 
 const HEAD = ['NAME', 'ROLE', 'STATUS', 'CREATED', 'BY', 'EXPIRES']
