@@ -68,13 +68,12 @@ async function* copy(places: Places): Steps {
   const isGone = (stream: string) => retention.removalIn(stream) !== undefined
   const noted = notingArtifacts(withoutRedacted(pages(), redactions, isGone), named)
   let state = ''
-  const onProgress = (progress: CopyProgress): void => {
+  const copying = copyLog(noted, target, (progress) => {
     state = sentence(progress)
-  }
-  const copying = copyLog(noted, target, onProgress)
+  })
   const copied = await withProgress(() => `Copying … ${state}`, copying)
   const progress = yield* copied.mapErr(
-    ({ message }) => `${message}. The target keeps what was copied so far.`,
+    ({ message }) => `${message}. The target keeps what was copied so far: start the copy again.`,
   )
   const kept = [...named].flatMap((sha256) => redactions.packsOf(sha256))
   const done = await copyNamed(kept, source, artifacts)
