@@ -3,9 +3,10 @@ import { once } from 'node:events'
 import { text as textOf } from 'node:stream/consumers'
 import type { Command } from 'commander'
 import type { RunChanges } from '../../client/index.ts'
+import { present } from '../../domain/present.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
 import { io } from '../terminal/io.ts'
-import { given, JSON_LINES, type JsonOption, seq } from '../terminal/option-values.ts'
+import { JSON_LINES, type JsonOption, seq } from '../terminal/option-values.ts'
 import type { Line } from '../terminal/plain-text.ts'
 import { print, printJson, rendered } from '../terminal/print.ts'
 import type { Steps } from '../terminal/steps.ts'
@@ -35,7 +36,7 @@ export const diffCommand = (): Command =>
 
 async function* diff({ client, explain }: Connection, run: string, options: Options): Steps {
   const { from, to, stat = false, json = false } = options
-  const between = given({ from, to })
+  const between = present({ from, to })
   if (stat || json) {
     const changes = yield* client.history.changes(run, between).mapErr(explain)
     if (json) await printJson(changes)

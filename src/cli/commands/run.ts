@@ -4,6 +4,7 @@ import type { Command } from 'commander'
 import { err, ResultAsync } from 'neverthrow'
 import { CreateRun, requestOfRun } from '../../api/create-run.ts'
 import { HistoryError, type RunRequest } from '../../client/index.ts'
+import { present } from '../../domain/present.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
 import { acceptanceFrom } from '../terminal/acceptance-folder.ts'
@@ -11,7 +12,6 @@ import { atTerminal } from '../terminal/ask.ts'
 import {
   type ConfigOptions,
   configIn,
-  given,
   JSON_EVENTS,
   JSON_LINES,
   type JsonOption,
@@ -81,7 +81,7 @@ async function* run(connection: Connection, names: readonly string[], options: O
   const request: RunRequest = {
     ...goal,
     ...{ cwd: resolve(cwd), instructions },
-    ...given({ accept, reason }),
+    ...present({ accept, reason }),
     ...(atTerminal() && { on_limit: 'pause' }),
     ...(copy === true && { workspace: 'copy' }),
     ...config,

@@ -13,9 +13,6 @@ type SearchOptions = JsonOption & {
   readonly limit: number
 }
 
-/** The longest page of a server. */
-const PAGE = 100
-
 /** `retrai search WORDS…`: what was found, the newest run first. */
 export const searchCommand = (): Command =>
   serverCommand('search')
@@ -26,34 +23,27 @@ export const searchCommand = (): Command =>
     )
     .option('--run <run>', 'only in this run')
     .option('--kinds <list>', 'only records of these kinds', someOf(ALL_KINDS))
-    .option('--limit <n>', 'the most to show', positiveInt, 20)
+    .option('--limit <n>', 'the most to show, up to 100', positiveInt, 20)
     .option(...JSON_LINES)
     .action(connected(search))
 
 async function* search(
   { client, explain }: Connection,
   words: readonly string[],
-  { run: run_id, kinds, limit: most, json = false }: SearchOptions,
+  { run: run_id, kinds, limit, json = false }: SearchOptions,
 ): Steps {
   const q = words.map((word) => (/^[^"]*\s[^"]*$/.test(word) ? `"${word}"` : word)).join(' ')
-  const found: SearchResult[] = []
-  let cursor: string | undefined
-  let missing = 0
-  do {
-    const limit = Math.min(PAGE, most - found.length)
-    const page = yield* client.search({ q, run_id, kinds, limit, cursor }).mapErr(explain)
-    found.push(...page.results)
-    cursor = page.next ?? undefined
-    missing = page.behind
-  } while (cursor !== undefined && found.length < most)
-  for (const [at, result] of found.entries()) {
+  const { results, next, behind } = yield* client
+    .search({ q, run_id, kinds, limit })
+    .mapErr(explain)
+  for (const [at, result] of results.entries()) {
     if (json) await printJson(result)
-    else for (const line of linesOf(result, found[at - 1]?.run_id)) await print(line)
+    else for (const line of linesOf(result, results[at - 1]?.run_id)) await print(line)
   }
   if (json) return
-  if (found.length === 0) say('Nothing was found.')
-  if (cursor !== undefined) say(`There is more than ${most}; --limit shows more of it.`)
-  if (missing > 0) say(`${counted(missing, 'record')} cannot be found yet.`)
+  if (results.length === 0) say('Nothing was found.')
+  if (next !== null) say(`There is more than ${limit}; more words find less.`)
+  if (behind > 0) say(`${counted(behind, 'record')} cannot be found yet.`)
 }
 
 /** A result, below the name of its run if the result before is of another one. */

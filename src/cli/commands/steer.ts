@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander'
 import { err, type ResultAsync } from 'neverthrow'
 import { type ApplyRun, ConfigureRun } from '../../api/run-requests.ts'
 import type { CarriedFiles, RunStanding } from '../../client/index.ts'
+import { present } from '../../domain/present.ts'
 import { counted } from '../../lib/text.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
 import { agrees, atTerminal } from '../terminal/ask.ts'
@@ -9,7 +10,6 @@ import {
   type ConfigOptions,
   callHash,
   configIn,
-  given,
   JSON_LINES,
   type JsonOption,
   seq,
@@ -191,7 +191,7 @@ async function* carry<E>(
   { dryRun = false, json = false, reason }: CarryOptions,
   send: (why: Why & { readonly dry_run: boolean }) => ResultAsync<CarriedFiles, E>,
 ): Steps {
-  const why = given({ reason })
+  const why = present({ reason })
   if (dryRun || (atTerminal() && !json)) {
     const look = yield* send({ ...why, dry_run: true }).mapErr(explain)
     if (json) return printJson(look)

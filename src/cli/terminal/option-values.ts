@@ -5,15 +5,10 @@ import { type Command, InvalidArgumentError } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import { Decimal } from '../../api/fields.ts'
 import { ALL_KINDS, type Kind } from '../../client/index.ts'
+import { present } from '../../domain/present.ts'
 import { jsonOr } from '../../lib/json.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { io } from './io.ts'
-
-/** What a person gave: the object without what is undefined. */
-export const given = <T extends object>(values: T) =>
-  Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: Exclude<T[K], undefined>
-  }
 
 /** A number. The server checks its range. */
 function number(text: string): number {
@@ -62,7 +57,7 @@ const fieldsOf = ({ shape }: { readonly shape: object }): string =>
 
 /** The fields of a request that a person gave. The server checks them. */
 export const configIn = ({ model, maxCostUsd, tag, set }: ConfigOptions) => ({
-  ...given({ model_name: model, max_cost_usd: maxCostUsd, tags: tag }),
+  ...present({ model_name: model, max_cost_usd: maxCostUsd, tags: tag }),
   ...set,
 })
 
