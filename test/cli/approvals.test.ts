@@ -1,10 +1,11 @@
 import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { ScriptedModel } from '../../examples/scripted-model/server.ts'
 import { createClient } from '../../src/client/index.ts'
+import { isMissing } from '../support/missing.ts'
 import { Site, type SiteServer } from '../support/site.ts'
-import { begin, cleanEnv, retrai } from './support.ts'
+import { begin, cleanEnv, jsonLines, kept, retrai, startAtTerminal } from './support.ts'
 
 let site: Site
 let model: ScriptedModel
@@ -89,3 +90,34 @@ test('a person denies one call and allows another, each by its hash', async () =
   expect(said).toContain('Rule 1 of the server denied this call: Nothing is removed here')
   expect(said).toContain('A person denied this call: odd name')
 })
+
+/** Python makes the terminal. */
+test.skipIf(isMissing('python3'))(
+  'a person at a terminal is asked about each call, with the call in full and its rule',
+  async () => {
+    // The rules come from the project, so nobody has to name them.
+    const settings = `check_command: test -f done\napprovals: ${JSON.stringify(RULES)}\n`
+    const project = dirname(await site.write('terminal/.retrai.yml', settings))
+    const running = kept(startAtTerminal(['run', '--cwd', project, '--model', 'scripted'], env))
+    await running.prints(
+      /\| touch \\u001b\[2Jdone[\s\S]*Rule 1 of the run asks first: It makes files/,
+    )
+    await running.prints(/\[a\]llow or \[d\]eny, and why if you want; Enter to decide later: /)
+    running.type('perhaps\n')
+    await running.prints(/perhaps[\s\S]*\[a\]llow/)
+    running.type('d odd name\n')
+    await running.prints(/deny: odd name[\s\S]*\| true && touch done[\s\S]*\[a\]llow/)
+    running.type('a\n')
+    expect(await running.exit, running.stdout).toBe(0)
+    expect(running.stdout).toContain('The goal is shell-goal')
+    expect(running.stdout).toMatch(/Run achieved \(1 iteration, /)
+    const runId = /^Run (\S+):/m.exec(running.stdout)?.[1] ?? ''
+    const answered = jsonLines(await cli('watch', runId, '--kinds', 'approval_response', '--json'))
+    for (const { payload } of answered) {
+      expect(payload.seen).toEqual({ seq: payload.answers, hash: payload.shown_sha256 })
+    }
+    expect(answered).toHaveLength(2)
+    expect(running.stdout).not.toContain('\x1b[2J')
+    expect(await readFile(join(project, 'done'), 'utf8')).toBe('')
+  },
+)

@@ -181,6 +181,21 @@ describe('a human check', () => {
     // A check that is answered is history.
     expect((await cli('watch', runId)).stderr).toBe('')
   })
+
+  atTerminal('is asked about at a terminal, can be left open, and is withdrawn', async () => {
+    const args = ['run', 'shell-goal', '--set', 'hitl_enabled=true', '--cwd', await project()]
+    const running = kept(startAtTerminal(args, env))
+    const [runId = ''] = await running.prints(UUID)
+    const late = kept(startAtTerminal(['watch', runId], env))
+    await Promise.all([running, late].map((each) => each.prints(/\[a\]pprove/)))
+    late.type('\n')
+    await late.prints(/retrai abort/)
+    late.type('\x03')
+    expect(await late.exit).toBe(130)
+    expect(JSON.parse((await cli('show', runId, '--json')).stdout).status).toBe('awaiting_human')
+    expect((await cli('approve', runId)).code).toBe(0)
+    expect(await running.exit).toBe(0)
+  })
 })
 
 describe('a limit that pauses', () => {

@@ -19,8 +19,8 @@ import { JSON_EVENTS, type JsonOption, KINDS, seq } from '../terminal/option-val
 import { oneLine } from '../terminal/plain-text.ts'
 import { print, printJson, say } from '../terminal/print.ts'
 import { EXIT, exitCodeOf, OUTCOME_EXIT_CODES, type Steps } from '../terminal/steps.ts'
-import { waitingHints } from '../terminal/waiting-lines.ts'
 import { statOf } from './diff.ts'
+import { Questions } from './questions.ts'
 
 /** `retrai watch RUN`: the history of a run, then its new records until it ends. */
 export const watchCommand = (): Command =>
@@ -62,10 +62,13 @@ async function* follow(
   const leave = new AbortController()
   const interrupt = () => leave.abort()
   io().once('SIGINT', interrupt)
+  const questions = new Questions(connection, !json, interrupt)
   const watched = client.watch(runId, {
     ...{ after, live: live !== null, signal: leave.signal, onState: lossReporter(live) },
     // The hints and the exit code need more kinds than are printed.
     kinds: [...new Set([...kinds, ...NEEDED])],
+    // A decision names the hash of the record that the person saw.
+    meta: !json,
   })
   let last = after
   let exitCode: number | null = null
@@ -76,7 +79,7 @@ async function* follow(
       last = event.seq
       const isShown = shows(event) || (FOR_PEOPLE.has(event.kind) && !json)
       if (isShown) await (json ? printJson(event) : print(eventLine(event)))
-      if (isOpen(event, found)) say(...waitingHints(event, hint))
+      questions.see(event, isOpen(event, found))
       if (event.kind !== 'run_end') continue
       if (!json) await print(closing(event, isShown))
       // What was done with its files after that comes, too.
@@ -89,6 +92,7 @@ async function* follow(
       throw thrown
     }
   } finally {
+    questions.close()
     live?.clear()
     io().off('SIGINT', interrupt)
   }
@@ -132,7 +136,10 @@ const ALWAYS_SHOWN = [
   ...(['changes_applied', 'files_rolled_back', 'copy_discarded'] as const),
 ] as const
 const FOR_PEOPLE: ReadonlySet<Kind> = new Set(ALWAYS_SHOWN)
-const NEEDED = [...ALWAYS_SHOWN, ...(['human_check_required', 'run_end'] as const)]
+const NEEDED = [
+  ...ALWAYS_SHOWN,
+  ...(['human_check_required', 'human_check_response', 'run_end'] as const),
+]
 
 function heading({ run_id, goal, model_name, cwd, waiting_for }: RunDetails): string {
   const wait = waiting_for === undefined ? '' : `. It waits for ${waitText(waiting_for)}`

@@ -1,0 +1,120 @@
+import type { ResultAsync } from 'neverthrow'
+import type { Seen } from '../../api/records.ts'
+import type { AgentEvent, Kind, RequestError } from '../../client/index.ts'
+import type { CallDecision, Decision } from '../../domain/records.ts'
+import type { Connection } from '../connection.ts'
+import { atTerminal, talk } from '../terminal/ask.ts'
+import { say } from '../terminal/print.ts'
+import { callLines, waitingHints } from '../terminal/waiting-lines.ts'
+
+/** A question, and what is done with the answer of the person. */
+type Question = {
+  readonly text: string
+  /** What sends each answer, by its word and by its letter. */
+  readonly answers: ReadonlyMap<string, Send>
+}
+type Send = (why: Why) => ResultAsync<unknown, RequestError>
+/** The reason of the person, and the record that asks: what the person saw. */
+type Why = { readonly reason: string | null; readonly seen: Seen | null }
+
+/** These end the question that was asked before. */
+const CLOSES: ReadonlySet<string> = new Set<Kind>([
+  ...(['human_check_response', 'approval_response', 'run_paused', 'run_end'] as const),
+])
+
+/** The questions of a run that is watched: a person at a terminal is asked, and everybody is shown the commands that answer. */
+export class Questions {
+  readonly #connection: Connection
+  readonly #asks: boolean
+  readonly #interrupt: () => void
+  #open: AbortController | null = null
+
+  /** @param interrupt what Ctrl+C does during a question */
+  constructor(connection: Connection, asks: boolean, interrupt: () => void) {
+    this.#connection = connection
+    this.#asks = asks && atTerminal()
+    this.#interrupt = interrupt
+  }
+
+  /** @param isOpen whether nobody had answered it when the watch began */
+  see(event: AgentEvent, isOpen: boolean): void {
+    if (CLOSES.has(event.kind)) this.close()
+    const hints = waitingHints(event, this.#connection.hint)
+    if (!isOpen || hints.length === 0) return
+    if (!this.#asks || event.kind === 'run_paused') say(...hints)
+    else {
+      this.#open = new AbortController()
+      void this.#ask(event, hints, this.#open.signal)
+    }
+  }
+
+  /** Withdraws the question. */
+  close(): void {
+    this.#open?.abort()
+    this.#open = null
+  }
+
+  async #ask(event: AgentEvent, hints: readonly string[], signal: AbortSignal): Promise<void> {
+    const question = await this.#questionOf(event)
+    if (signal.aborted) return
+    const given =
+      question &&
+      (await talk((ask) => answerTo(ask, question), { signal, onInterrupt: this.#interrupt }))
+    if (signal.aborted) return
+    if (!given) return say(...hints)
+    const { seq, meta } = event
+    const seen = meta === undefined ? null : { seq, hash: meta.hash }
+    const answered = await given.send({ reason: given.reason, seen })
+    if (answered.isErr()) say(this.#connection.explain(answered.error), ...hints)
+  }
+
+  /** Shows the call that waits, in full. Null if it cannot be read. */
+  async #questionOf({ kind, run_id, seq }: AgentEvent): Promise<Question | null> {
+    const { client, explain } = this.#connection
+    const { runs } = client
+    if (kind !== 'approval_required') {
+      const text = '[a]pprove or [x] abort, and why if you want; Enter to decide later: '
+      const decide =
+        (decision: Decision): Send =>
+        (why) =>
+          runs.resume(run_id, { decision, ...why, seq })
+      return { text, answers: named({ a: 'approve', x: 'abort' }, decide) }
+    }
+    // As of the question, because the list of runs may be a moment older.
+    const found = await runs.get(run_id, { at: seq })
+    if (found.isErr()) say(explain(found.error))
+    const approval = found.map(({ progress }) => progress.waiting_for?.approval).unwrapOr(undefined)
+    if (approval === undefined) return null
+    say(...callLines(approval))
+    const { call_sha256 } = approval
+    const text = '[a]llow or [d]eny, and why if you want; Enter to decide later: '
+    const answer =
+      (decision: CallDecision): Send =>
+      (why) =>
+        runs.answer(run_id, seq, { decision, ...why, call_sha256 })
+    return { text, answers: named({ a: 'allow', d: 'deny' }, answer) }
+  }
+}
+
+const named = <D extends string>(
+  letters: Readonly<Record<string, D>>,
+  send: (decision: D) => Send,
+): Question['answers'] =>
+  new Map(
+    Object.entries(letters).flatMap(([letter, word]) => [
+      [letter, send(word)],
+      [word, send(word)],
+    ]),
+  )
+
+/** Asks until the first word of an answer is known; the rest is the reason. Null if the person leaves it open. */
+async function answerTo(ask: (question: string) => Promise<string>, { text, answers }: Question) {
+  for (;;) {
+    const answer = await ask(text)
+    if (answer === '') return null
+    const [word = ''] = answer.split(/\s/, 1)
+    const reason = answer.slice(word.length).trim()
+    const send = answers.get(word.toLowerCase())
+    if (send !== undefined) return { send, reason: reason || null }
+  }
+}
