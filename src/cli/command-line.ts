@@ -29,11 +29,13 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   retention: async () => (await import('./commands/retention.ts')).retentionCommand(),
   goals: async () => (await import('./commands/run.ts')).goalsCommand(),
   models: async () => (await import('./commands/runs.ts')).modelsCommand(),
+  replay: async () => (await import('./commands/replay.ts')).replayCommand(),
   diff: async () => (await import('./commands/diff.ts')).diffCommand(),
   export: async () => (await import('./commands/bundles.ts')).exportCommand(),
   verify: async () => (await import('./commands/verify.ts')).verifyCommand(),
   import: async () => (await import('./commands/bundles.ts')).importCommand(),
   recheck: async () => (await import('./commands/recheck.ts')).recheckCommand(),
+  access: async () => (await import('./commands/access.ts')).accessCommand(),
   witness: async () => (await import('./commands/witness.ts')).witnessCommand(),
   key: async () => (await import('./commands/keys-and-tokens.ts')).keyCommand(),
   token: async () => (await import('./commands/keys-and-tokens.ts')).tokenCommand(),
@@ -43,12 +45,6 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   doctor: async () => (await import('./commands/operations.ts')).doctorCommand(),
   completions: async () =>
     (await import('./commands/completions.ts')).completionsCommand(() => programFor('')),
-}
-
-/** Commands of earlier versions, and what does the same. */
-const REMOVED: Readonly<Record<string, string>> = {
-  replay:
-    '"retrai watch RUN --kinds all", the console and "retrai export RUN --html FILE" show a run',
 }
 
 /**
@@ -71,8 +67,6 @@ async function carryOut(args: readonly string[]): Promise<number> {
     ) {
       program.error(`error: unknown command '${about}'`)
     }
-    const instead = Object.hasOwn(REMOVED, name) ? REMOVED[name] : undefined
-    if (instead !== undefined) program.error(`error: there is no "${name}" any more: ${instead}`)
     await program.parseAsync(args, { from: 'user' })
     return Number(io().exitCode ?? EXIT.done)
   } catch (thrown) {

@@ -215,7 +215,7 @@ export class Webhooks {
       stop: async (id, reason) => {
         const stopped = await this.#record('webhook_stopped', { id, reason }, null)
         if (stopped.isErr()) throw new Error(`its stop is not recorded: ${stopped.error.type}`)
-        log.warn({ webhook: id, reason }, 'a webhook has stopped until somebody resumes it')
+        log.warn({ webhook: id, reason }, 'a webhook has stopped: retrai webhooks resume')
       },
     })
     this.#deliverers.set(webhook.id, deliverer)

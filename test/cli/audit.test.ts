@@ -113,6 +113,9 @@ describe('an export', () => {
     await appendFile(target, Buffer.alloc(700))
     const verified = await retrai(['verify', target])
     expect(verified).toMatchObject({ code: 1, stdout: expect.stringContaining('DOES NOT HOLD') })
+    const replayed = await retrai(['replay', target])
+    expect(replayed).toMatchObject({ code: 3, stdout: '' })
+    expect(replayed.stderr).toContain('is not one whole export')
     const imported = await retrai(['import', target, '--data-dir', file('refused')])
     expect(imported.stderr).toContain('nothing was done with it')
     await writeFile(file('text'), 'no archive')
@@ -185,6 +188,38 @@ describe('an export', () => {
     expect(held.stdout).toContain('1 run hold')
     expect(held.code).toBe(0)
   })
+})
+
+const lines = (text: string): string[] => text.trim().split('\n')
+
+test('a replay shows the same from a server and from an export, from a record on, in chosen kinds', async () => {
+  const target = await exportTo('replay.tar.gz', ...fromServer())
+  const live = await retrai(['replay', run(), ...fromServer()])
+  expect(live.stdout).toBe((await retrai(['replay', target])).stdout)
+  expect(lines(live.stdout).at(-1)).toContain('run_end')
+  expect(live.stdout).not.toContain('\u001b')
+  const args = ['--from', '9', '--kinds', 'step_start,run_end', '--json']
+  for (const from of [[run(), ...fromServer()], [target]]) {
+    const shown = lines((await retrai(['replay', ...from, ...args])).stdout)
+    const events = shown.map((line) => JSON.parse(line))
+    expect(events.every(({ seq }) => seq >= 9)).toBe(true)
+    expect(new Set(events.map(({ kind }) => kind))).toEqual(new Set(['step_start', 'run_end']))
+  }
+  const missing = await retrai(['replay', 'missing.tar.gz', '--server', 'http://127.0.0.1:9'])
+  expect([missing.code, missing.stderr]).toEqual([3, expect.stringContaining('There is no file')])
+})
+
+test('the access log is listed, newest first, and can be filtered', async () => {
+  const listed = await retrai(['access', '--limit', '1000', ...fromServer()])
+  expect(listed.stdout).toMatch(/^SEQ .* TIMES +DETAILS$/m)
+  expect(listed.stdout).toContain('run_exported')
+  const narrowed = ['--run', run(), '--principal', 'local', '--kinds', 'run_exported', '--json']
+  const { stdout } = await retrai(['access', ...narrowed, ...fromServer()])
+  const entries = lines(stdout).map((line) => JSON.parse(line))
+  expect(entries.length).toBeGreaterThan(0)
+  expect(entries.every(({ payload }) => payload.run_id === run())).toBe(true)
+  const seqs = entries.map(({ seq }) => seq)
+  expect(seqs).toEqual(seqs.toSorted((a, b) => b - a))
 })
 
 describe('a store', () => {

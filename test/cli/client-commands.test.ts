@@ -401,7 +401,7 @@ describe('a command fails with 3 and a message', () => {
     [['run', 'pytest', '--set', 'approvals=@/no/file'], 'The file cannot be read'],
     [['run', 'pytest', '-m', 'a', '-f', 'b'], 'not both'],
     [['send', UNKNOWN], 'Say something'],
-    [['search', 'x', '--kinds', 'dance'], 'Choose some of'],
+    [['access', '--kinds', 'run_created'], 'Choose some of'],
     [['fork', UNKNOWN, '--at', '1e2'], 'Give a seq'],
     [['runs', '--limit', '0'], 'Give a whole number'],
     [['runs', '--status', 'lost'], 'Allowed choices are'],

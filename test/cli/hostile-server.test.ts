@@ -34,11 +34,21 @@ const problem = {
   ...{ type: 'urn:retrai:problem:forbidden', title: EVIL, status: 403 },
   ...{ detail: EVIL, instance: EVIL },
 }
+const access = {
+  seq: 1,
+  kind: 'run_read',
+  ts: 1e300,
+  payload: {
+    ...{ principal: EVIL, client: EVIL, run_id: null, operation: EVIL, asked: EVIL },
+    ...{ count: 1, first_ts: 1e300, last_ts: 1e300 },
+  },
+}
 
 describe('the text of a server is shown as text', () => {
   test.each([
     ['runs', [summary]],
     ['goals', [{ name: EVIL, description: EVIL }]],
+    ['access', [access]],
   ])('in the table of retrai %s', async (command, body) => {
     const done = await cli(await answering(body), command)
     expect([done.code, done.stderr]).toEqual([0, ''])

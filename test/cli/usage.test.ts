@@ -11,7 +11,6 @@ const RUN = '6ba7b810-9dad-41d1-80b4-00c04fd430c8'
 test.each([
   [['rnus'], 3, 'unknown command', '"retrai --help"'],
   [['help', 'rnus'], 3, 'unknown command', '"retrai --help"'],
-  [['replay', RUN], 3, 'retrai watch RUN', 'there is no "replay" any more'],
   [['show'], 3, "missing required argument 'run'", '"retrai show --help"'],
   [['token', 'create', 'ada'], 3, "option '--role", '"retrai token create --help"'],
   [['token', 'create', 'ada', '--role', 'root'], 3, 'viewer, operator, auditor, admin'],

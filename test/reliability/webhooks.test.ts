@@ -32,10 +32,6 @@ test.for(['before', 'after'] as const)(
     // What was under way when the server was killed came again, under the same id.
     if (when === 'before') expect(receiver.all.length).toBeGreaterThan(total)
     expect(new Set(receiver.all.map(({ id }) => id)).size).toBe(total)
-    const listed = await server.retrai('webhooks')
-    expect(listed.stdout).toMatch(new RegExp(` active +${total} +0 `))
-    const verified = await server.retrai('verify', '--data-dir', site.path('data'))
-    expect([verified.code, verified.stderr]).toEqual([0, ''])
   },
 )
 
@@ -63,4 +59,28 @@ test('a server that starts while its EventStoreDB is away delivers everything on
     (count) => count === total,
   )
   expectAll(receiver.taken, runs)
+})
+
+test('a person makes, tests, resumes and deletes a webhook at the command line', async ({
+  site,
+}) => {
+  const server = await serve(site)
+  await server.untilReady()
+  const receiver = await startReceiver()
+  const add = ['webhooks', 'add', receiver.url, '--kinds', 'run_end', '--project', 'billing']
+  const added = await server.retrai(...add)
+  expect(added.stdout).toMatch(/^whsec_[\w+/]{43}=\n$/)
+  const list = await server.retrai('webhooks')
+  expect(list.stdout).toMatch(/ active +0 +0 /)
+  const id = list.stdout.split('\n')[1]?.slice(0, 8) ?? ''
+  expect((await server.retrai('webhooks', 'test', id)).stdout).toMatch(/^It was received: 204/)
+  receiver.answer = () => 410
+  const failed = await server.retrai('webhooks', 'test', id)
+  expect([failed.code, failed.stdout]).toEqual([3, 'It answered 410.\n'])
+  expect((await server.retrai('webhooks', 'resume', id)).stdout).toMatch(/ resumed\n$/)
+  expect((await server.retrai('webhooks', 'delete', id)).stdout).toMatch(/ deleted\n$/)
+  const verified = await server.retrai('verify', '--data-dir', site.path('data'))
+  expect([verified.code, verified.stderr]).toEqual([0, ''])
+  expect((await server.retrai('webhooks')).stderr).toBe('There are no webhooks.\n')
+  expect((await server.retrai('webhooks', 'test', id)).stderr).toContain(`begins with ${id}`)
 })

@@ -128,7 +128,7 @@ export const forkCommand = (): Command =>
   starting(
     serverCommand('fork', OUTCOME_EXIT_CODES)
       .description(
-        'Continue from a record of a run, with its conversation and its files as they were there, in a copy of its project. "retrai watch" shows the records.',
+        'Continue from a record of a run, with its conversation and its files as they were there, in a copy of its project. "retrai replay" shows the records.',
       )
       .argument('<run>', 'the id of the run')
       .requiredOption('--at <seq>', 'seq of the record', seq)
