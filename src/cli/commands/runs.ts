@@ -112,83 +112,48 @@ async function* show(
 
 type Row = readonly [name: string, value: string]
 
+/** What a person looks for; `--json` has all of it. */
 function rowsOf(run: RunDetails): Row[] {
   const { progress, final_state } = run
+  const cost = dollars(progress.estimated_cost_usd)
+  const asked = progress.subagent?.waiting_for
   const rows: (readonly [name: string, value: string | null | undefined])[] = [
     ['run', run.run_id],
     ['status', run.status],
     ['queued', run.queued_reason],
     ['goal', run.goal],
+    ['check', run.check?.command],
     ['parent', run.parent?.run_id],
     ['begins', run.origin && `from record ${run.origin.seq} of ${run.origin.run_id}`],
-    ['check', run.check?.command],
-    ['settings', run.goal_options && JSON.stringify(run.goal_options)],
-    ['goals', run.all_of?.map(goalOf).join('; ')],
-    ['reason', final_state?.goal_reason],
+    ['reason', final_state?.goal_reason ?? run.end_reason],
     ['but', run.doubt],
-    ['ended by', run.end_reason === final_state?.goal_reason ? null : run.end_reason],
     ['summary', run.summary?.text],
     ['error', run.error],
     ['folder', run.cwd],
-    ['tags', run.tags?.join(', ') || null],
     ['copy of', run.workspace?.copy_of],
+    ['tags', run.tags?.join(', ') || null],
     ['model', run.model_name],
-    ['pool', run.pool],
-    ['effort', run.reasoning_effort],
-    ['fallbacks', run.fallback_models.join(', ') || null],
-    ['without', run.tools?.exclude.join(', ')],
-    ['replies', run.max_output_tokens === null ? null : `at most ${run.max_output_tokens} tokens`],
     ['iteration', `${progress.iteration} of at most ${run.max_iterations}`],
-    ['turns', `at most ${run.max_turns_per_iteration} an iteration`],
-    ['tokens', amount(progress.total_tokens, run.max_tokens)],
-    ['cost', costOf(run)],
-    ['progress', stuckness(progress)],
+    ['tokens', amount(String(progress.total_tokens), run.max_tokens)],
+    ['cost', amount(cost, run.max_cost_usd && dollars(run.max_cost_usd))],
+    ['stuck', progress.stuck && `${progress.stuck.pattern} for ${progress.stuck.times} turns`],
     ...planLines(progress.plan ?? []).map((line) => ['plan', line] as const),
-    ['seconds', run.max_seconds === null ? null : `at most ${run.max_seconds}`],
     ['created', run.created_at],
     ['ended', run.ended_at],
-    [
-      'on hold',
-      run.hold && `${run.hold.reason} (${run.hold.principal ?? 'unknown'}, ${run.hold.since})`,
-    ],
+    ['on hold', run.hold?.reason],
     ['seq', String(progress.seq)],
     ['waits for', run.waiting_for && waitText(run.waiting_for)],
     ['waits for', progress.waiting_for?.summary],
-    ['waits for', progress.subagent && `the sub-agent ${progress.subagent.run_id}`],
-    ['asked by', askedBy(progress)],
-    ...(run.subagents ?? []).map((each) => ['sub-agent', subagentText(each)] as const),
+    ['asked by', asked && `${asked.run_id}: ${asked.summary}`],
+    ...(run.subagents ?? []).map((each) => ['sub-agent', `${each.run_id} ${each.status}`] as const),
   ]
   return rows.flatMap(([name, value]) => (value == null ? [] : [[name, value] as const]))
 }
 
-/** One of several goals, in a few words. */
-function goalOf({ goal, check, goal_options }: NonNullable<RunDetails['all_of']>[number]): string {
-  const options = goal_options === undefined ? '' : ` ${JSON.stringify(goal_options)}`
-  return `${goal}${check === undefined ? '' : ` \`${check.command}\``}${options}`
-}
+const dollars = (cost: number | null): string => (cost === null ? 'unknown' : `$${cost.toFixed(4)}`)
 
-const askedBy = ({ subagent }: RunDetails['progress']): string | null =>
-  subagent?.waiting_for ? `${subagent.waiting_for.run_id}: ${subagent.waiting_for.summary}` : null
-
-function subagentText(each: NonNullable<RunDetails['subagents']>[number]): string {
-  const { run_id, status, total_tokens, estimated_cost_usd: cost } = each
-  if (total_tokens === null) return `${run_id} ${status}`
-  return `${run_id} ${status}: ${total_tokens} tokens, ${cost === null ? 'unknown cost' : `$${cost.toFixed(4)}`}`
-}
-
-const amount = (used: number | string, limit: number | string | null): string => {
-  return limit === null ? `${used}` : `${used} of at most ${limit}`
-}
-
-function stuckness({ stuck }: RunDetails['progress']): string | null {
-  if (stuck === undefined) return null
-  return `none: ${stuck.pattern} for ${stuck.times} turns (${stuck.action})`
-}
-
-function costOf({ progress: { estimated_cost_usd: cost }, max_cost_usd }: RunDetails): string {
-  const limit = max_cost_usd === null ? null : `$${max_cost_usd}`
-  return amount(cost === null ? 'unknown' : `$${cost.toFixed(4)}`, limit)
-}
+const amount = (used: string, limit: number | string | null): string =>
+  limit === null ? used : `${used} of at most ${limit}`
 
 const HEAD = ['MODEL', 'WINDOW', 'OUTPUT', '$/M IN', '$/M CACHED', '$/M OUT', 'EFFORTS', 'NEEDS']
 
