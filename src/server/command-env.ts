@@ -52,14 +52,14 @@ const PASSWORD_IN_URL = /:\/\/[^@/]*?:([^@/]+)@/
 export function secretVariables(variables: Readonly<Record<string, string>>): OwnSecret[] {
   return Object.entries(variables).flatMap(([name, value]) => {
     if (SECRET_NAME.test(name)) return [{ name, value }]
-    const password = PASSWORD_IN_URL.exec(value)?.[1] ?? ''
-    return passwordForms(password).map((form) => ({ name, value: form }))
+    return passwordsIn(value).map((form) => ({ name, value: form }))
   })
 }
 
-/** A password of an address, as it is there and as it is meant. */
-export function passwordForms(written: string): string[] {
-  if (written === '') return []
+/** The password in an address, as it is there and as it is meant; none if it has none. */
+export function passwordsIn(address: string): string[] {
+  const written = PASSWORD_IN_URL.exec(address)?.[1]
+  if (written === undefined) return []
   try {
     return [written, decodeURIComponent(written)]
   } catch {

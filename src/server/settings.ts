@@ -13,7 +13,7 @@ import { modelUrl } from '../models/operator-files.ts'
 import { PROXY_VARIABLES } from '../models/patient-fetch.ts'
 import { KEY_VARIABLES } from '../models/providers.ts'
 import { isConnectionString } from '../store/eventstoredb/connection-string.ts'
-import { CommandEnv, commandVariables, passwordForms, secretVariables } from './command-env.ts'
+import { CommandEnv, commandVariables, passwordsIn, secretVariables } from './command-env.ts'
 
 const trimmed = z.string().trim()
 const text = trimmed.min(1, 'must not be empty')
@@ -46,26 +46,20 @@ const LOOPBACK = new Set(['localhost', '127.0.0.1', '::1'])
 export const isLocal = (address: ListenAddress): boolean =>
   'socket' in address || LOOPBACK.has(address.host)
 
-/** OLLAMA_HOST in the forms that Ollama accepts, read as its address. */
+/** OLLAMA_HOST in the forms that Ollama accepts, also as a server writes its own (`0.0.0.0`), read as its address. */
 const ollamaUrl = text.transform((host, context) => {
-  const url = ollamaApi(host)
-  if (url !== null) return url
+  const isUrl = /^https?:\/\//i.test(host)
+  const port = isUrl || /:\d+(?:\/|$)/.test(host) ? '' : `:${OLLAMA_PORT}`
+  const name = host.replace(/^(?:0\.0\.0\.0|\[::\]|(?=:))/, '127.0.0.1')
+  const url = URL.parse(isUrl ? host : `http://${name}${port}`)
+  if (url !== null && /^https?:$/.test(url.protocol) && url.username + url.search === '') {
+    return url.href.replace(/\/+$/, '')
+  }
   context.addIssue(
     'must be host, host:port, :port, or an http:// or https:// URL without a password',
   )
   return z.NEVER
 })
-
-/** Null if it is not valid. The host may be written for the server (`0.0.0.0`) or for its clients. */
-function ollamaApi(host: string): string | null {
-  const parts = /^(?:(https?):\/\/)?(\[[^\]]*\]|[^:/?#@]*)(?::(\d+))?(\/[^?#]*)?$/i.exec(host)
-  if (parts === null) return null
-  const [, scheme, name = '', port, path = ''] = parts
-  const address = name === '' || name === '0.0.0.0' || name === '[::]' ? '127.0.0.1' : name
-  const suffix = port ?? (scheme === undefined ? OLLAMA_PORT : '')
-  const url = `${scheme?.toLowerCase() ?? 'http'}://${address}${suffix && `:${suffix}`}${path.replace(/\/+$/, '')}`
-  return URL.canParse(url) ? url : null
-}
 
 /** `none`, `hosts` (any that a run names), `full`, or the hosts that runs may name, without presets. */
 const networkSetting = text.transform((value, context) => {
@@ -236,10 +230,7 @@ export function secretsOf(
   const urls = [['EVENTSTORE_URL', settings.EVENTSTORE_URL] as const, ...proxies]
   return [
     ...SECRETS.map((name) => ({ name, value: settings[name] ?? '' })),
-    ...urls.flatMap(([name, url = '']) => {
-      const password = /:\/\/[^@/]*?:([^@/]*)@/.exec(url)?.[1] ?? ''
-      return passwordForms(password).map((value) => ({ name, value }))
-    }),
+    ...urls.flatMap(([name, url = '']) => passwordsIn(url).map((value) => ({ name, value }))),
     ...secretVariables(commandVariables(settings.RETRAI_COMMAND_ENV ?? [], env)),
   ].filter(({ value }) => value !== '')
 }
