@@ -2,7 +2,7 @@ import { lstatSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { Readable } from 'node:stream'
 import { Command } from 'commander'
-import { err, type Result, type ResultAsync } from 'neverthrow'
+import { err, Result, type ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import { VERIFYING } from '../api/audit.ts'
 import { CLIENT_LIMITS, createRest, type Rest } from '../client/call.ts'
@@ -127,13 +127,7 @@ const ServerSettings = z.strictObject({
 })
 
 function isServerUrl(text: string): boolean {
-  if (socketPath(text) !== null) return true
-  try {
-    readBaseUrl(text)
-    return true
-  } catch {
-    return false
-  }
+  return socketPath(text) !== null || Result.fromThrowable(readBaseUrl)(text).isOk()
 }
 
 export function connect({

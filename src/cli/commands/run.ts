@@ -1,13 +1,16 @@
-import { resolve } from 'node:path'
+import { isUtf8 } from 'node:buffer'
+import { constants } from 'node:fs'
+import { readdir, readFile } from 'node:fs/promises'
+import { join, relative, resolve } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import type { Command } from 'commander'
-import { err, ResultAsync } from 'neverthrow'
+import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { CreateRun, requestOfRun } from '../../api/create-run.ts'
 import { HistoryError, type RunRequest } from '../../client/index.ts'
+import { MOST_FILES } from '../../domain/acceptance.ts'
 import { present } from '../../domain/present.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
-import { acceptanceFrom } from '../terminal/acceptance-folder.ts'
 import { atTerminal } from '../terminal/ask.ts'
 import {
   type ConfigOptions,
@@ -87,6 +90,33 @@ async function* run(connection: Connection, names: readonly string[], options: O
     ...config,
   }
   return yield* startRun(connection, request, options)
+}
+
+/** What is run in the folder of a hidden check. */
+const SCRIPT = 'accept.sh'
+
+/** The check that the agent does not see, from a folder; undefined if a person names none. The server limits its bytes. */
+async function acceptanceFrom(
+  folder: string | undefined,
+): Promise<Result<RunRequest['accept'], string>> {
+  if (folder === undefined) return ok(undefined)
+  try {
+    const entries = await readdir(folder, { recursive: true, withFileTypes: true })
+    const below = entries.filter((entry) => !entry.isDirectory())
+    if (below.length > MOST_FILES) return err(`${folder} has more than ${MOST_FILES} files.`)
+    const files: Record<string, string> = {}
+    for (const entry of below) {
+      const at = join(entry.parentPath, entry.name)
+      if (!entry.isFile()) return err(`${at} is a link, or no file. Only files can be sent.`)
+      const content = await readFile(at, { flag: constants.O_RDONLY | constants.O_NOFOLLOW })
+      if (!isUtf8(content)) return err(`${at} is not text in UTF-8, so it cannot be sent.`)
+      files[relative(folder, at)] = content.toString()
+    }
+    if (Object.hasOwn(files, SCRIPT)) return ok({ files, command: `bash ${SCRIPT}` })
+    return err(`${folder} has no ${SCRIPT}, which must succeed for the goal to be reached.`)
+  } catch (cause) {
+    return err(`The folder of --accept cannot be read: ${messageOf(cause)}`)
+  }
 }
 
 /** What a person does about a project that no goal fits. */

@@ -1,5 +1,8 @@
 import { io } from './io.ts'
 
+/** A terminal erases its line. */
+export const ERASE = '\r\x1b[K'
+
 /** What takes shorter needs no line, milliseconds. */
 const SOON_MS = 500
 const EVERY_MS = 200
@@ -16,13 +19,13 @@ export async function withProgress<T>(state: () => string, work: PromiseLike<T>)
   const timer = setInterval(() => {
     if (performance.now() - began < SOON_MS) return
     isShown = true
-    stderr.write(`\r\x1b[K${state()}`)
+    stderr.write(`${ERASE}${state()}`)
   }, EVERY_MS)
   try {
     return await work
   } finally {
     clearInterval(timer)
-    if (isShown) stderr.write('\r\x1b[K')
+    if (isShown) stderr.write(ERASE)
   }
 }
 

@@ -1,14 +1,61 @@
 import type { Command } from 'commander'
 import { err } from 'neverthrow'
 import type { RedactRun } from '../../api/redactions.ts'
-import type { Redacted } from '../../client/index.ts'
+import type { AccessQuery, LoggedAccess, Redacted } from '../../client/index.ts'
+import { ACCESS_KINDS } from '../../domain/access.ts'
 import { counted } from '../../lib/text.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
 import { agrees, atTerminal } from '../terminal/ask.ts'
-import { JSON_LINES, type JsonOption, seq as seqOf, wordsOf } from '../terminal/option-values.ts'
-import { linesOf, oneLine } from '../terminal/plain-text.ts'
-import { print, printJson, say } from '../terminal/print.ts'
+import {
+  JSON_LINES,
+  type JsonOption,
+  positiveInt,
+  seq as seqOf,
+  someOf,
+  wordsOf,
+} from '../terminal/option-values.ts'
+import { linesOf, oneLine, timeOf } from '../terminal/plain-text.ts'
+import { print, printJson, printList, say } from '../terminal/print.ts'
 import type { Steps } from '../terminal/steps.ts'
+
+type AccessOptions = JsonOption &
+  Pick<AccessQuery, 'principal' | 'kinds' | 'limit'> & { readonly run?: string }
+
+/** `retrai access`: the access log, newest first. */
+export const accessCommand = (): Command =>
+  serverCommand('access')
+    .description('Show who has read, watched, exported or verified which run, newest first.')
+    .option('--run <run>', 'only accesses to this run')
+    .option('--principal <name>', 'only accesses of this person or program')
+    .option('--kinds <list>', `only some of ${ACCESS_KINDS.join(', ')}`, someOf(ACCESS_KINDS))
+    .option('--limit <n>', 'the most to show, up to 5000', positiveInt, 50)
+    .option(...JSON_LINES)
+    .action(connected(show))
+
+const HEAD = ['SEQ', 'WHEN', 'WHO', 'FROM', 'WHAT', 'RUN', 'TIMES', 'DETAILS']
+
+async function* show(
+  { client, explain }: Connection,
+  { run, json = false, ...query }: AccessOptions,
+): Steps {
+  const { principal, kinds, limit } = query
+  const asked = { run_id: run, principal, kinds, limit, direction: 'backward' } as const
+  const { entries, next } = yield* client.access.list(asked).mapErr(explain)
+  await printList(json, HEAD, entries, rowOf)
+  if (next !== null && !json) say(`There are more than ${limit}; --limit shows more of them.`)
+}
+
+function rowOf({ seq, kind, payload }: LoggedAccess): string[] {
+  const { count, last_ts } = payload
+  const when = timeOf(last_ts)
+  if (!('operation' in payload)) return [String(seq), when, '', '', kind, '', String(count), '']
+  const { principal, run_id, operation } = payload
+  const client = 'client' in payload ? payload.client : 'a socket'
+  const who = [principal ?? 'unknown', client ?? 'many addresses']
+  const refused = 'status' in payload ? `status ${payload.status}` : ''
+  const asked = 'asked' in payload ? payload.asked : refused
+  return [String(seq), when, ...who, kind, run_id ?? '', String(count), `${operation} ${asked}`]
+}
 
 const HELP = `
 The pointer (RFC 6901) begins at the payload of the record: /output,
