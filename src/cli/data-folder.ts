@@ -1,5 +1,5 @@
 import { join, resolve } from 'node:path'
-import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import { err, ok, type Result, type ResultAsync } from 'neverthrow'
 import type { ArtifactSource } from '../artifacts/artifacts.ts'
 import { type Keyring, openKeyring, signingWith } from '../checkpoints/keyring.ts'
 import type { Signing } from '../log/chain.ts'
@@ -28,18 +28,16 @@ export function dataDirOf(dataDir: string | undefined): Result<string, string> {
   return place.map(({ RETRAI_DATA_DIR }) => RETRAI_DATA_DIR)
 }
 
-export async function keyringOf(dataDir: string): Promise<Result<Keyring, string>> {
-  const made = await makeDataFolder(dataDir)
-  if (made.isErr()) return err(made.error)
-  const opened = await openKeyring(join(dataDir, 'keys'), () => new Date())
-  return opened.mapErr(({ message }) => message)
-}
+export const keyringOf = (dataDir: string): ResultAsync<Keyring, string> =>
+  makeDataFolder(dataDir).andThen(() =>
+    openKeyring(join(dataDir, 'keys'), () => new Date()).mapErr(({ message }) => message),
+  )
 
 /** Signs entries of ledgers with the key of a data folder, which is made when something is signed. */
 export const signingOf =
   (dataDir: string): Signing =>
   () =>
-    new ResultAsync(keyringOf(dataDir))
+    keyringOf(dataDir)
       .mapErr((message): StoreFailure => ({ type: 'store_failed', message }))
       .andThen((keyring) => signingWith(keyring)())
 
@@ -74,10 +72,9 @@ export async function openStore(place: string): Promise<Result<EventStore, strin
 export async function openDataFolderStore(place: string): Promise<Result<EventStore, string>> {
   const { openEmbeddedStore } = await import('../store/embedded/embedded-store.ts')
   const folder = resolve(place)
-  const made = await makeDataFolder(folder)
-  if (made.isErr()) return err(made.error)
-  const store = await openEmbeddedStore({ file: join(folder, 'log.sqlite') })
-  return store.mapErr(({ message }) => message)
+  return makeDataFolder(folder).andThen(() =>
+    openEmbeddedStore({ file: join(folder, 'log.sqlite') }).mapErr(({ message }) => message),
+  )
 }
 
 /** Connects to an EventStoreDB, and waits until it answers. */

@@ -114,12 +114,6 @@ async function* readHistory<const S extends Kinds | undefined>(
     signal?.throwIfAborted()
     throw new HistoryError(error, reader.cursor)
   }
-  const read = function* (frames: readonly string[]) {
-    for (const event of reader.read(frames)) {
-      signal?.throwIfAborted()
-      yield event
-    }
-  }
   const query = { kinds: kindsText(wanted), meta }
   let idle = 0
   for (;;) {
@@ -131,34 +125,28 @@ async function* readHistory<const S extends Kinds | undefined>(
       // The events before a record that cannot be read come as a page.
       const page = await rest.get(path, z.array(z.unknown()), { signal })
       if (page.isErr() || page.value.length === 0) return fail(body.error)
-      yield* read(page.value.map((frame) => JSON.stringify(frame)))
+      yield* reader.read(page.value.map((frame) => JSON.stringify(frame)))
       yield* reader.end()
       continue
     }
-    const brokenBy = yield* batchesOf(linesOf(body.value, limits), read)
+    let brokenBy: string | null = null
+    try {
+      for await (const lines of linesOf(body.value, limits)) {
+        for (const event of reader.read(lines)) {
+          signal?.throwIfAborted()
+          yield event
+        }
+      }
+    } catch (cause) {
+      if (cause instanceof HistoryError || signal?.aborted) throw cause
+      brokenBy = messageOf(cause)
+    }
     yield* reader.end()
     if (brokenBy === null) return
     // A stream that breaks off does not report why. The next one reports it, or has the next events.
     idle = reader.cursor === cursor ? idle + 1 : 0
     const message = `The history breaks off: ${brokenBy}.`
     if (idle > 1) fail({ type: 'unreachable', message })
-  }
-}
-
-/** What `read` makes of the lines of a body. @returns why that broke off; null if everything came */
-async function* batchesOf<T>(
-  batches: ReturnType<typeof linesOf>,
-  read: (frames: readonly string[]) => Iterable<T>,
-): AsyncGenerator<T, string | null> {
-  try {
-    for (;;) {
-      const batch = await batches.next().catch(messageOf)
-      if (typeof batch === 'string') return batch
-      if (batch.done) return null
-      yield* read(batch.value)
-    }
-  } finally {
-    await batches.return()
   }
 }
 

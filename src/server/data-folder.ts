@@ -3,7 +3,7 @@ import { closeSync, existsSync, openSync, readFileSync, writeSync } from 'node:f
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { homedir, hostname } from 'node:os'
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path'
-import { err, ok, Result, ResultAsync } from 'neverthrow'
+import { ok, Result, ResultAsync, safeTry } from 'neverthrow'
 import * as z from 'zod'
 import { type Keyring, openKeyring } from '../checkpoints/keyring.ts'
 import { MAX_POOL_NAME, PoolName } from '../domain/records.ts'
@@ -88,32 +88,26 @@ export type Identity = {
   readonly pool: string | null
 }
 
-const SERVER_ID = 'server-id'
-
 /** Makes the data folder at the first start, and in it the identity of its server. The error is a text for people. */
 export async function openIdentity({
   RETRAI_DATA_DIR: dataDir,
   RETRAI_POOL: chosen,
   EVENTSTORE_URL,
 }: Settings): Promise<Result<Identity, string>> {
-  const made = await makeDataFolder(dataDir)
-  if (made.isErr()) return err(made.error)
-  const keyring = await openKeyring(join(dataDir, 'keys'), () => new Date())
-  if (keyring.isErr()) return err(keyring.error.message)
-  const isId = z.uuid('it does not hold a server id')
-  const idFile = join(dataDir, SERVER_ID)
-  const serverId = await kept(idFile, isId, randomUUID)
-  if (serverId.isErr()) return err(serverId.error)
+  const idFile = join(dataDir, 'server-id')
   const renewServerId = (): ResultAsync<string, string> => {
     const id = randomUUID()
     return ResultAsync.fromPromise(writeDurably(idFile, `${id}\n`), messageOf).map(() => id)
   }
-  const isShared = chosen === undefined && EVENTSTORE_URL !== undefined
-  const pool = isShared
-    ? await ensurePool(join(dataDir, 'pool'), hostname())
-    : ok<string | null, string>(chosen ?? null)
-  const identity = { keyring: keyring.value, serverId: serverId.value, renewServerId }
-  return pool.map((name) => ({ ...identity, pool: name }))
+  return safeTry(async function* () {
+    yield* makeDataFolder(dataDir)
+    const opened = openKeyring(join(dataDir, 'keys'), () => new Date())
+    const keyring = yield* opened.mapErr(({ message }) => message)
+    const serverId = yield* kept(idFile, z.uuid('it does not hold a server id'), randomUUID)
+    const isShared = chosen === undefined && EVENTSTORE_URL !== undefined
+    const pool = isShared ? yield* ensurePool(join(dataDir, 'pool'), hostname()) : (chosen ?? null)
+    return ok({ keyring, serverId, renewServerId, pool })
+  })
 }
 
 /**

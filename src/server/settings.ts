@@ -48,10 +48,10 @@ export const isLocal = (address: ListenAddress): boolean =>
 
 /** OLLAMA_HOST in the forms that Ollama accepts, also as a server writes its own (`0.0.0.0`), read as its address. */
 const ollamaUrl = text.transform((host, context) => {
-  const isUrl = /^https?:\/\//i.test(host)
+  const isUrl = host.includes('://')
   const port = isUrl || /:\d+(?:\/|$)/.test(host) ? '' : `:${OLLAMA_PORT}`
-  const name = host.replace(/^(?:0\.0\.0\.0|\[::\]|(?=:))/, '127.0.0.1')
-  const url = URL.parse(isUrl ? host : `http://${name}${port}`)
+  const name = host.replace(/(?<=^|\/\/)(?:0\.0\.0\.0|\[::\](?=$|[:/])|(?=:\d))/, '127.0.0.1')
+  const url = URL.parse(isUrl ? name : `http://${name}${port}`)
   if (url !== null && /^https?:$/.test(url.protocol) && url.username + url.search === '') {
     return url.href.replace(/\/+$/, '')
   }

@@ -39,7 +39,7 @@ async function* show(
   { run, json = false, ...query }: AccessOptions,
 ): Steps {
   const { principal, kinds, limit } = query
-  const asked = { run_id: run, principal, kinds, limit, direction: 'backward' } as const
+  const asked = { run_id: run, principal, kinds, direction: 'backward', limit } as const
   const { entries, next } = yield* client.access.list(asked).mapErr(explain)
   await printList(json, HEAD, entries, rowOf)
   if (next !== null && !json) say(`There are more than ${limit}; --limit shows more of them.`)

@@ -96,6 +96,8 @@ const GISTS: { readonly [K in Kind]?: (payload: PayloadOf<K>) => string } = {
     const rest = lifts_rule === true ? ', and the rule no longer asks' : ''
     return `${decision}${rest}${because(reason)}`
   },
+  left_out_hashed: ({ entries }) =>
+    `${counted('count' in entries ? entries.count : entries.length, 'path')} left out of snapshots`,
   iteration_complete: ({ tokens, cost_usd }) =>
     `${counted(tokens, 'token')}${cost_usd === null ? '' : `, $${cost_usd.toFixed(4)}`}`,
   run_paused: ({ reason }) => oneLine(reason),
