@@ -42,19 +42,13 @@ export async function chooseCommands(settings: Settings, runner: Runner): Promis
 
 /** The limits of commands by the settings, in a control group if one can be made here. */
 async function chooseLimits(settings: Settings, runner: Runner): Promise<ChosenLimits> {
-  const limits = limitsOf(settings)
+  const { RETRAI_COMMAND_MEMORY_MIB: mib, RETRAI_COMMAND_ENV: variables = [] } = settings
+  const memoryBytes = mib === undefined ? DEFAULT_LIMITS.memoryBytes : mib * MIB
+  const { all: most } = DEFAULT_LIMITS
+  const all = { ...most, memoryBytes: Math.max(memoryBytes, most.memoryBytes) }
+  const limits = { ...DEFAULT_LIMITS, memoryBytes, all, variables }
   const group = await chooseControlGroup(runner, limits)
   return { limits: { ...limits, group: group.unwrapOr(null) }, detail: detailOf(group) }
-}
-
-/** The limits without a control group. */
-function limitsOf(settings: Settings): CommandLimits {
-  const { RETRAI_COMMAND_MEMORY_MIB: memory, RETRAI_COMMAND_ENV: variables = [] } = settings
-  if (memory === undefined) return { ...DEFAULT_LIMITS, variables }
-  const memoryBytes = memory * MIB
-  const { all } = DEFAULT_LIMITS
-  const ofAll = { ...all, memoryBytes: Math.max(memoryBytes, all.memoryBytes) }
-  return { ...DEFAULT_LIMITS, memoryBytes, all: ofAll, variables }
 }
 
 function detailOf(group: Result<ControlGroup, string>): string {
@@ -119,15 +113,8 @@ async function chooseControlGroup(
   const { folder } = made.value
   const args = ['-c', SCRIPT, 'sh', basename(folder)]
   const call = runner.start({
-    ...{
-      file: '/bin/sh',
-      args,
-      cwd: '/',
-      project: '/',
-      env: { PATH: '/usr/bin:/bin' },
-      timeoutMs: WITHIN_MS,
-    },
-    ...{ limits, group: made.value, sandbox: null },
+    ...{ file: '/bin/sh', args, cwd: '/', project: '/', env: { PATH: '/usr/bin:/bin' } },
+    ...{ timeoutMs: WITHIN_MS, limits, group: made.value, sandbox: null },
   })
   call.stdout.resume()
   call.stderr.resume()

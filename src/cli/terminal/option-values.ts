@@ -89,24 +89,28 @@ function fileText(path: string): string {
   }
 }
 
-export function seq(text: string): number {
-  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('Give a seq.')
-  return Number(text)
-}
+/** Parses a text of a form. @param advice for another text */
+const matching =
+  <T>(form: RegExp, advice: string, read: (text: string) => T) =>
+  (text: string): T => {
+    if (form.test(text)) return read(text)
+    throw new InvalidArgumentError(advice)
+  }
+
+export const seq = matching(/^\d{1,15}$/, 'Give a seq.', Number)
 
 /** The hash of a call, or its beginning. */
-export function callHash(text: string): string {
-  if (!/^[0-9a-f]{16,64}$/.test(text)) {
-    throw new InvalidArgumentError('Give the hash of the call, or at least its first 16 digits.')
-  }
-  return text
-}
+export const callHash = matching(
+  /^[0-9a-f]{16,64}$/,
+  'Give the hash of the call, or at least its first 16 digits.',
+  String,
+)
 
-export function positiveInt(text: string): number {
-  if (!/^[1-9]\d{0,8}$/.test(text))
-    throw new InvalidArgumentError('Give a whole number from 1 to 999999999.')
-  return Number(text)
-}
+export const positiveInt = matching(
+  /^[1-9]\d{0,8}$/,
+  'Give a whole number from 1 to 999999999.',
+  Number,
+)
 
 /** An option that may be given several times. */
 export const repeated = (text: string, before: readonly string[] = []): readonly string[] => [
@@ -114,15 +118,14 @@ export const repeated = (text: string, before: readonly string[] = []): readonly
   text,
 ]
 
-const UNITS = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 } as const
+const UNITS = new Map(Object.entries({ s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 }))
 
 /** A time such as 90m, 12h or 30d, in seconds. */
-export function duration(text: string): number {
-  const [, count = '', unit] = /^([1-9]\d{0,8})([smhdw])$/.exec(text) ?? []
-  const known = Object.entries(UNITS).find(([name]) => name === unit)
-  if (known !== undefined) return Number(count) * known[1]
-  throw new InvalidArgumentError('Give a time such as 90m, 12h or 30d (s, m, h, d or w).')
-}
+export const duration = matching(
+  /^[1-9]\d{0,8}[smhdw]$/,
+  'Give a time such as 90m, 12h or 30d (s, m, h, d or w).',
+  (text) => Number(text.slice(0, -1)) * (UNITS.get(text.slice(-1)) ?? 1),
+)
 
 /** The option with "all", or kinds separated by commas. */
 export const KINDS = [
