@@ -38,7 +38,7 @@ export async function joinRooms(parts: Parts, made: Opened) {
   opened.defer(() => search.stop())
   const redactions = createRedactions({ ...parts, ledger, redactor, search, sign, now })
   const remover = createRemover(parts, made, async (runIds) => {
-    await Promise.all(runIds.map((runId) => search.removeRun(runId)))
+    await search.removeRuns(runIds)
     await redactions.forgetRuns(runIds)
   })
   const claimant = `${made.serverId}/${randomUUID()}`

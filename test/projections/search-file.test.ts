@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { existsSync, readFileSync } from 'node:fs'
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { parseQuery, snippetOf, tokensOf } from '../../src/domain/search-query.ts'
 import {
   SearchFile,
@@ -64,79 +63,38 @@ function pagesOf(index: SearchFile, request: Omit<SearchRequest, 'after'>): stri
   }
 }
 
-describe('the index', () => {
-  test('finds what a look at every record finds, newest run first', () => {
-    fc.assert(
-      fc.property(said, fc.array(asked, { minLength: 5, maxLength: 20 }), (texts, queries) => {
-        const seqs = new Map<string, number>()
-        const all: Said[] = texts.map(({ run, kind, text }) => {
-          const seq = seqs.get(run.runId) ?? 0
-          seqs.set(run.runId, seq + 1)
-          return { ...run, kind, text, seq }
+test('the index finds what a look at every record finds, newest run first', () => {
+  fc.assert(
+    fc.property(said, fc.array(asked, { minLength: 5, maxLength: 20 }), (texts, queries) => {
+      const seqs = new Map<string, number>()
+      const all: Said[] = texts.map(({ run, kind, text }) => {
+        const seq = seqs.get(run.runId) ?? 0
+        seqs.set(run.runId, seq + 1)
+        return { ...run, kind, text, seq }
+      })
+      const index = new SearchFile(file())
+      for (const [from, to] of [[0, 7], [7]] as const)
+        index.add(all.slice(from, to).map(rowOf), PROGRESS)
+      for (const { q, ...request } of queries) {
+        const query = parseQuery(q).unwrapOr(null)
+        if (query === null) continue
+        const matching = all.filter(({ runId, kind, text }) => {
+          const { kinds } = request
+          const isWanted = request.runId === null || request.runId === runId
+          const isOfKind = kinds === null || (kinds as readonly string[]).includes(kind)
+          return isWanted && isOfKind && snippetOf(text, query) !== null
         })
-        const index = new SearchFile(file())
-        for (const [from, to] of [[0, 7], [7]] as const)
-          index.add(all.slice(from, to).map(rowOf), PROGRESS)
-        for (const { q, ...request } of queries) {
-          const query = parseQuery(q).unwrapOr(null)
-          if (query === null) continue
-          const matching = all.filter(({ runId, kind, text }) => {
-            const { kinds } = request
-            const isWanted = request.runId === null || request.runId === runId
-            const isOfKind = kinds === null || (kinds as readonly string[]).includes(kind)
-            return isWanted && isOfKind && snippetOf(text, query) !== null
-          })
-          const found = pagesOf(index, { ...request, query })
-          const name = ({ runId, seq }: Said): string => `${runId} ${seq}`
-          expect(found.toSorted()).toEqual(matching.map(name).toSorted())
-          const placed = found.map((each) => all.find((one) => name(one) === each))
-          for (const [at, next] of placed.slice(1).entries()) {
-            const last = placed[at]
-            if (last === undefined || next === undefined) throw new Error('not there')
-            expect(last.runId === next.runId ? last.seq < next.seq : last.ts >= next.ts).toBe(true)
-          }
+        const found = pagesOf(index, { ...request, query })
+        const name = ({ runId, seq }: Said): string => `${runId} ${seq}`
+        expect(found.toSorted()).toEqual(matching.map(name).toSorted())
+        const placed = found.map((each) => all.find((one) => name(one) === each))
+        for (const [at, next] of placed.slice(1).entries()) {
+          const last = placed[at]
+          if (last === undefined || next === undefined) throw new Error('not there')
+          expect(last.runId === next.runId ? last.seq < next.seq : last.ts >= next.ts).toBe(true)
         }
-        index.close()
-      }),
-    )
-  })
-
-  test('keeps no word in a file of what is redacted or removed', () => {
-    const path = file()
-    const index = new SearchFile(path)
-    // Neighbours that differ in their last letters: an index has whole words between its pages then.
-    const secrets = Array.from({ length: 2400 }, (_, at) => `passphrase${1_000_000 + at * 7}`)
-    const runs = Array.from({ length: 30 }, () => randomUUID())
-    const all = secrets.map(
-      (secret, at): Said => ({
-        runId: runs[at % 30] ?? '',
-        ...{ seq: Math.floor(at / 30), ts: at % 30, kind: 'tool_result' },
-        text: `what it printed ${secret}`,
-      }),
-    )
-    for (let at = 0; at < all.length; at += 100)
-      index.add(all.slice(at, at + 100).map(rowOf), PROGRESS)
-    const redacted = all.filter((_, at) => at % 2 === 0)
-    index.replace(
-      redacted.map((row) => rowOf({ ...row, text: '[redacted]' })),
-      4,
-    )
-    while (index.removeRun(runs[1] ?? ''));
-    const bytes = ['', '-wal']
-      .map((name) => (existsSync(path + name) ? readFileSync(path + name, 'latin1') : ''))
-      .join()
-    const gone = all.filter((row) => redacted.includes(row) || row.runId === runs[1])
-    expect(gone.length).toBeGreaterThan(1200)
-    const found = gone.filter(({ text }) => bytes.includes(text.split(' ')[3] ?? ''))
-    expect(found).toEqual([])
-    const of = (q: string) =>
-      index.find({
-        query: parseQuery(q)._unsafeUnwrap(),
-        ...{ runId: null, kinds: null, limit: 5000, after: null },
-      }).length
-    expect(of('printed')).toBe(all.length - gone.length)
-    expect(of('redacted')).toBe(redacted.length)
-    expect(index.progress.redaction).toBe(4)
-    index.close()
-  })
+      }
+      index.close()
+    }),
+  )
 })

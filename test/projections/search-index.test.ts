@@ -1,11 +1,14 @@
-import { rm, truncate } from 'node:fs/promises'
+import { readdir, readFile, rm, truncate } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { expect, onTestFinished, test } from 'vitest'
 import type { RunRecord } from '../../src/domain/records.ts'
 import { parseQuery } from '../../src/domain/search-query.ts'
+import { streamOf } from '../../src/log/run-log.ts'
 import { Projector } from '../../src/projections/projector.ts'
 import { SearchIndex } from '../../src/projections/search/search-index.ts'
-import { type EventStore, storeWith } from '../../src/store/event-store.ts'
+import type { LoggedRedaction } from '../../src/redaction/redaction-index.ts'
+import { type EventStore, type RecordedEvent, storeWith } from '../../src/store/event-store.ts'
 import { append, prepare } from '../support/append-records.ts'
 import { memoryStore } from '../support/memory-store.ts'
 import { createdRecord } from '../support/run-records.ts'
@@ -40,8 +43,8 @@ async function follow() {
     await memory.close()
   })
   const file = newFile()
-  const index = () =>
-    new SearchIndex({ file, store, readModel, projector, asOfNow: (event) => event, log })
+  const index = (asOfNow = (event: RecordedEvent) => event) =>
+    new SearchIndex({ file, store, readModel, projector, asOfNow, log })
   return { store: memory, begun, file, index, readModel }
 }
 
@@ -74,8 +77,6 @@ test('an index continues where it was, says how much is missing, and is rebuilt 
   second.start()
   await expect.poll(() => found(second, 'paint')).toBe(3)
   expect(begun.slice(before)).toEqual(['1'])
-  await second.removeRun(C)
-  expect(await found(second, 'paint')).toBe(2)
   await second.stop()
 
   const change = (sql: string) => () => {
@@ -97,4 +98,37 @@ test('an index continues where it was, says how much is missing, and is rebuilt 
     expect(again.behind).toBe(0)
     await again.stop()
   }
+})
+
+test('after a redaction or a removal, no word of it is in a file', async () => {
+  const { store, file, index } = await follow()
+  const [removed, redacted] = ['quincunx', 'zeugma']
+  await say(store, A, `paint the ${removed}`)
+  await say(store, B, `paint the ${redacted}`)
+  const gone = new Set<string>()
+  const built = index((event) => {
+    const hidden = gone.has(redacted) ? event.data.replaceAll(redacted, 'parser') : event.data
+    return { ...event, data: hidden }
+  })
+  const holds = async (word: string) => {
+    const names = (await readdir(dirname(file))).filter((name) => name.startsWith(basename(file)))
+    const files = names.map((name) => readFile(join(dirname(file), name), 'latin1'))
+    return (await Promise.all(files)).join().includes(word)
+  }
+  built.start()
+  await expect.poll(() => found(built, 'paint')).toBe(2)
+  expect(await Promise.all([removed, redacted].map(holds))).toEqual([true, true])
+  gone.add(redacted)
+  await built.forget([{ seq: 4 } as LoggedRedaction])
+  expect(await holds(redacted)).toBe(false)
+  await expect.poll(() => found(built, 'paint')).toBe(2)
+  // What is carried out is not carried out again.
+  await built.forget([{ seq: 4 } as LoggedRedaction])
+  expect(built.behind).toBe(0)
+  ;(await store.removeStream?.(streamOf(A), 0))?._unsafeUnwrap()
+  await built.removeRuns([A])
+  expect(await holds(removed)).toBe(false)
+  await expect.poll(() => found(built, 'paint')).toBe(1)
+  expect(await holds(removed)).toBe(false)
+  await built.stop()
 })

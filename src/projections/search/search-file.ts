@@ -1,10 +1,8 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
-import { deflateRawSync, inflateRawSync } from 'node:zlib'
 import * as z from 'zod'
 import type { Kind } from '../../domain/records.ts'
 import type { SearchQuery } from '../../domain/search-query.ts'
 import { SCHEMA } from '../../log/codec.ts'
-import { streamOf } from '../../log/run-log.ts'
 import { type FileKind, openDisposable, transact } from '../disposable-file.ts'
 
 const Progress = z.object({
@@ -13,11 +11,10 @@ const Progress = z.object({
   position: z.string().nullable(),
   stream: z.string().nullable(),
   revision: z.int().nullable(),
-  /** Null also if the run of that record was removed. */
   event_id: z.string().nullable(),
   /** How many records were read. */
   records: z.int(),
-  /** The last revision of the ledger of redactions whose texts are out of the index; -1 before the first. */
+  /** The last revision of the ledger of redactions that was known when the index was begun; -1 before the first. */
   redaction: z.int(),
 })
 /** Where the index is in the log. */
@@ -60,21 +57,16 @@ const FIRST = -(2n ** 63n)
 
 const rowAt = (rank: number, seq: bigint): bigint => (BigInt(rank) << SEQ_BITS) | seq
 
-/**
- * `words` keeps no texts. What was added is kept in `texts`, compressed, because a row is removed with it. Both
- * kinds of secure deletion together leave nothing of such a row in the file.
- */
+/** Nothing is ever changed or removed in it: `words` keeps no texts, and pieces of words that were removed would stay. */
 const KIND: FileKind = {
   // "rtSE"
   applicationId: 0x72745345,
-  version: 10_000 + SCHEMA,
-  pragmas: 'PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16000',
+  version: 20_000 + SCHEMA,
+  pragmas: 'PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16000',
   tables: `
     CREATE TABLE runs (rank INTEGER PRIMARY KEY, run_id TEXT NOT NULL UNIQUE) STRICT;
-    CREATE TABLE texts (at INTEGER PRIMARY KEY, text BLOB NOT NULL) STRICT;
     CREATE VIRTUAL TABLE words USING fts5
       (text, content = '', columnsize = 0, tokenize = 'ascii', prefix = '1 2 3');
-    INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
     CREATE TABLE progress (
       log_id TEXT,
       position TEXT,
@@ -87,34 +79,25 @@ const KIND: FileKind = {
     INSERT INTO progress (records, redaction) VALUES (0, -1);`,
 }
 
-const ADD_WORDS = 'INSERT INTO words (rowid, text) VALUES (?, ?)'
-const REMOVE_WORDS = "INSERT INTO words (words, rowid, text) VALUES ('delete', ?, ?)"
-
-/** A shorter beginning of a word says nothing. In bytes. */
-const SHORTEST = 4
-const bytesOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1')
-
-/** How many rows of a run are removed at once. */
-const REMOVED_AT_ONCE = 200
-
 const Rank = z.object({ rank: z.int() })
 const RunId = z.object({ run_id: z.string() })
 const Row = z.object({ at: z.bigint() })
-const Term = z.object({ term: z.instanceof(Uint8Array) })
-const Text = z.object({ at: z.bigint(), text: z.instanceof(Uint8Array) })
 
 /** An open file of the index. Methods throw what SQLite throws. */
 export class SearchFile {
   readonly #db: DatabaseSync
   readonly #statements = new Map<string, StatementSync>()
-  /** Beginnings of words between pages, which may be left without the words. */
-  readonly #beginnings = new Set<string>()
   /** Where the last run was added, and where its millisecond begins. */
   #lastRun = { first: 0, rank: 0 }
 
   /** Makes a missing file. @throws why the file cannot be used */
   constructor(file: string) {
     this.#db = openDisposable(file, KIND)
+  }
+
+  /** Notes up to which redaction the texts that come are without what was redacted. */
+  begin(redaction: number): void {
+    this.#prepared('UPDATE progress SET redaction = ?').run(redaction)
   }
 
   get progress(): SearchProgress {
@@ -129,8 +112,9 @@ export class SearchFile {
         if (words === '' || seq > MAX_SEQ) return []
         return [{ at: rowAt(rank, BigInt(seq)), text: `${kindWord(kind)} ${words}` }]
       })
+      const add = this.#prepared('INSERT INTO words (rowid, text) VALUES (?, ?)')
       // In ascending order, FTS5 writes them all at once.
-      for (const { at, text } of placed.sort((a, b) => (a.at < b.at ? -1 : 1))) this.#put(at, text)
+      for (const { at, text } of placed.sort((a, b) => (a.at < b.at ? -1 : 1))) add.run(at, text)
       const { log_id, position, stream, revision, event_id, records } = progress
       this.#prepared(
         'UPDATE progress SET log_id = ?, position = ?, stream = ?, revision = ?, event_id = ?, records = ?',
@@ -138,35 +122,9 @@ export class SearchFile {
     })
   }
 
-  /** Replaces the words of records that the index has, and leaves nothing of the old ones in the file. */
-  replace(rows: readonly SearchRow[], redaction: number): void {
-    transact(this.#db, () => {
-      for (const { runId, seq, kind, words } of rows) {
-        const rank = this.#rankOf(runId)
-        if (rank === null || seq > MAX_SEQ) continue
-        const at = rowAt(rank, BigInt(seq))
-        const isThere = this.#removeRows(at, at, 1).length > 0
-        if (isThere && words !== '') this.#put(at, `${kindWord(kind)} ${words}`)
-      }
-      this.#prepared('UPDATE progress SET redaction = ?').run(redaction)
-    })
-    this.#clean()
-  }
-
-  /** Removes rows of a run; call it until it returns false: then the index knows nothing of the run. */
-  removeRun(runId: string): boolean {
-    const rank = this.#rankOf(runId)
-    if (rank === null) return false
-    transact(this.#db, () => {
-      const removed = this.#removeRows(rowAt(rank, 0n), rowAt(rank, MAX_SEQ), REMOVED_AT_ONCE)
-      if (removed.length === REMOVED_AT_ONCE) return
-      this.#prepared('DELETE FROM runs WHERE rank = ?').run(rank)
-      const forget = 'UPDATE progress SET event_id = NULL WHERE stream = ?'
-      this.#prepared(forget).run(streamOf(runId))
-    })
-    if (this.#rankOf(runId) !== null) return true
-    this.#clean()
-    return false
+  /** Whether it has one of these runs. */
+  hasAny(runIds: readonly string[]): boolean {
+    return runIds.some((runId) => this.#rankOf(runId) !== null)
   }
 
   find({ query, runId, kinds, limit, after }: SearchRequest): SearchHit[] {
@@ -203,64 +161,6 @@ export class SearchFile {
     while (add.run(rank, runId).changes === 0) rank += 1
     this.#lastRun = { first, rank }
     return rank
-  }
-
-  #put(at: bigint, text: string): void {
-    const add = this.#prepared('INSERT OR IGNORE INTO texts (at, text) VALUES (?, ?)')
-    if (add.run(at, deflateRawSync(text, { level: 3 })).changes === 0) return
-    this.#prepared(ADD_WORDS).run(at, text)
-  }
-
-  /** Removes rows, and returns their texts. */
-  #removeRows(from: bigint, to: bigint, limit: number): string[] {
-    const sql = 'SELECT at, text FROM texts WHERE at BETWEEN ? AND ? ORDER BY at LIMIT ?'
-    const rows = this.#prepared(sql, { bigInts: true }).all(from, to, limit)
-    const texts = rows.map((row) => {
-      const { at, text: packed } = Text.parse(row)
-      const text = inflateRawSync(packed).toString()
-      this.#prepared(REMOVE_WORDS).run(at, text)
-      this.#prepared('DELETE FROM texts WHERE at = ?').run(at)
-      return text
-    })
-    if (texts.length > 0) this.#note(texts.flatMap((text) => text.split(' ')))
-    return texts
-  }
-
-  /**
-   * Between its pages, FTS5 has the beginnings of words, and keeps them without the words. If one of those is left that
-   * were noted, all pages are written again, which takes seconds for a million records. Then empties the write-ahead log.
-   */
-  #clean(): void {
-    const isThere = this.#prepared('SELECT 1 FROM words WHERE words MATCH ? LIMIT 1')
-    const isLeft = (beginning: string): boolean => {
-      const text = Buffer.from(beginning, 'latin1')
-        .toString()
-        .replace(/\ufffd+$/, '')
-      return isThere.get(`"${text}" *`) === undefined
-    }
-    if ([...this.#beginnings].some(isLeft)) {
-      // FTS5 writes nothing again if it has written everything at once. This row is not.
-      const row = [FIRST, kindWord('run_end')] as const
-      this.#prepared(ADD_WORDS).run(...row)
-      this.#db.exec("INSERT INTO words (words) VALUES ('optimize')")
-      this.#prepared(REMOVE_WORDS).run(...row)
-    }
-    this.#beginnings.clear()
-    this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
-  }
-
-  /** Notes which beginnings of these words are between pages. */
-  #note(words: readonly string[]): void {
-    const sql = 'SELECT substr(term, 2) AS term FROM words_idx WHERE length(term) > ?'
-    const rows = this.#prepared(sql).all(SHORTEST)
-    const between = new Set(rows.map((row) => bytesOf(Term.parse(row).term)))
-    for (const word of new Set(words)) {
-      const bytes = bytesOf(Buffer.from(word))
-      for (let length = SHORTEST; length <= bytes.length; length += 1) {
-        const beginning = bytes.slice(0, length)
-        if (between.has(beginning)) this.#beginnings.add(beginning)
-      }
-    }
   }
 
   #prepared(sql: string, { bigInts = false } = {}): StatementSync {

@@ -2,7 +2,7 @@ import { keepRunning, type PauseBoundsMs, sleep } from '../../lib/backoff.ts'
 import type { Logger } from '../../lib/logger.ts'
 import { siblingModule } from '../../lib/paths.ts'
 import { Thread } from '../../lib/thread.ts'
-import { RUN_STREAM_PREFIX, streamOf } from '../../log/run-log.ts'
+import { RUN_STREAM_PREFIX } from '../../log/run-log.ts'
 import { eventAt, logPages } from '../../log/stream-pages.ts'
 import type { Forget } from '../../redaction/redactor.ts'
 import type { EventStore, RecordedEvent } from '../../store/event-store.ts'
@@ -83,28 +83,27 @@ export class SearchIndex {
     return Math.max(1, records - (this.#progress?.records ?? 0))
   }
 
-  /** Removes the redacted texts: nothing of them stays in the file. Rejects if that cannot be done now. */
+  /** Throws the index away if a text is redacted that may be in it. Rejects if that cannot be done now. */
   readonly forget: Forget = async (redactions) => {
+    const redaction = redactions.at(-1)?.seq ?? -1
     const progress = await this.#open()
-    if (progress === null) return
-    const missing = redactions.filter(({ seq }) => seq > progress.redaction)
-    const redaction = missing.at(-1)?.seq
-    if (redaction === undefined) return
-    const events: RecordedEvent[] = []
-    for (const { record } of missing) {
-      const { run_id, seq } = record.payload
-      const found = await eventAt(this.#deps.store, streamOf(run_id), seq)
-      if (found.isErr()) throw new Error(found.error.message)
-      if (found.value !== null) events.push(found.value)
-    }
-    await this.#ask('replace', { events, redaction })
-    this.#progress = this.#progress && { ...this.#progress, redaction }
+    if (progress === null || redaction <= progress.redaction) return
+    await this.#startOver(redaction, 'a text was redacted')
   }
 
-  /** Removes a run that the log does not have any more: nothing of it stays in the file. Rejects if that cannot be done now. */
-  async removeRun(runId: string): Promise<void> {
-    if ((await this.#open()) === null) return
-    while (await this.#ask('removeRun', runId));
+  /** Throws the index away if it has one of these runs, which are removed. Rejects if that cannot be done now. */
+  async removeRuns(runIds: readonly string[]): Promise<void> {
+    const progress = await this.#open()
+    if (progress === null) return
+    // What was read of the log before this may have the runs, too.
+    this.#opening = Promise.resolve(progress)
+    if (!(await this.#ask('hasAny', runIds))) return
+    await this.#startOver(progress.redaction, 'a run was removed')
+  }
+
+  async #startOver(redaction: number, reason: string): Promise<void> {
+    this.#opening = this.#ask('startOver', redaction).then((answer) => this.#take(answer, reason))
+    await this.#opening
   }
 
   /** Follows the log while this thread lives: after it, the file may be another one. */
@@ -114,7 +113,7 @@ export class SearchIndex {
     const thread = this.#thread
     if (opened === null || thread === null) return void (await sleep(RETRY_MS[1], signal))
     if (!(await this.#isOfThisLog(opened))) {
-      this.#take(await thread.ask('startOver', null), 'it was made from another log')
+      await this.#startOver(opened.redaction, 'it was made from another log')
     }
     do {
       const { checkpoint } = this.#deps.readModel
@@ -126,11 +125,15 @@ export class SearchIndex {
   async #catchUp(thread: Thread<SearchOperations>): Promise<void> {
     const { store } = this.#deps
     const { signal } = this.#stop
+    const opening = this.#opening
+    await opening
     const after = this.#progress?.position ?? null
     for await (const page of logPages(store, { after, prefix: RUN_STREAM_PREFIX })) {
       if (page.isErr()) throw new Error(page.error.message)
       for (let at = 0; at < page.value.length; at += BATCH) {
         const began = performance.now()
+        // Texts or runs are gone, or the index was thrown away and lacks others first.
+        if (this.#opening !== opening) return
         await this.#add(page.value.slice(at, at + BATCH), thread)
         if (!(await sleep(performance.now() - began, signal))) return
       }
@@ -152,13 +155,12 @@ export class SearchIndex {
       records: isCurrent ? readModel.records : before.records + events.length,
     }
     await thread.ask('add', { events: events.map(asOfNow), progress })
-    this.#progress = { ...progress, redaction: this.#progress?.redaction ?? before.redaction }
+    this.#progress = { ...progress, redaction: before.redaction }
   }
 
   async #isOfThisLog({ log_id, ...last }: SearchProgress): Promise<boolean> {
     if (log_id === null || last.stream === null || last.revision === null) return true
     if (log_id !== this.#deps.readModel.logId) return false
-    if (last.event_id === null) return true
     const found = await eventAt(this.#deps.store, last.stream, last.revision)
     if (found.isErr()) throw new Error(found.error.message)
     return found.value?.id === last.event_id && found.value.position === last.position

@@ -25,16 +25,13 @@ export type SearchAnswer = {
 /** What the thread of the index is asked. */
 export type SearchOperations = {
   open(path: string): SearchAnswer
-  /** Throws the index away. */
-  startOver(_: null): SearchAnswer
+  /** Throws the index away, so that nothing of it is left, and begins with an empty one. */
+  startOver(redaction: number): SearchAnswer
   add(batch: {
     readonly events: readonly RecordedEvent[]
     readonly progress: Omit<SearchProgress, 'redaction'>
   }): void
-  /** The events as they are now. */
-  replace(changed: { readonly events: readonly RecordedEvent[]; readonly redaction: number }): void
-  /** Whether there is more to remove. */
-  removeRun(runId: string): boolean
+  hasAny(runIds: readonly string[]): boolean
   find(request: SearchRequest): SearchHit[]
 }
 
@@ -56,19 +53,17 @@ function open(path: string): SearchAnswer {
   }
 }
 
-/** The index can always be rebuilt, so a file that does not do what it must is removed. @throws then */
-function attempt<T>(work: (file: SearchFile) => T, isLost: (cause: unknown) => boolean): T {
+/** The index can always be rebuilt, so a file that turns out to be damaged is removed. @throws then */
+function attempt<T>(work: (file: SearchFile) => T): T {
   if (opened === null) throw new Error('the file is not open')
   try {
     return work(opened.file)
   } catch (cause) {
     opened.file.close()
-    if (isLost(cause)) removeDisposable(opened.path)
+    if (isDamage(cause)) removeDisposable(opened.path)
     throw cause
   }
 }
-
-const always = (): boolean => true
 
 const SEARCHED: ReadonlySet<string> = new Set(SEARCHED_KINDS)
 
@@ -85,17 +80,18 @@ function rowsOf(events: readonly RecordedEvent[]): SearchRow[] {
 
 const operations: SearchOperations = {
   open,
-  startOver: () => {
+  startOver: (redaction) => {
     const path = opened?.path ?? ''
     opened?.file.close()
     removeDisposable(path)
-    return open(path)
+    const answer = open(path)
+    if (answer.progress === null) return answer
+    opened?.file.begin(redaction)
+    return { ...answer, progress: { ...answer.progress, redaction } }
   },
-  add: ({ events, progress }) => attempt((file) => file.add(rowsOf(events), progress), isDamage),
-  replace: ({ events, redaction }) =>
-    attempt((file) => file.replace(rowsOf(events), redaction), always),
-  removeRun: (runId) => attempt((file) => file.removeRun(runId), always),
-  find: (request) => attempt((file) => file.find(request), isDamage),
+  add: ({ events, progress }) => attempt((file) => file.add(rowsOf(events), progress)),
+  hasAny: (runIds) => attempt((file) => file.hasAny(runIds)),
+  find: (request) => attempt((file) => file.find(request)),
 }
 
 answerQuestions(operations, () => opened?.file.close())
