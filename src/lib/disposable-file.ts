@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import * as z from 'zod'
 
-/** What marks a file as ours, and which version of it this is. Files of other versions are rebuilt from the log. */
+/** What marks a file as ours, and which version of it this is. Files of other versions are begun again. */
 export type FileKind = {
   /** In the header of the database. */
   readonly applicationId: number
@@ -14,7 +14,7 @@ export type FileKind = {
 
 /** How long somebody who reads the file may keep it, in milliseconds. */
 const TIMEOUT_MS = 1000
-/** A power loss may cost the last commits, which the log then repeats. */
+/** A power loss may cost the last commits, which are then made again. */
 const PRAGMAS = 'PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL'
 
 /** The file is a database of another program, so it must not be deleted. */

@@ -1,10 +1,10 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import * as z from 'zod'
 import type { RunState } from '../domain/state.ts'
+import { type FileKind, isOfKind, openDisposable, transact } from '../lib/disposable-file.ts'
 import { SCHEMA } from '../log/codec.ts'
 import type { LoadedRun } from '../log/run-log.ts'
 import type { Batch, Checkpoint, Totals } from './batch.ts'
-import { type FileKind, isOfKind, openDisposable, transact } from './disposable-file.ts'
 import { type LaterTags, runColumns } from './read-model.ts'
 import { RunLists } from './run-lists.ts'
 

@@ -1,14 +1,23 @@
-import { rmSync } from 'node:fs'
-import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import * as z from 'zod'
 import type { DeliveryView } from '../api/webhooks.ts'
+import {
+  type FileKind,
+  openDisposable,
+  removeDisposable,
+  transact,
+} from '../lib/disposable-file.ts'
 import type { Logger } from '../lib/logger.ts'
 
-const VERSION = 1
 /** How many of the last tries of a webhook are kept. */
 const KEPT = 100
 
-const TABLES = `
+/** A power loss may cost the last commits: then the same is delivered again. */
+const KIND: FileKind = {
+  applicationId: 0,
+  version: 1,
+  pragmas: 'PRAGMA locking_mode = EXCLUSIVE',
+  tables: `
   CREATE TABLE progress (
     webhook TEXT NOT NULL PRIMARY KEY,
     cursor TEXT,
@@ -31,9 +40,8 @@ const TABLES = `
     PRIMARY KEY (webhook, run_id)
   ) STRICT;
   CREATE TABLE tried (n INTEGER PRIMARY KEY, webhook TEXT NOT NULL, delivery TEXT NOT NULL) STRICT;
-  CREATE INDEX tried_of ON tried (webhook, n);
-  PRAGMA user_version = ${VERSION};
-`
+  CREATE INDEX tried_of ON tried (webhook, n);`,
+}
 
 /** A record that is to be delivered. */
 export type Due = {
@@ -78,11 +86,11 @@ export class DeliveryBook {
   /** A file that cannot be used is replaced by an empty one. */
   static open(file: string, log: Pick<Logger, 'warn'>): DeliveryBook {
     try {
-      return new DeliveryBook(openFile(file))
+      return new DeliveryBook(openDisposable(file, KIND))
     } catch (err) {
       log.warn({ err, file }, 'the state of webhooks is lost: what they delivered is sent again')
-      for (const suffix of ['', '-wal', '-shm']) rmSync(`${file}${suffix}`, { force: true })
-      return new DeliveryBook(openFile(file))
+      removeDisposable(file)
+      return new DeliveryBook(openDisposable(file, KIND))
     }
   }
 
@@ -110,7 +118,7 @@ export class DeliveryBook {
 
   /** Notes that the log was read up to a cursor, and which records are due. */
   add(webhook: string, cursor: string, due: readonly Due[]): void {
-    this.#atOnce(() => {
+    transact(this.#db, () => {
       for (const each of due) {
         const sql = 'INSERT INTO pending (webhook, run_id, record) VALUES (?, ?, ?)'
         this.#run(sql, webhook, each.run_id, JSON.stringify(each))
@@ -122,7 +130,7 @@ export class DeliveryBook {
   }
 
   received(webhook: string, n: number, delivery: DeliveryView): void {
-    this.#atOnce(() => {
+    transact(this.#db, () => {
       this.#run('DELETE FROM pending WHERE n = ?', n)
       this.#run('DELETE FROM held WHERE webhook = ? AND run_id = ?', webhook, delivery.run_id)
       this.#run('UPDATE progress SET delivered = delivered + 1 WHERE webhook = ?', webhook)
@@ -131,7 +139,7 @@ export class DeliveryBook {
   }
 
   refused(webhook: string, { tries, since, next_try }: Held, delivery: DeliveryView): void {
-    this.#atOnce(() => {
+    transact(this.#db, () => {
       const sql = 'INSERT OR REPLACE INTO held VALUES (?, ?, ?, ?, ?)'
       this.#run(sql, webhook, delivery.run_id, tries, since, next_try)
       this.#run('UPDATE progress SET last_error = ? WHERE webhook = ?', delivery.error, webhook)
@@ -162,7 +170,7 @@ export class DeliveryBook {
   }
 
   forget(webhook: string): void {
-    this.#atOnce(() => {
+    transact(this.#db, () => {
       for (const table of ['progress', 'pending', 'held', 'tried']) {
         this.#run(`DELETE FROM ${table} WHERE webhook = ?`, webhook)
       }
@@ -183,33 +191,5 @@ export class DeliveryBook {
 
   #run(sql: string, ...values: readonly (string | number | null)[]): void {
     this.#prepared(sql).run(...values)
-  }
-
-  #atOnce(write: () => void): void {
-    this.#db.exec('BEGIN')
-    try {
-      write()
-      this.#db.exec('COMMIT')
-    } catch (cause) {
-      if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
-      throw cause
-    }
-  }
-}
-
-function openFile(file: string): DatabaseSync {
-  const db = new DatabaseSync(file)
-  try {
-    // A power loss may cost the last commits: then the same is delivered again.
-    db.exec(
-      'PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL',
-    )
-    const version = db.prepare('PRAGMA user_version').get()?.user_version
-    if (version === 0) db.exec(TABLES)
-    else if (version !== VERSION) throw new Error('another version made it')
-    return db
-  } catch (cause) {
-    db.close()
-    throw cause
   }
 }

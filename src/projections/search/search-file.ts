@@ -2,8 +2,8 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import * as z from 'zod'
 import type { Kind } from '../../domain/records.ts'
 import type { SearchQuery } from '../../domain/search-query.ts'
+import { type FileKind, openDisposable, transact } from '../../lib/disposable-file.ts'
 import { SCHEMA } from '../../log/codec.ts'
-import { type FileKind, openDisposable, transact } from '../disposable-file.ts'
 
 const Progress = z.object({
   log_id: z.string().nullable(),

@@ -1,10 +1,10 @@
 import { tokensOf } from '../../domain/search-query.ts'
+import { isDamage, isOfOthers, removeDisposable } from '../../lib/disposable-file.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { answerQuestions } from '../../lib/thread.ts'
 import { decode } from '../../log/codec.ts'
 import { runIdOf } from '../../log/run-log.ts'
 import type { RecordedEvent } from '../../store/event-store.ts'
-import { isDamage, isOfOthers, removeDisposable } from '../disposable-file.ts'
 import {
   SearchFile,
   type SearchHit,
