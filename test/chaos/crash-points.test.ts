@@ -4,7 +4,7 @@ import { CRASH_POINTS, type CrashPoint } from '../support/crash-points.ts'
 import { CrashSite } from './crash-site.ts'
 import { endOf, outcomesOf, recordsOf } from './evidence.ts'
 import { violations } from './invariants.ts'
-import { crashAndContinue, crashed, expectKilled, PlannedRun, play } from './planned-runs.ts'
+import { crashed, expectKilled, PlannedRun, play } from './planned-runs.ts'
 import {
   asked,
   calling,
@@ -140,7 +140,7 @@ describe.each([{ cases: [...DOUBTS, ...SINGLE] }, { cases: OTHERS }])(
 
 const ENDED = { outcomes: ['ok', 'ok'], ledger: ['0.0', '0.1'] }
 
-describe('a server that is killed while a sub-agent works', () => {
+describe('a server that is killed while a run waits for a sub-agent or a person', () => {
   // A sub-agent with two calls in its first turn. Its parent waits for it.
   const CHILDREN: readonly Case[] = [
     ...at(
@@ -162,8 +162,27 @@ describe('a server that is killed while a sub-agent works', () => {
     ...at(pairing, {}, 'before append of run_created#3', 'after append of run_created#3'),
     ...at(pairing, {}, 'before append of tool_result', 'after append of tool_result'),
   ]
+  const WAITING = at(
+    waiting,
+    {},
+    'before append of human_check_required',
+    'after append of human_check_required',
+  )
   const CASES = [...CHILDREN, ...PAIRS]
-  const played = crashed(CASES)
+  const played = crashed([...CASES, ...WAITING])
+
+  test.for(WAITING)('$at, still waits for one answer', async (one) => {
+    const run = played(one)
+    const client = await run.site.client()
+    const { body } = (await client.get(`/api/runs/${run.runId}`)) ?? {}
+    expect(body).toMatchObject({ status: 'awaiting_human', progress: { iteration: 1 } })
+    const abort = () => client.send('POST', `/api/runs/${run.runId}/resume`, { decision: 'abort' })
+    const answers = await Promise.all([abort(), abort()])
+    expect(answers.map((answer) => answer?.status).toSorted()).toEqual([200, 409])
+    const evidence = await run.evidence()
+    expect(violations(evidence)).toEqual([])
+    expect(endOf(evidence)).toMatchObject({ status: 'aborted', iterations: 1 })
+  })
 
   test.for(CASES)(
     '$at, starts each sub-agent of the $plan.name once, and the parent records its end',
@@ -182,25 +201,6 @@ describe('a server that is killed while a sub-agent works', () => {
     },
   )
 })
-
-test.for(['before', 'after'] as const)(
-  'a server that is killed %s the append of human_check_required still waits for one answer',
-  async (when) => {
-    await using site = await CrashSite.open()
-    const point = `${when} append of human_check_required`
-    const { runs } = await crashAndContinue(site, [{ plan: waiting, at: [point] }])
-    const [run] = runs as [PlannedRun]
-    const client = await site.client()
-    const { body } = (await client.get(`/api/runs/${run.runId}`)) ?? {}
-    expect(body).toMatchObject({ status: 'awaiting_human', progress: { iteration: 1 } })
-    const abort = () => client.send('POST', `/api/runs/${run.runId}/resume`, { decision: 'abort' })
-    const answers = await Promise.all([abort(), abort()])
-    expect(answers.map((answer) => answer?.status).toSorted()).toEqual([200, 409])
-    const evidence = await run.evidence()
-    expect(violations(evidence)).toEqual([])
-    expect(endOf(evidence)).toMatchObject({ status: 'aborted', iterations: 1 })
-  },
-)
 
 test('a server that is killed while a run is queued continues it once its project is back', async () => {
   await using site = await CrashSite.open()

@@ -193,7 +193,7 @@ type Between = {
 }
 
 /** Each run at work has a process for its files. */
-const AT_ONCE = 20
+const AT_ONCE = 32
 const SETTINGS = { RETRAI_MAX_RUNS_AT_WORK: String(2 * AT_ONCE) }
 /** How long all of that may take on a machine that is busy, milliseconds. */
 const AMPLE_MS = 600_000

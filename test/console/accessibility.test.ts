@@ -74,18 +74,6 @@ describeInBrowser('accessibility', () => {
     }
   })
 
-  test('the colour scheme of the system is used until another is chosen', async () => {
-    const page = await open(server.url, { colorScheme: 'dark' })
-    await page.getByText('in ray-tracer').waitFor()
-    const scheme = (): Promise<unknown> =>
-      page.evaluate('document.documentElement.dataset.mantineColorScheme')
-    expect(await scheme()).toBe('dark')
-    await page.keyboard.press('t')
-    await expect.poll(scheme).toBe('light')
-    await page.reload()
-    expect(await scheme()).toBe('light')
-  })
-
   test('nothing is wider than a phone', async () => {
     const page = await open('about:blank', { viewport: { width: 360, height: 740 } })
     for (const path of [`/runs/${achieved}`, `/runs/${waiting}`, '/']) {
@@ -141,40 +129,6 @@ describeInBrowser('accessibility', () => {
       await form.getByLabel('Reason').focus()
       await page.keyboard.press('Enter')
       await expect.poll(() => focused(page)).toBe('TEXTAREA MCP servers')
-    })
-
-    test('a problem that is in no field gets the focus itself', async () => {
-      const page = await open(`${server.url}/runs/${waiting}`)
-      await page.getByRole('button', { name: 'Send a message to the agent' }).click()
-      await page.keyboard.type('Hello')
-      await page.route('**/messages', (route) => route.abort())
-      await page.getByRole('button', { name: 'Send', exact: true }).click()
-      await page.getByText('The server cannot be reached. Is it running?').waitFor()
-      await expect.poll(() => focused(page)).toContain('The server cannot be reached.')
-    })
-
-    test('the arrows go from part to part of a run, where only one is shown', async () => {
-      const viewport = { width: 390, height: 844 }
-      const page = await open(`${server.url}/runs/${waiting}`, { viewport })
-      const panel = page.getByRole('complementary', { name: 'Overview' })
-      const tab = (name: string) => page.getByRole('tab', { name, selected: true })
-      await page.getByRole('tab', { name: 'Timeline' }).focus()
-      for (const [key, chosen] of [
-        ['ArrowRight', 'Changes'],
-        ['ArrowRight', 'Overview'],
-        ['ArrowRight', 'Timeline'],
-        ['End', 'Overview'],
-      ] as const) {
-        await page.keyboard.press(key)
-        await tab(chosen).waitFor()
-        expect(await focused(page)).toBe(`BUTTON ${chosen}`)
-      }
-      expect(await tab('Overview').getAttribute('aria-controls')).toBe(
-        await panel.getAttribute('id'),
-      )
-      await page.keyboard.press('Shift+Tab')
-      await page.keyboard.press('Tab')
-      expect(await focused(page)).toBe('BUTTON Overview')
     })
   })
 })

@@ -86,23 +86,6 @@ describeInBrowser('a connection that is lost', () => {
     await dialog.waitFor({ state: 'detached' })
     expect(await message.count()).toBe(1)
   })
-
-  test('together with the answer to a new run does not start it twice', async () => {
-    const page = await open(server.url)
-    await loseAnAnswer(page, /\/api\/runs$/)
-    const { runs } = createClient({ baseUrl: server.url })
-    const count = async () => (await runs.list())._unsafeUnwrap().runs.length
-    const before = await count()
-    await page.getByRole('button', { name: 'Start a run' }).click()
-    const form = page.getByRole('dialog', { name: 'Start a run' })
-    await form.getByLabel('Project folder').fill(await server.newProject('once'))
-    await form.getByText('It fits: package.json has a test script').waitFor()
-    await form.getByRole('button', { name: 'Start the run' }).click()
-    await form.getByRole('alert').waitFor()
-    await form.getByRole('button', { name: 'Start the run' }).click()
-    await page.waitForURL(/\/runs\/[0-9a-f-]{36}$/)
-    expect(await count()).toBe(before + 1)
-  })
 })
 
 describeInBrowser('a connection that looks open', () => {

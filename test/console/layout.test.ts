@@ -150,16 +150,6 @@ describeInBrowser('the layout', () => {
     await expect.poll(() => approve.isEnabled()).toBe(true)
     expect(await page.evaluate('window.wasDisabled')).toBe(true)
   })
-
-  test('on a phone the list shows the status and the start of each run', async () => {
-    const page = await open(server.url, { viewport: PHONE })
-    const line = page.getByRole('link', { name: /Waits for you/ }).first()
-    const [status, started] = [line.getByText('Waits for you'), line.getByText(/^\d+ min ago$/)]
-    for (const { x, width } of [await boxOf(status), await boxOf(started)]) {
-      expect(x + width).toBeLessThanOrEqual(PHONE.width)
-    }
-    expect((await boxOf(started)).y).toBeGreaterThan((await boxOf(status)).y)
-  })
 })
 
 /** Notes how far the timeline has moved, in the units of the browser: 1 is the whole page by its whole height. */

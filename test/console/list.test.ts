@@ -4,7 +4,7 @@ import { describeInBrowser, elementsIn, useBrowser, useConsoleServer } from './s
 import { SampleRun } from './support/sample-run.ts'
 import { configOf } from './support/seed.ts'
 
-const RUNS = 2500
+const RUNS = 1500
 const GOALS = ['pytest', 'npm-test', 'go-test', 'cargo-test', 'pyright']
 const NOW = Date.now() / 1000
 
@@ -33,7 +33,7 @@ describeInBrowser('the list of runs', () => {
         },
         { timeout: 90_000 },
       )
-      .toBe('2,500 runs')
+      .toBe('1,500 runs')
     await page.evaluate(TO_THE_END)
     await page.getByText(`in project-${RUNS - 1}`).waitFor()
     expect(await elementsIn(page, 'runs')).toBeLessThan(1200)

@@ -1,7 +1,6 @@
 import * as node from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { checkProof } from '../../web/src/verify/check-proof.ts'
 import * as here from '../../web/src/verify/node-crypto.ts'
 
 const content = fc.oneof(fc.string({ unit: 'binary' }), fc.uint8Array({ maxLength: 300 }))
@@ -43,31 +42,4 @@ describe('the replacement for node:crypto in browsers', () => {
       { numRuns: 20 },
     )
   })
-
-  test('gives random bytes', () => {
-    const [one, other] = [here.randomBytes(16), here.randomBytes(16)]
-    expect(one.toString('hex')).toMatch(/^[0-9a-f]{32}$/)
-    expect(one.toString('hex')).not.toBe(other.toString('hex'))
-  })
 })
-
-test.each([
-  ['no proof', {}, { keys: [] }],
-  ['no keys', proofBy('a'), {}],
-  ['a text that is not a signature', { ...proofBy('a'), signature: 'zz' }, { keys: [] }],
-])('%s is not a proof', (_name, proof, keys) => {
-  expect(checkProof(proof, keys).type).toBe('unreadable')
-})
-
-function proofBy(digit: string) {
-  return {
-    type: 'retrai.run-proof.v1',
-    run_id: '550e8400-e29b-41d4-a716-446655440000',
-    length: 1,
-    head: digit.repeat(64),
-    last_kind: 'run_created',
-    signed_at: '2026-01-01T00:00:00.000Z',
-    key: digit.repeat(64),
-    signature: digit.repeat(128),
-  }
-}

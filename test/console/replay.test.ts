@@ -12,7 +12,7 @@ import {
 } from './support/page.ts'
 import { sampleRuns } from './support/sample-runs.ts'
 
-const RECORDS = 6_000
+const RECORDS = 3_000
 const LONG = randomUUID()
 const { samples, achieved } = sampleRuns(Date.now() / 1000)
 const long = longRun(LONG, RECORDS, Date.now() / 1000 - 90_000)
@@ -84,7 +84,7 @@ describeInBrowser('replay', () => {
     await page.getByRole('button', { name: 'Play' }).waitFor()
   })
 
-  test('opens a run of 6,000 records, and only those in sight are in the page', async () => {
+  test('opens a run of 3,000 records, and only those in sight are in the page', async () => {
     const page = await open('about:blank')
     let frames = 0
     page.on('websocket', (socket) =>
@@ -113,9 +113,9 @@ describeInBrowser('replay', () => {
   })
 
   test('a link to a record in a long run opens it there', async () => {
-    const seq = 4_322
+    const seq = 2_322
     const page = await open(`${server.url}/runs/${LONG}#seq=${seq}`)
-    await expect.poll(() => moment(page)).toMatch(/^4,322 \//)
+    await expect.poll(() => moment(page)).toMatch(/^2,322 \//)
     const row = page.locator('[data-here="true"]')
     await row.waitFor()
     await row.getByRole('button', { name: /^Show the raw record/ }).click()

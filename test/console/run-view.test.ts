@@ -87,32 +87,6 @@ describe('the view of a run', () => {
     )
   })
 
-  test('a step ends where the next one begins', () => {
-    fc.assert(
-      fc.property(someRun, (records) => {
-        const steps = extend(EMPTY_VIEW, records).rows.filter((row) => row.type === 'step')
-        for (const [index, step] of steps.entries()) {
-          const next = steps[index + 1]
-          if (next !== undefined) expect(step.until?.seq).toBeLessThanOrEqual(next.seq)
-        }
-        expect(steps.slice(0, -1).every((step) => step.until !== null)).toBe(true)
-      }),
-    )
-  })
-
-  test('a check of the goal ends its step, whatever comes before the next one', () => {
-    fc.assert(
-      fc.property(someRun, (records) => {
-        const { rows } = extend(EMPTY_VIEW, records)
-        for (const [index, row] of rows.entries()) {
-          if (row.type !== 'goal') continue
-          const step = rows.slice(0, index).findLast(({ type }) => type === 'step')
-          expect(step).toMatchObject({ node: 'evaluate', until: { seq: row.seq } })
-        }
-      }),
-    )
-  })
-
   test('ignores records after a gap, and reports the gap', () => {
     fc.assert(
       fc.property(someRun, fc.nat({ max: 10_000 }), (records, any) => {

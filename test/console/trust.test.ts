@@ -76,7 +76,7 @@ describeInBrowser('a stored history', () => {
   const open = useBrowser(/status of 401|Cross-Origin-Opener-Policy header has been ignored/)
   const { samples, achieved } = sampleRuns(now)
   const longId = randomUUID()
-  const long = longRun(longId, 25_100, now - 90_000)
+  const long = longRun(longId, 10_100, now - 90_000)
   const sample = samples.find(({ records }) => records[0]?.run_id === achieved)
   const changed =
     sample?.records.findIndex((record) => JSON.stringify(record).includes('for three reasons')) ??
@@ -105,7 +105,7 @@ describeInBrowser('a stored history', () => {
       .waitFor()
     expect(await findings(page).getByText(VERIFIED).count()).toBe(0)
     await findings(page)
-      .getByRole('button', { name: /^Verify 25,\d+ records/ })
+      .getByRole('button', { name: /^Verify 10,\d+ records/ })
       .click()
     await findings(page).getByText(VERIFIED).waitFor()
     await findings(page).getByText(SIGNED).waitFor()
@@ -131,14 +131,6 @@ describeInBrowser('a stored history', () => {
     )
     await findings(page).getByText(SIGNED).waitFor()
     expect(asked).toBe(2)
-  })
-
-  test('is shown as signed on a machine without a network', async () => {
-    const page = await open('about:blank')
-    await page.goto(`${server.url}/runs/${achieved}`)
-    await page.evaluate(`window.dispatchEvent(new Event('offline'))`)
-    await signIn(page)
-    await findings(page).getByText(SIGNED).waitFor()
   })
 
   test('says how many witnesses have seen the newest checkpoint, and when', async () => {
@@ -194,20 +186,6 @@ describeInBrowser('a stored history', () => {
       await findings(page).getByText(VERIFIED).waitFor()
       expect(await findings(page).getByText(SIGNED).count()).toBe(0)
     })
-  })
-
-  test('reports a record whose text two readers read differently', async () => {
-    const page = await visit(`/runs/${achieved}`, (page) =>
-      page.route(`**/runs/${achieved}/events?*`, async (route) => {
-        const answer = await route.fetch()
-        const lines = (await answer.text()).split('\n').map((line, seq) => {
-          return seq === 3 ? line.replace('"payload":', '"payload":{},"payload":') : line
-        })
-        await route.fulfill({ response: answer, body: lines.join('\n') })
-      }),
-    )
-    await findings(page).getByText('Record 3 is not valid').waitFor()
-    expect(await findings(page).getByText(VERIFIED).count()).toBe(0)
   })
 
   test('reports which texts were redacted, and verifies without them', async () => {

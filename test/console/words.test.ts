@@ -1,14 +1,11 @@
 import { describe, expect, test } from 'vitest'
-import { languageOf } from '../../web/src/code/languages.ts'
 import { distanceOf } from '../../web/src/run/verdict.ts'
 import {
   baseName,
   formatAgo,
   formatClock,
-  formatCost,
   formatDuration,
   formatOffset,
-  formatUpTo100,
 } from '../../web/src/ui/format.ts'
 
 test.each([
@@ -21,21 +18,6 @@ test.each([
   [200_000, '2 d 7 h'],
 ])('%s seconds last %s', (seconds, words) => {
   expect(formatDuration(seconds)).toBe(words)
-})
-
-test.each([
-  [null, '—'],
-  [0, '$0'],
-  [0.00001, '<$0.0001'],
-  [0.0293, '$0.0293'],
-  [12.345, '$12.35'],
-  [4167.576, '$4,167.58'],
-])('%s dollars cost %s', (cost, words) => {
-  expect(formatCost(cost)).toBe(words)
-})
-
-test('of a number of which only a page is read, it is shown that there may be more', () => {
-  expect([formatUpTo100(99), formatUpTo100(100)]).toEqual(['99', '100+'])
 })
 
 test('times are shown as minutes and seconds', () => {
@@ -66,9 +48,4 @@ describe('the distance of a check from the goal', () => {
       total: 42,
     })
   })
-})
-
-test('files are highlighted by their names', () => {
-  const names = ['a/b.py', 'Makefile', 'x.TSX', '.gitignore', 'README']
-  expect(names.map(languageOf)).toEqual(['python', 'makefile', 'typescript', null, null])
 })

@@ -7,7 +7,7 @@ import { fold } from '../../src/domain/evolve.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
 import { type LoadedRun, streamOf } from '../../src/log/run-log.ts'
 import { Projector } from '../../src/projections/projector.ts'
-import { SqliteReadModel } from '../../src/projections/sqlite-read-model.ts'
+import type { SqliteReadModel } from '../../src/projections/sqlite-read-model.ts'
 import {
   type EventStore,
   type RecordedEvent,
@@ -183,24 +183,6 @@ describe('the projector', () => {
     expect(turns).toBeGreaterThanOrEqual(5)
   })
 
-  test('commits many items at once while it catches up, and each item separately after that', async () => {
-    const store = openStore()
-    const records = longRun(RUN)
-    const items = numbered(eventsOf(records)).map((event): SubscriptionItem => {
-      return { type: 'events', events: [event] }
-    })
-    const [before, after] = [items.slice(0, 5), items.slice(5)]
-    const delivered = withSubscriptions(store, () => [...before, { type: 'caught_up' }, ...after])
-    const commits = vi.spyOn(SqliteReadModel.prototype, 'commit')
-    onTestFinished(() => commits.mockRestore())
-    const { projector, readModel } = start(delivered)
-    await projector.caughtUpOnce()
-    expect(commits).toHaveBeenCalledTimes(1)
-    expect(await readModel.waitFor(RUN, records.length - 1, PATIENCE_MS)).toBe(true)
-    expect(commits).toHaveBeenCalledTimes(1 + after.length)
-    expect(stateOf(readModel, RUN)).toEqual(fold(records))
-  })
-
   test('folds records again if a redaction comes before their commit', async () => {
     const store = openStore()
     const records = [createdRecord(RUN)]
@@ -271,17 +253,6 @@ describe('what goes wrong', () => {
     expect(lines[0]).toMatchObject({ level: 'warn' })
   })
 
-  test('a damaged file is rebuilt from the log', async () => {
-    const store = await storeOf(RUN)
-    const file = await projected(store)
-    change(file, `UPDATE runs SET state = 'null'`)
-
-    const { projector, readModel } = start(store, file)
-    expect(readModel.get(RUN)).toBeNull()
-    await projector.caughtUpOnce()
-    expect(stateOf(readModel, RUN)).toEqual(fold(longRun(RUN)))
-  })
-
   test('if damage is found while a batch is folded, no record is lost', async () => {
     const store = openStore()
     const records = longRun(RUN)
@@ -323,19 +294,6 @@ describe('what goes wrong', () => {
       { type: 'caught_up' },
     ])
     const { projector, readModel } = start(storeWith(moved, { readStream }), file)
-    expect(await projector.caughtUpOnce()).toBe(true)
-    expect(readModel.get(RUN)).toBeNull()
-    expect(stateOf(readModel, OTHER)).toEqual(fold(longRun(OTHER)))
-  })
-
-  test('the read model of another log is thrown away once the store names its log', async () => {
-    const store = await storeOf(RUN)
-    const file = await projected(store)
-
-    const other = await storeOf(OTHER)
-    const { readModel, projector } = start(other, file)
-    // Until then, it is read as it is.
-    expect(stateOf(readModel, RUN)).toEqual(fold(longRun(RUN)))
     expect(await projector.caughtUpOnce()).toBe(true)
     expect(readModel.get(RUN)).toBeNull()
     expect(stateOf(readModel, OTHER)).toEqual(fold(longRun(OTHER)))

@@ -1,12 +1,4 @@
-import {
-  closeSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  truncateSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs'
+import { closeSync, openSync, readFileSync, truncateSync, writeFileSync, writeSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { readProjected } from '../../src/projections/read-projected.ts'
@@ -116,14 +108,6 @@ describe('damage found while the read model is open', () => {
     expect(readModel.get(OTHER)).toBeNull()
     expect(lines.map(({ level }) => level)).toEqual(['warn'])
   })
-
-  test('is also a row that cannot be read', () => {
-    const file = filledFile()
-    change(file, `UPDATE runs SET listed = 'lost' WHERE run_id = '${RUN}'`)
-    const readModel = openLater(file)
-    expect(readModel.list({ limit: 100 })).toEqual({ runs: [], next: null })
-    expect(readModel.generation.aborted).toBe(false)
-  })
 })
 
 test('a file that another process has open is refused and stays as it is', () => {
@@ -151,15 +135,6 @@ test('a file that is damaged is read by nobody, and the reason says what to do',
   const file = filledFile()
   scribble(file)
   expect(readProjected(file)._unsafeUnwrapErr()).toContain('delete read-model.sqlite*')
-})
-
-test('a path where no file can be created is an error', () => {
-  const folder = newFile()
-  mkdirSync(folder)
-  for (const file of [folder, `${folder}/none/file.sqlite`]) {
-    const refused = openReadModel({ file, log: collectingLog().log })
-    expect(refused._unsafeUnwrapErr()).toMatchObject({ type: 'read_model_failed' })
-  }
 })
 
 test('a failed commit leaves nothing of the batch', () => {

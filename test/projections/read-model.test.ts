@@ -2,7 +2,6 @@ import { copyFileSync, existsSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { statusOf } from '../../src/domain/state.ts'
-import { GENESIS } from '../../src/log/chain.ts'
 import { addTo, type Totals } from '../../src/projections/batch.ts'
 import type { SqliteReadModel } from '../../src/projections/sqlite-read-model.ts'
 import type { RecordedEvent } from '../../src/store/event-store.ts'
@@ -158,15 +157,4 @@ describe('a damaged run', () => {
       again.close()
     },
   )
-
-  test('whose first record cannot be read is not in the read model', () => {
-    const [event] = eventsOf([createdRecord(RUN)])
-    if (event === undefined) throw new Error('no event')
-    const metadata = event.metadata.replace(GENESIS, GENESIS.replace('0', '1'))
-    const readModel = open(newFile())
-    commit(readModel, numbered([{ ...event, metadata }, ...eventsOf([createdRecord(other)])]))
-    expect(readModel.get(RUN)).toBeNull()
-    expect(readModel.unfinished().runs.map(({ runId }) => runId)).toEqual([other])
-    readModel.close()
-  })
 })

@@ -142,19 +142,7 @@ describe('the list', () => {
     readModel.close()
   })
 
-  test.each([
-    '',
-    'x',
-    '!!',
-    'bnVsbA',
-    Buffer.from('{"key":"2026-02-18T12:00:00.000Z"}').toString('base64url'),
-  ])('refuses the cursor %j, which is not its own', (cursor) => {
-    const readModel = open(newFile())
-    expect(readModel.list({ limit: 10, cursor })).toBeNull()
-    readModel.close()
-  })
-
-  test('refuses a cursor of another query', () => {
+  test('refuses a cursor of another query, and what is no cursor', () => {
     const readModel = open(newFile())
     const id = (n: number) => `f7c2a5de-2c55-4b5c-8a34-00000000000${n}`
     commit(readModel, numbered([1, 2].flatMap((n) => eventsOf([createdRecord(id(n))]))))
@@ -162,6 +150,10 @@ describe('the list', () => {
     expect(readModel.list({ limit: 1, cursor })?.runs).toHaveLength(1)
     expect(readModel.list({ limit: 1, cursor, q: 'pytest' })).toBeNull()
     expect(readModel.list({ limit: 1, cursor, order: 'asc' })).toBeNull()
+    const part = Buffer.from('{"key":"2026-02-18T12:00:00.000Z"}').toString('base64url')
+    for (const other of ['', '!!', 'bnVsbA', part]) {
+      expect(readModel.list({ limit: 1, cursor: other })).toBeNull()
+    }
     readModel.close()
   })
 

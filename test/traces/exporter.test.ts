@@ -155,7 +155,7 @@ describe('the traces of runs', () => {
 describe('an export', () => {
   /** A log of many runs, whose appends are mixed. */
   async function manyRuns() {
-    const runs = fc.sample(validAppends(), { numRuns: 40, seed: 31 })
+    const runs = fc.sample(validAppends(), { numRuns: 15, seed: 31 })
     const store = newStore()
     const heads = runs.map((appends) => ({ appends: [...appends], head: null }) as Head)
     for (

@@ -132,24 +132,6 @@ test('records of a run come in their order, and what is not taken holds up its r
   expect(new Set(tries.map(({ id }) => id)).size).toBe(1)
 })
 
-test('after an outage of the receiver, all is delivered by itself', async ({
-  timed: { start, leap },
-}) => {
-  const server = await start()
-  const receiver = await startReceiver()
-  const webhook = await create(server, { url: receiver.url })
-  await receiver.close()
-  const runs: string[] = []
-  for (let n = 0; n < 5; n += 1) runs.push(await playRun(server))
-  const view = await untilLike(server, webhook, { state: 'retrying', pending: 5 })
-  expect(view.last_error).toContain('ECONNREFUSED')
-  await receiver.reopen()
-  await leap(60)
-  await receiver.untilTaken(5)
-  expect([...seqsByRun(receiver.taken).keys()].toSorted()).toEqual(runs.toSorted())
-  await untilLike(server, webhook, { state: 'active' })
-})
-
 test('410 stops a webhook, and so does a delivery that is not received for 72 hours; nothing is skipped', async ({
   timed: { start, leap },
 }) => {

@@ -3,7 +3,7 @@ import type { SeqRecord } from '../run/seq-record.ts'
 import { type Verification, Verifier } from './verifier.ts'
 
 /** Longer runs are verified on request: it takes seconds, and much power on a phone. */
-const UNASKED = 25_000
+const UNASKED = 10_000
 
 export type Verifying = Verification & {
   /** Whether the records are being verified, or have been. */
