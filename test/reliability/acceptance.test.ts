@@ -21,7 +21,6 @@ async function hashOf(server: SiteServer, runId: string): Promise<string> {
 
 const PLACES: readonly [string, (site: Site) => Promise<ServeOptions>][] = [
   ['the data folder', async () => ({})],
-  ['the log of the data folder', async () => ({ env: { RETRAI_ARTIFACTS: 'log' } })],
   ['an EventStoreDB', async (site) => ({ store: await site.standIn() })],
 ]
 
@@ -30,7 +29,7 @@ describe.each(PLACES)('a hidden check in %s', (_, place) => {
     site,
   }) => {
     const options = await place(site)
-    const { store, env = {} } = options
+    const { store } = options
     const model = await site.model([bash('true'), bash('touch done')])
     const server = await site.serve('data', { ...options, model })
     const waiting = await server.start('other', { accept, hitl_enabled: true, max_iterations: 9 })
@@ -43,7 +42,7 @@ describe.each(PLACES)('a hidden check in %s', (_, place) => {
     await printed(['export', runId, file, '--server', server.url])
     expect(gunzipSync(await readFile(file)).includes('marigold')).toBe(true)
     expect(await printed(['verify', file])).toContain('2 artifacts; the run is complete')
-    const settings = { ...cleanEnv(), ...env }
+    const settings = cleanEnv()
     const log =
       store === undefined ? ['--data-dir', site.path('data')] : ['--store', store.connectionString]
     const early = site.path('early.tar.gz')
@@ -56,14 +55,12 @@ describe.each(PLACES)('a hidden check in %s', (_, place) => {
     expect(await printed(['verify', ...log], settings)).toContain('The store holds.')
     const from = store?.connectionString ?? site.path('data')
     const copied = await retrai(['copy', '--from', from, '--to', site.path('copy')], cleanEnv())
-    if (store !== undefined || env.RETRAI_ARTIFACTS === undefined) {
-      expect(copied).toMatchObject({ code: 0, stderr: '' })
-      const copy = ['verify', '--data-dir', site.path('copy')]
-      expect(await printed(copy)).toContain('The store holds.')
-      await createArtifacts(site.path('copy', 'artifacts')).remove(name)
-      if (store === undefined) {
-        expect((await retrai(copy)).stdout).toMatch(`missing: its artifact ${name} is missing`)
-      }
+    expect(copied).toMatchObject({ code: 0, stderr: '' })
+    const copy = ['verify', '--data-dir', site.path('copy')]
+    expect(await printed(copy)).toContain('The store holds.')
+    await createArtifacts(site.path('copy', 'artifacts')).remove(name)
+    if (store === undefined) {
+      expect((await retrai(copy)).stdout).toMatch(`missing: its artifact ${name} is missing`)
     }
     await printed(['import', file, '--data-dir', site.path('fresh')])
     const imported = await createArtifacts(site.path('fresh', 'artifacts')).read(name)

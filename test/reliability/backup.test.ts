@@ -57,23 +57,6 @@ test('a backup that is made during runs holds the log at one moment, and a serve
   })
 })
 
-test('if a backup replaces the log, the read model is rebuilt', async ({
-  usedFolder: first,
-  site,
-}) => {
-  const file = site.path('log.backup')
-  expect((await backup(site, file)).code).toBe(0)
-  const { server, runId: second } = await site.used()
-  await server.stop()
-
-  await cp(file, site.path('data', 'log.sqlite'))
-  const restored = await site.serve()
-  await restored.untilReady()
-  expect((await restored.get(`/api/runs/${first}`)).body.status).toBe('achieved')
-  expect((await restored.get(`/api/runs/${second}`)).status).toBe(404)
-  expect((await restored.get('/api/runs')).body).toHaveLength(1)
-})
-
 test('an existing file is kept, unless --force replaces it', async ({ usedFolder: _, site }) => {
   const file = await site.write('log.backup', 'dear')
   expect(await backup(site, site.path('nowhere', 'log.backup'))).toMatchObject({

@@ -111,20 +111,6 @@ test('a log stays the same when it is copied to EventStoreDB and back, even with
   expect(await watcher.closed).toMatchObject({ code: 1000 })
 })
 
-test('a log is copied while a server writes to it, and the rest after the server has stopped', async ({
-  site,
-}) => {
-  const model = await site.model([...dense(0, 5).map((n) => bash(`echo ${n}`)), bash('touch done')])
-  const server = await site.serve('data', { model })
-  const runId = await server.start('project', { max_iterations: 30 })
-  await server.watch(runId).have(20)
-  await copy(site.path('data'), site.path('copy'))
-  await server.untilStatus(runId, 'achieved')
-  await server.stop()
-  await copy(site.path('data'), site.path('copy'))
-  expect(await site.withLog('copy', wholeLog)).toEqual(await site.withLog('data', wholeLog))
-})
-
 test('a target with other content is refused, and stays unchanged', async ({
   usedFolder: runId,
   site,

@@ -161,13 +161,6 @@ describe('the start of a server names a data folder that cannot be used', () => 
     expect(await readFile(log)).toEqual(bytes)
   })
 
-  test('but rebuilds a damaged read model', async ({ usedFolder: runId, site }) => {
-    await overwrite(site.path('data', 'read-model.sqlite'), 0)
-    const server = await site.serve()
-    await server.untilReady()
-    expect((await server.get(`/api/runs/${runId}`)).body.status).toBe('achieved')
-  })
-
   const READ_ONLY = / failed .*write access/
 
   test.skipIf(!canMount)(

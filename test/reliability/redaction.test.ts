@@ -121,8 +121,13 @@ const Description = z.object({
 const AT_ONCE = 4
 const WITHOUT_END = '/api/events text/event-stream'
 
-/** All requests with GET, in every media type that they have, of all kinds of records, and at every record. */
-async function allRequests(server: SiteServer, runId: string, artifact: string, last: number) {
+/** All requests with GET, in every media type that they have, of all kinds of records, and at some records. */
+async function allRequests(
+  server: SiteServer,
+  runId: string,
+  artifact: string,
+  moments: readonly number[],
+) {
   const described = Description.parse((await server.get('/openapi.json')).body)
   const reads = Object.entries(described.paths).flatMap(([path, { get: operation }]) =>
     operation === undefined || path.startsWith('/api/ws') ? [] : [{ path, operation }],
@@ -132,7 +137,6 @@ async function allRequests(server: SiteServer, runId: string, artifact: string, 
     const address = path.replace('{run_id}', runId).replace('{sha256}', artifact)
     const has = (wanted: string) => parameters.some(({ name }) => name === wanted)
     const queries = has('kinds') ? ['', '?kinds=all', '?kinds=all&meta=true'] : ['']
-    const moments = Array.from({ length: last + 1 }, (_, seq) => seq)
     if (has('at')) queries.push(...moments.map((seq) => `?at=${seq}`))
     if (has('from') && has('to')) queries.push(...moments.map((seq) => `?from=0&to=${seq}`))
     const types = Object.keys(responses['200']?.content ?? {})
@@ -144,13 +148,19 @@ async function allRequests(server: SiteServer, runId: string, artifact: string, 
   })
 }
 
-async function whereServed(server: SiteServer, runId: string, artifact: string, secret: string) {
+/** @param step 1: at each record, there are the details of the run, its conversation and the changes of its details */
+async function whereServed(
+  server: SiteServer,
+  runId: string,
+  { artifact, secret, step }: { artifact: string; secret: string; step: number },
+) {
   const { body } = await server.get(`/api/runs/${runId}`)
   const { progress } = z.object({ progress: z.object({ seq: z.int() }) }).parse(body)
   const found = new Set<string>()
-  const all = await allRequests(server, runId, artifact, progress.seq)
-  // At each record, there are the details of the run, its conversation and the changes of its details.
-  expect(all.length).toBeGreaterThan(3 * progress.seq)
+  const moments = Array.from({ length: progress.seq + 1 }, (_, seq) => seq)
+  const some = moments.filter((seq) => seq % step === 0)
+  const all = await allRequests(server, runId, artifact, some)
+  expect(all.length).toBeGreaterThan(3 * some.length)
   const requests = all.values()
   const ask = async () => {
     for (const { address, accept } of requests) {
@@ -177,7 +187,7 @@ describe('a secret in a run', () => {
     // If it were not there, the checks below could not fail.
     expect(await filesWith(site.path('data'), secret)).not.toEqual([])
     const { artifact } = await redactEverywhere(server, runId, secret)
-    expect(await whereServed(server, runId, artifact, secret)).toEqual([])
+    expect(await whereServed(server, runId, { artifact, secret, step: 1 })).toEqual([])
     expect(await filesWith(site.path('data'), secret)).toEqual([])
     expect((await server.get(`/api/runs/${runId}/artifacts/${artifact}`)).status).toBe(404)
     const again = await server.get(`/api/runs/${runId}`, { 'if-none-match': etag })
@@ -335,7 +345,7 @@ describe('a secret in a run', () => {
       async () => (await other.get(`/api/runs/${runId}`)).body.cwd,
       (cwd) => cwd === '[redacted]',
     )
-    expect(await whereServed(other, runId, artifact, secret)).toEqual([])
+    expect(await whereServed(other, runId, { artifact, secret, step: 9 })).toEqual([])
     for (const name of ['data', 'other'])
       expect(await filesWith(site.path(name), secret)).toEqual([])
     expect(await printed(['verify', '--server', other.url])).toContain('Redacted: ')
