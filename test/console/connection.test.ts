@@ -84,7 +84,8 @@ describeInBrowser('a connection that is lost', () => {
     await message.waitFor()
     await dialog.getByRole('button', { name: 'Send' }).click()
     await dialog.waitFor({ state: 'detached' })
-    expect(await message.count()).toBe(1)
+    const sent = await fetch(`${server.url}/api/runs/${runId}/events?kinds=user_message`)
+    expect(await sent.json()).toHaveLength(1)
   })
 })
 
