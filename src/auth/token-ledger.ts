@@ -32,16 +32,16 @@ const TokenEntry = z.discriminatedUnion('kind', [TokenCreated, TokenRevoked])
 export type TokenEntry = z.infer<typeof TokenEntry>
 
 /** Times are in seconds since the epoch. */
-const Token = z.strictObject({
-  ...TokenCreated.shape.payload.shape,
-  created_at: z.number(),
+export type Token = z.infer<typeof TokenCreated>['payload'] & {
+  readonly created_at: number
   /** Null if the log does not name anybody. */
-  created_by: z.string().nullable(),
-  revoked: z
-    .strictObject({ at: z.number(), by: z.string().nullable(), reason: z.string().nullable() })
-    .nullable(),
-})
-export type Token = z.infer<typeof Token>
+  readonly created_by: string | null
+  readonly revoked: {
+    readonly at: number
+    readonly by: string | null
+    readonly reason: string | null
+  } | null
+}
 
 /** All tokens that were ever created, by id, in the order of their creation. */
 export type Tokens = ReadonlyMap<string, Token>

@@ -1,4 +1,4 @@
-import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
+import type { DatabaseSync, SQLInputValue } from 'node:sqlite'
 import * as z from 'zod'
 import { sha256 } from '../lib/sha256.ts'
 import type { LaterTags, ListedRun, RunFilters, RunPage, RunQuery } from './read-model.ts'
@@ -48,7 +48,6 @@ const NAMES = Object.keys(FILTERS) as (keyof RunFilters)[]
 export class RunLists {
   readonly #db: DatabaseSync
   readonly #laterTags: (runId: string) => LaterTags | null
-  readonly #statements = new Map<string, StatementSync>()
 
   constructor(db: DatabaseSync, laterTags: (runId: string) => LaterTags | null) {
     this.#db = db
@@ -69,9 +68,7 @@ export class RunLists {
     const query = sha256(JSON.stringify(Object.entries(asked).toSorted())).slice(0, 16)
     const after = cursor === undefined ? null : decodeCursor(cursor)
     if (cursor !== undefined && after?.query !== query) return null
-    const sql = listSql(asked, after !== null)
-    const statement = this.#statements.get(sql) ?? this.#db.prepare(sql)
-    this.#statements.set(sql, statement)
+    const statement = this.#db.prepare(listSql(asked, after !== null))
     // One more than asked for: it decides whether there is a next page.
     const place = after && { key: after.key, run_id: after.run_id }
     const found = statement.all({ ...valuesOf(asked), ...place, limit: limit + 1 })

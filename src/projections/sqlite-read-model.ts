@@ -18,19 +18,15 @@ type ReadModelOptions = {
   readonly log: Logger
 }
 
-export type ReadModelFailure =
-  /** Another process has the file open. */
-  | { readonly type: 'read_model_in_use'; readonly message: string }
-  /** The file system or SQLite refuses: no access, a full disk. */
-  | { readonly type: 'read_model_failed'; readonly message: string }
+/** The file system or SQLite refuses: no access, a full disk, another process that has the file open. */
+export type ReadModelFailure = { readonly type: 'read_model_failed'; readonly message: string }
 
 /** The error for what SQLite or the file system threw. */
 function failure(file: string, cause: unknown): ReadModelFailure {
-  if (!isInUse(cause)) {
-    return { type: 'read_model_failed', message: `${file}: ${messageOf(cause)}` }
-  }
-  const message = `another process has ${file} open: give each server a data folder of its own`
-  return { type: 'read_model_in_use', message }
+  const message = isInUse(cause)
+    ? `another process has ${file} open: give each server a data folder of its own`
+    : `${file}: ${messageOf(cause)}`
+  return { type: 'read_model_failed', message }
 }
 
 /** Runs that are kept in memory in front of the file. */

@@ -3,6 +3,7 @@ import type { ProtobufTraceSerializer } from '@opentelemetry/otlp-transformer'
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { modelInUse } from '../domain/model-choice.ts'
+import { present } from '../domain/present.ts'
 import { LruCache } from '../lib/lru-cache.ts'
 import { sha256 } from '../lib/sha256.ts'
 import { storedJson } from '../log/codec.ts'
@@ -81,16 +82,20 @@ export class SpanMaker {
     const { model_name: model, duration_ms, purpose, provider } = usage
     return ok(
       this.#span(event, `chat ${model}`, {
-        ...{
-          kind: SpanKind.CLIENT,
-          id: spanId(before.value),
-          from: ts - duration_ms / 1000,
-          to: ts,
-        },
-        meant: {
-          ...{ operation: 'chat', model, provider, purpose, error },
-          ...{ inputTokens: usage.input_tokens, outputTokens: usage.output_tokens },
-          ...{ cachedTokens: usage.cached_tokens, cacheWriteTokens: usage.cache_write_tokens },
+        kind: SpanKind.CLIENT,
+        id: spanId(before.value),
+        from: ts - duration_ms / 1000,
+        to: ts,
+        error,
+        attributes: {
+          'gen_ai.operation.name': 'chat',
+          'gen_ai.request.model': model,
+          'gen_ai.provider.name': PROVIDERS[String(provider)] ?? provider,
+          'gen_ai.usage.input_tokens': usage.input_tokens,
+          'gen_ai.usage.output_tokens': usage.output_tokens,
+          'gen_ai.usage.cache_read.input_tokens': usage.cached_tokens,
+          'gen_ai.usage.cache_creation.input_tokens': usage.cache_write_tokens,
+          'retrai.purpose': purpose,
         },
       }),
     )
@@ -112,13 +117,12 @@ export class SpanMaker {
     const model = modelInUse(run.state)
     return ok(
       this.#span(event, `chat ${model}`, {
-        ...{
-          kind: SpanKind.CLIENT,
-          id: spanId(event),
-          from: phase.wait?.nextTry ?? lastAt,
-          to: ts,
-        },
-        meant: { operation: 'chat', model, error: payload.failure ?? OTHER },
+        kind: SpanKind.CLIENT,
+        id: spanId(event),
+        from: phase.wait?.nextTry ?? lastAt,
+        to: ts,
+        error: payload.failure ?? OTHER,
+        attributes: { 'gen_ai.operation.name': 'chat', 'gen_ai.request.model': model },
       }),
     )
   }
@@ -131,7 +135,12 @@ export class SpanMaker {
     const id = subagent ? callOf(subagent.run_id) : spanId(event)
     return this.#span(event, `execute_tool ${tool}`, {
       ...{ kind: SpanKind.INTERNAL, id, from: ts - duration_ms / 1000, to: ts },
-      meant: { operation: 'execute_tool', tool, callId, error: outcome === 'ok' ? null : outcome },
+      error: outcome === 'ok' ? null : outcome,
+      attributes: {
+        'gen_ai.operation.name': 'execute_tool',
+        'gen_ai.tool.name': tool,
+        'gen_ai.tool.call.id': callId,
+      },
     })
   }
 
@@ -144,20 +153,26 @@ export class SpanMaker {
     if (created === null || ended === null) return ok(null)
     const { config, parent } = created.payload
     const { status } = ended.payload
-    const error = status === 'failed' ? status : null
     return ok(
       this.#span(event, 'invoke_agent', {
         ...{ kind: SpanKind.INTERNAL, id: rootOf(runId), from: created.ts, to: ended.ts },
         ...(parent && { link: context(parent.run_id, callOf(runId)) }),
-        meant: { operation: 'invoke_agent', model: config.model_name, status, error },
+        error: status === 'failed' ? status : null,
+        attributes: {
+          'gen_ai.operation.name': 'invoke_agent',
+          'gen_ai.request.model': config.model_name,
+          'retrai.status': status,
+        },
       }),
     )
   }
 
-  #span({ stream }: RecordedEvent, name: string, { kind, id, from, to, meant, link }: Drawn): Span {
+  #span({ stream }: RecordedEvent, name: string, drawn: Drawn): Span {
+    const { kind, id, from, to, error, attributes, link } = drawn
     const runId = runIdOf(stream)
     const own = context(runId, id)
     const root = rootOf(runId)
+    const shared = { 'gen_ai.conversation.id': runId, 'error.type': error }
     return {
       ...{
         name,
@@ -167,8 +182,8 @@ export class SpanMaker {
         endTime: time(to),
       },
       ...(id === root ? {} : { parentSpanContext: context(runId, root) }),
-      status: { code: meant.error == null ? SpanStatusCode.UNSET : SpanStatusCode.ERROR },
-      attributes: named({ ...meant, conversation: runId }),
+      status: { code: error === null ? SpanStatusCode.UNSET : SpanStatusCode.ERROR },
+      attributes: present({ ...attributes, ...shared }),
       links: link ? [{ context: link }] : [],
       ...{ events: [], ended: true, duration: time(Math.max(0, to - from)) },
       ...{ droppedAttributesCount: 0, droppedEventsCount: 0, droppedLinksCount: 0 },
@@ -183,7 +198,10 @@ type Drawn = {
   /** Seconds since the epoch. */
   readonly from: number
   readonly to: number
-  readonly meant: Meant
+  /** Null if it ended well. */
+  readonly error: string | null
+  /** By their names in the conventions; `retrai.*` are of none. Those that are missing or null are left out. */
+  readonly attributes: Readonly<Record<string, string | number | null | undefined>>
   readonly link?: SpanContext
 }
 
@@ -215,40 +233,9 @@ function time(seconds: number): [number, number] {
   return [Math.floor(ms / 1000), (ms % 1000) * 1_000_000]
 }
 
-/** The names of attributes, by what they mean. `retrai.*` are of no convention. */
-const NAMES = {
-  operation: 'gen_ai.operation.name',
-  conversation: 'gen_ai.conversation.id',
-  provider: 'gen_ai.provider.name',
-  model: 'gen_ai.request.model',
-  inputTokens: 'gen_ai.usage.input_tokens',
-  outputTokens: 'gen_ai.usage.output_tokens',
-  cachedTokens: 'gen_ai.usage.cache_read.input_tokens',
-  cacheWriteTokens: 'gen_ai.usage.cache_creation.input_tokens',
-  tool: 'gen_ai.tool.name',
-  callId: 'gen_ai.tool.call.id',
-  error: 'error.type',
-  purpose: 'retrai.purpose',
-  status: 'retrai.status',
-} as const
-
 /** Providers that the conventions name in another way. */
 const PROVIDERS: Readonly<Record<string, string>> = {
   gemini: 'gcp.gemini',
   mistral: 'mistral_ai',
   xai: 'x_ai',
-}
-
-type Meaning = keyof typeof NAMES
-/** Attributes by what they mean. Those that are missing or null are left out. */
-type Meant = { readonly [M in Meaning]?: string | number | null | undefined }
-
-/** Attributes by their names in the conventions. */
-function named({ provider, ...meant }: Meant): Record<string, string | number> {
-  const all: Meant = { ...meant, provider: PROVIDERS[String(provider)] ?? provider }
-  const attributes: Record<string, string | number> = {}
-  for (const [meaning, value] of Object.entries(all) as [Meaning, Meant[Meaning]][]) {
-    if (value != null) attributes[NAMES[meaning]] = value
-  }
-  return attributes
 }

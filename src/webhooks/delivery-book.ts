@@ -1,4 +1,4 @@
-import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import type { DatabaseSync } from 'node:sqlite'
 import * as z from 'zod'
 import type { DeliveryView } from '../api/webhooks.ts'
 import {
@@ -77,7 +77,6 @@ const RunRow = z
  */
 export class DeliveryBook {
   readonly #db: DatabaseSync
-  readonly #statements = new Map<string, StatementSync>()
 
   private constructor(db: DatabaseSync) {
     this.#db = db
@@ -105,7 +104,7 @@ export class DeliveryBook {
     const sql = `SELECT run_id, count(*) AS pending, tries, since, next_try
       FROM pending LEFT JOIN held USING (webhook, run_id) WHERE webhook = ?
       GROUP BY run_id ORDER BY min(n)`
-    return z.array(RunRow).parse(this.#prepared(sql).all(webhook))
+    return z.array(RunRow).parse(this.#db.prepare(sql).all(webhook))
   }
 
   /** The first pending record of a run that has some. */
@@ -158,7 +157,8 @@ export class DeliveryBook {
   /** The last tries, newest first. */
   tries(webhook: string): readonly DeliveryView[] {
     const sql = 'SELECT delivery FROM tried WHERE webhook = ? ORDER BY n DESC'
-    return this.#prepared(sql)
+    return this.#db
+      .prepare(sql)
       .all(webhook)
       .map(({ delivery }) => JSON.parse(String(delivery)))
   }
@@ -181,15 +181,9 @@ export class DeliveryBook {
     this.#db.close()
   }
 
-  #prepared(sql: string): StatementSync {
-    const statement = this.#statements.get(sql) ?? this.#db.prepare(sql)
-    this.#statements.set(sql, statement)
-    return statement
-  }
-
-  #get = (sql: string, ...values: readonly string[]) => this.#prepared(sql).get(...values)
+  #get = (sql: string, ...values: readonly string[]) => this.#db.prepare(sql).get(...values)
 
   #run(sql: string, ...values: readonly (string | number | null)[]): void {
-    this.#prepared(sql).run(...values)
+    this.#db.prepare(sql).run(...values)
   }
 }

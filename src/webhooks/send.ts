@@ -65,12 +65,9 @@ export type Send = (
 
 /** Sends deliveries, only to public addresses and to these hosts. What a name leads to is checked at each connection. */
 export function sender(hosts: ReadonlySet<string>, clock: () => number): Send {
-  const agents = (options: { readonly keepAlive: true }) => {
-    const [plain, secure] = [new HttpAgent(options), new HttpsAgent(options)]
-    return (protocol: string) => (protocol === 'http:' ? plain : secure)
-  }
-  // A connection is used again only by what is checked alike.
-  const [anywhere, guarded] = [agents({ keepAlive: true }), agents({ keepAlive: true })]
+  // Of its own, because only what is checked alike may use a connection again. A host is always checked alike.
+  const [plain, secure] = [new HttpAgent({ keepAlive: true }), new HttpsAgent({ keepAlive: true })]
+  const agentOf = (protocol: string) => (protocol === 'http:' ? plain : secure)
   return async (endpoint, id, body, signal) => {
     const began = performance.now()
     const answered = (status: number | null, error: string | null, answer = ''): TestedWebhook => {
@@ -80,9 +77,11 @@ export function sender(hosts: ReadonlySet<string>, clock: () => number): Send {
     const problem = urlProblem(endpoint.url, hosts)
     if (problem !== null) return answered(null, problem)
     const late = AbortSignal.timeout(WITHIN_MS)
-    const send = hosts.has(new URL(endpoint.url).hostname)
-      ? fetchWith({ accepts: upTo(ANSWER_BYTES), agentOf: anywhere })
-      : fetchWith({ accepts: upTo(ANSWER_BYTES), agentOf: guarded, lookup: publicOnly(ADVICE) })
+    const isGuarded = !hosts.has(new URL(endpoint.url).hostname)
+    const send = fetchWith({
+      ...{ accepts: upTo(ANSWER_BYTES), agentOf },
+      ...(isGuarded && { lookup: publicOnly(ADVICE) }),
+    })
     try {
       const response = await send(endpoint.url, {
         method: 'POST',

@@ -6,7 +6,6 @@ import { errAsync, okAsync, type Result, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import type { DeliveryView, NewWebhookView, TestedWebhook, WebhookView } from '../api/webhooks.ts'
 import type { Logger } from '../lib/logger.ts'
-import { LruCache } from '../lib/lru-cache.ts'
 import { messageOf } from '../lib/message-of.ts'
 import { sha256 } from '../lib/sha256.ts'
 import { writeDurably } from '../lib/write-durably.ts'
@@ -63,7 +62,6 @@ type Root = {
   readonly tags: readonly string[]
 }
 
-const KNOWN_ROOTS = 10_000
 const EndpointFile = z.strictObject({ url: z.string(), secret: z.string() })
 
 /**
@@ -77,7 +75,6 @@ export class Webhooks {
   #opened: DeliveryBook | null = null
   readonly #send: ReturnType<typeof sender>
   readonly #deliverers = new Map<string, Deliverer>()
-  readonly #roots = new LruCache<Root | null>(KNOWN_ROOTS)
   #isClosed = false
   /** Resolves when nothing of the deleted webhooks is left. */
   #ending: Promise<unknown> = Promise.resolve()
@@ -232,9 +229,8 @@ export class Webhooks {
 
   async #wants({ run: { project, tag, principal } }: Webhook, runId: string): Promise<boolean> {
     if (project === undefined && tag === undefined && principal === undefined) return true
-    const root = this.#roots.get(runId) ?? (await this.#rootOf(runId))
+    const root = await this.#rootOf(runId)
     if (root === null) return false
-    this.#roots.set(runId, root)
     if ((project ?? root.project) !== root.project) return false
     if ((principal ?? root.principal) !== root.principal) return false
     if (tag === undefined) return true
