@@ -42,4 +42,10 @@ describe('the replacement for node:crypto in browsers', () => {
       { numRuns: 20 },
     )
   })
+
+  test('gives random bytes', () => {
+    const [one, other] = [here.randomBytes(16), here.randomBytes(16)]
+    expect(one.toString('hex')).toMatch(/^[0-9a-f]{32}$/)
+    expect(one.toString('hex')).not.toBe(other.toString('hex'))
+  })
 })
