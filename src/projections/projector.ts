@@ -14,6 +14,9 @@ import type { ReadModelFailure, SqliteReadModel } from './sqlite-read-model.ts'
 /** Pauses between attempts to continue after the store or the read model's file has failed. */
 const RETRY_MS: PauseBoundsMs = [50, 1000]
 
+/** Folding pauses after this many milliseconds, so that other work gets its turn. */
+const SLICE_MS = 3
+
 type ProjectorDeps = {
   readonly store: EventStore
   readonly readModel: SqliteReadModel
@@ -41,9 +44,12 @@ export class Projector {
   readonly #stopped: Promise<void>
   #isReplaced = false
   #outage: string | null = null
+  /** What events are folded into until it is committed; then the next one begins. */
+  #batch: Batch
 
   constructor(deps: ProjectorDeps) {
     this.#deps = deps
+    this.#batch = new Batch(deps.readModel)
     this.#stopped = this.#project(this.#stop.signal).then(() => this.#caughtUp.resolve(false))
   }
 
@@ -101,26 +107,53 @@ export class Projector {
   async #follow(round: AbortSignal): Promise<Result<void, LogFailure>> {
     const { store, readModel } = this.#deps
     const after = readModel.checkpoint?.position ?? null
-    const open = new OpenBatch(this.#deps)
+    this.#batch = new Batch(readModel)
     const options = { after, prefix: RUN_STREAM_PREFIX, signal: round }
     try {
       for await (const item of store.subscribeAll(options)) {
         if (round.aborted) break
         // Ends the round: the next one begins by checking that the log is still the same.
-        if (item.type === 'interrupted') return open.commit()
+        if (item.type === 'interrupted') return this.#commit()
         const done =
-          item.type === 'caught_up' ? open.commit() : await open.project(item.events, round)
+          item.type === 'caught_up' ? this.#commit() : await this.#fold(item.events, round)
         if (done.isErr()) return done
         if (item.type === 'caught_up') this.#noteCaughtUp()
         this.#noteOutage(null)
       }
     } catch (cause) {
       // What arrived before the subscription broke is kept.
-      const committed = round.aborted ? ok(undefined) : open.commit()
+      const committed = round.aborted ? ok(undefined) : this.#commit()
       if (committed.isErr()) this.#noteOutage(committed.error)
       throw cause
     }
     return ok(undefined)
+  }
+
+  /** Folds events in slices, and commits when the batch is full or the read model is current. Ends early if `round` aborts. */
+  async #fold(
+    events: readonly RecordedEvent[],
+    round: AbortSignal,
+  ): Promise<Result<void, ReadModelFailure>> {
+    const { asOfNow, readModel } = this.#deps
+    let began = performance.now()
+    for (const event of events) {
+      this.#batch.add(asOfNow?.(event) ?? event)
+      if (performance.now() - began < SLICE_MS) continue
+      const committed = this.#batch.isFull ? this.#commit() : ok(undefined)
+      if (committed.isErr()) return committed
+      await nextTurn()
+      if (round.aborted) return ok(undefined)
+      began = performance.now()
+    }
+    return readModel.caughtUp || this.#batch.isFull ? this.#commit() : ok(undefined)
+  }
+
+  #commit(): Result<void, ReadModelFailure> {
+    const { readModel } = this.#deps
+    if (this.#batch.size === 0) return ok(undefined)
+    const committed = readModel.commit(this.#batch)
+    if (committed.isOk()) this.#batch = new Batch(readModel)
+    return committed
   }
 
   #noteCaughtUp(): void {
@@ -140,49 +173,6 @@ export class Projector {
     const field = cause instanceof Error ? { err: cause } : { error: cause }
     if (cause === null) log.info({}, 'the log is projected again')
     else log.error(field, 'the log cannot be projected now; retrying until it can')
-  }
-}
-
-/** Folding pauses after this many milliseconds, so that other work gets its turn. */
-const SLICE_MS = 3
-
-type BatchDeps = Pick<ProjectorDeps, 'readModel' | 'asOfNow'>
-
-/** The batch that events are folded into until it is committed; then the next one begins. */
-class OpenBatch {
-  readonly #deps: BatchDeps
-  #batch: Batch
-
-  constructor(deps: BatchDeps) {
-    this.#deps = deps
-    this.#batch = new Batch(deps.readModel)
-  }
-
-  /** Folds events in slices, and commits when the batch is full or the read model is current. Ends early if `round` aborts. */
-  async project(
-    events: readonly RecordedEvent[],
-    round: AbortSignal,
-  ): Promise<Result<void, ReadModelFailure>> {
-    const { asOfNow, readModel } = this.#deps
-    let began = performance.now()
-    for (const event of events) {
-      this.#batch.add(asOfNow?.(event) ?? event)
-      if (performance.now() - began < SLICE_MS) continue
-      const committed = this.#batch.isFull ? this.commit() : ok(undefined)
-      if (committed.isErr()) return committed
-      await nextTurn()
-      if (round.aborted) return ok(undefined)
-      began = performance.now()
-    }
-    return readModel.caughtUp || this.#batch.isFull ? this.commit() : ok(undefined)
-  }
-
-  commit(): Result<void, ReadModelFailure> {
-    const { readModel } = this.#deps
-    if (this.#batch.size === 0) return ok(undefined)
-    const committed = readModel.commit(this.#batch)
-    if (committed.isOk()) this.#batch = new Batch(readModel)
-    return committed
   }
 }
 
