@@ -107,7 +107,7 @@ test('a redacted word is found no more, and is in no file', async ({ startServer
   expect(done.body).toMatchObject({ pointers: ['/instructions'] })
   expect((await search(server, { q: 'zurich' })).results).toEqual([])
   expect(await filesWith('zurich')).toEqual([])
-  // The index is made again.
+  // The index is rebuilt.
   await expect
     .poll(async () => places(await search(server, { q: 'redacted' })))
     .toEqual([[older, 0]])
