@@ -55,16 +55,13 @@ export class TokenLifetime {
 /** How long a ticket is valid, seconds. */
 const VALID_S = 30
 const TICKET_BYTES = 32
-/** Unused tickets of one token: many more than a console with many tabs asks for at once. */
-const MAX_OF_TOKEN = 100
 
 /** Times are in seconds since the epoch. */
 type Ticket = { readonly ticket: string; readonly expiresAt: number }
 
 /**
  * Tickets for connections that cannot carry a token. A ticket is valid once, for a short time, and only on the server
- * that issued it, which keeps it in memory. If a token has too many, its own oldest tickets are dropped. So its newest
- * ones stay valid, and no other token loses any.
+ * that issued it, which keeps it in memory until then.
  */
 export class Tickets {
   readonly #clock: () => number
@@ -78,14 +75,10 @@ export class Tickets {
 
   issue(caller: Caller): Ticket {
     const now = this.#clock()
-    const own: string[] = []
-    for (const [ticket, unused] of this.#unused) {
-      if (now >= unused.expiresAt) this.#unused.delete(ticket)
-      // The name of a principal belongs to one token.
-      else if (unused.caller.principal === caller.principal) own.push(ticket)
+    for (const [old, unused] of this.#unused) {
+      if (now < unused.expiresAt) break
+      this.#unused.delete(old)
     }
-    const [oldest] = own
-    if (oldest !== undefined && own.length >= MAX_OF_TOKEN) this.#unused.delete(oldest)
     const ticket = randomBytes(TICKET_BYTES).toString('base64url')
     const expiresAt = now + VALID_S
     this.#unused.set(ticket, { caller, expiresAt })

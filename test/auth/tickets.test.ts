@@ -44,20 +44,8 @@ test('it is not valid longer than the token that it was issued for', () => {
 
 const of = (principal: string): Caller => ({ ...forever(), principal })
 
-test('if a token has too many tickets, its own oldest is dropped, and none of another token', () => {
+test('the tickets of one token do not use up those of another', () => {
   const other = issue(of('grace'))
-  const held = Array.from({ length: 1_000 }, () => issue(of('ada')))
+  for (let count = 0; count < 10_000; count += 1) issue(of('ada'))
   expect(tickets.redeem(other).isOk()).toBe(true)
-  issue(of('grace'))
-  expect(held.filter((ticket) => tickets.redeem(ticket).isOk())).toEqual(held.slice(-100))
-})
-
-test('used and expired tickets do not count', () => {
-  const first = issue(of('ada'))
-  for (let n = 0; n < 500; n += 1) expect(tickets.redeem(issue(of('ada'))).isOk()).toBe(true)
-  expect(tickets.redeem(first).isOk()).toBe(true)
-  for (let n = 0; n < 100; n += 1) issue(of('ada'))
-  now = 1030
-  const held = Array.from({ length: 100 }, () => issue(of('ada')))
-  expect(held.every((ticket) => tickets.redeem(ticket).isOk())).toBe(true)
 })
