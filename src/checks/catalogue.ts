@@ -66,35 +66,19 @@ const allOf: Goal = {
   check: checkAll,
 }
 
+const RUFF = ['check', '--no-cache', '.']
+
 type Linter = Pick<ToolCheck, 'tool' | 'programs' | 'missing' | 'lacks' | 'withoutNetwork'> & {
-  /** If several linters of a language fit, the first of them is used. */
-  readonly language: 'JavaScript' | 'Python' | 'Go' | 'Rust'
   /** What shows that the project uses it; null if nothing does. */
   readonly detect: (files: Workspace) => Promise<string | null>
 }
 
-const NODE = ['node_modules/.bin']
-const PYTHON = ['.venv/bin', 'venv/bin']
+const hasRuffSection = async (files: Workspace): Promise<boolean> =>
+  /^\[tool\.ruff/m.test((await textOf(files, 'pyproject.toml')) ?? '')
 
-const ESLINT_CONFIGS = [
-  ...['js', 'mjs', 'cjs', 'ts', 'mts', 'cts'].map((ending) => `eslint.config.${ending}`),
-  ...['.js', '.cjs', '.json', '.yml', '.yaml', ''].map((ending) => `.eslintrc${ending}`),
-]
-
-const aFile = (names: readonly string[]) => (files: Workspace) => thereIs(files, names)
-
-/** A section of settings in a file, or one of the linter's own files. */
-const aSection =
-  (tool: string, file: string, section: string, names: readonly string[]) =>
-  async (files: Workspace) => {
-    const lines = (await textOf(files, file))?.split('\n') ?? []
-    const isThere = lines.some((line) => line.startsWith(`[${section}`))
-    return isThere ? `${file} has settings of ${tool}` : thereIs(files, names)
-  }
-
+/** One for each language. A project in several has the first that fits. */
 const LINTERS: readonly Linter[] = [
   {
-    language: 'JavaScript',
     tool: 'npm run lint',
     detect: async (files) => (await scriptOf(files, 'lint')) && 'package.json has a lint script',
     programs: () => [{ file: 'npm', args: ['run', 'lint'] }],
@@ -102,55 +86,27 @@ const LINTERS: readonly Linter[] = [
     withoutNetwork: WITHOUT_NPM,
   },
   {
-    language: 'JavaScript',
-    tool: 'biome lint',
-    detect: aFile(['biome.json', 'biome.jsonc']),
-    programs: ownProgram(NODE, 'biome', ['lint', '--colors=off', '.']),
-    missing: 'biome is not installed: install it with `npm install --save-dev @biomejs/biome`',
-  },
-  {
-    language: 'JavaScript',
-    tool: 'eslint',
-    detect: aFile(ESLINT_CONFIGS),
-    programs: ownProgram(NODE, 'eslint', ['--no-color', '.']),
-    missing: 'eslint is not installed: install it with `npm install --save-dev eslint`',
-  },
-  {
-    language: 'Python',
     tool: 'ruff check',
-    detect: aSection('ruff', 'pyproject.toml', 'tool.ruff', ['ruff.toml', '.ruff.toml']),
+    detect: async (files) =>
+      (await hasRuffSection(files))
+        ? 'pyproject.toml has settings of ruff'
+        : thereIs(files, ['ruff.toml', '.ruff.toml']),
     programs: async (files) => [
-      ...(await ownProgram(PYTHON, 'ruff', ['check', '--no-cache', '.'])(files)),
-      { file: 'python3', args: ['-m', 'ruff', 'check', '--no-cache', '.'] },
+      ...(await ownProgram(['.venv/bin', 'venv/bin'], 'ruff', RUFF)(files)),
+      { file: 'python3', args: ['-m', 'ruff', ...RUFF] },
     ],
     lacks: /: No module named '?ruff'?\s*$/,
     missing: 'ruff is not installed: install it with `python3 -m pip install ruff`',
   },
   {
-    language: 'Python',
-    tool: 'flake8',
-    detect: aSection('flake8', 'setup.cfg', 'flake8', ['.flake8']),
-    programs: ownProgram(PYTHON, 'flake8', []),
-    missing: 'flake8 is not installed: install it with `python3 -m pip install flake8`',
-  },
-  {
-    language: 'Go',
-    tool: 'golangci-lint run',
-    detect: aFile(['yml', 'yaml', 'toml', 'json'].map((end) => `.golangci.${end}`)),
-    programs: () => [{ file: 'golangci-lint', args: ['run'] }],
-    missing: 'golangci-lint is not installed: install it from https://golangci-lint.run',
-  },
-  {
-    language: 'Go',
     tool: 'go vet',
-    detect: aFile(['go.mod']),
+    detect: (files) => thereIs(files, ['go.mod']),
     programs: () => [{ file: 'go', args: ['vet', './...'] }],
     missing: 'go is not installed: install it from https://go.dev/dl',
   },
   {
-    language: 'Rust',
     tool: 'cargo clippy',
-    detect: aFile(['Cargo.toml']),
+    detect: (files) => thereIs(files, ['Cargo.toml']),
     programs: () => [
       {
         file: 'cargo',
@@ -162,53 +118,45 @@ const LINTERS: readonly Linter[] = [
   },
 ]
 
-/** The linters of a project: one for each of its languages. */
-async function lintersOf(files: Workspace): Promise<readonly (Linter & { because: string })[]> {
-  const found = new Map<string, Linter & { because: string }>()
+/** The linter of a project, and what shows that. */
+async function linterOf(files: Workspace): Promise<(Linter & { because: string }) | null> {
   for (const linter of LINTERS) {
-    const because = found.has(linter.language) ? null : await linter.detect(files)
-    if (because !== null) found.set(linter.language, { ...linter, because })
+    const because = await linter.detect(files)
+    if (because !== null) return { ...linter, because }
   }
-  return [...found.values()]
+  return null
 }
 
+/** In place of the project's linter: the command of a run. */
+const OWN_LINTER = { tool: 'the linter', programs: () => [], missing: '' }
+
 async function checkLint(context: GoalContext): Promise<GoalVerdict> {
-  // The command of a run is in place of the project's linters.
-  const own = context.config.shell_goal && [{ tool: 'the linter', programs: () => [], missing: '' }]
-  const linters = own ?? (await lintersOf(context.files))
-  if (linters.length === 0) {
+  const linter = context.config.shell_goal ? OWN_LINTER : await linterOf(context.files)
+  if (linter === null) {
     const reason =
-      'No linter of this project is known: add a lint script to package.json, settings of biome, eslint, ruff or flake8, or start a new run with the command in its check'
+      'No linter of this project is known: add a lint script to package.json or settings of ruff, or start a new run with the command in its check'
     return cannotCheck(reason)
   }
-  const judged: Judged[] = []
-  for (const linter of linters) {
-    const verdict = await checkWith(context, {
-      ...linter,
-      ...{ minutes: 20, env: { CI: 'true', NO_COLOR: '1' } },
-      noise: /^(?:npm (?:error|ERR!|warn|notice)\b|> )/,
-    })
-    judged.push({ name: linter.tool, ...verdict })
-  }
-  return mergeVerdicts(judged)
+  return checkWith(context, {
+    ...linter,
+    ...{ minutes: 20, env: { CI: 'true', NO_COLOR: '1' } },
+    noise: /^(?:npm (?:error|ERR!|warn|notice)\b|> )/,
+  })
 }
 
 const lint: Goal = {
   name: 'lint',
   description: 'The linter of the project finds nothing',
   prompt:
-    'Make the linter of this project find nothing. It is the lint script of package.json, biome, eslint, ruff, flake8, ' +
-    'golangci-lint, go vet or cargo clippy, with the settings of the project. Fix the code: no comments that silence the ' +
-    'linter, and no looser settings.',
+    'Make the linter of this project find nothing. It is the lint script of package.json, ruff, go vet or cargo clippy, ' +
+    'with the settings of the project. Fix the code: no comments that silence the linter, and no looser settings.',
   registries: ['npm', 'pypi', 'go', 'cargo'],
   takesCheck: true,
   protects: ['lint', 'ci'],
   command: 'npm run lint',
   detect: async (files) => {
-    const linters = await lintersOf(files)
-    if (linters.length === 0) return null
-    const because = linters.map((linter) => `${linter.because} (${linter.tool})`).join(', ')
-    return { fit: FIT.quality, because }
+    const linter = await linterOf(files)
+    return linter && { fit: FIT.quality, because: `${linter.because} (${linter.tool})` }
   },
   check: checkLint,
 }

@@ -120,16 +120,12 @@ const PROGRAMS: readonly Program[] = [
   ['node', 'npm-test', ['node', '--version']],
   ['npm', 'npm-test and the lint scripts of lint', ['npm', '--version']],
   ['bun', 'bun-test', ['bun', '--version']],
-  ['biome', 'lint', ['biome', '--version']],
-  ['eslint', 'lint', ['eslint', '--version']],
   ['pytest', 'pytest and run_pytest', ['python3', '-m', 'pytest', '--version']],
   ['pyright', 'pyright', ['pyright', '--version']],
   ['ruff', 'lint', ['python3', '-m', 'ruff', '--version']],
-  ['flake8', 'lint', ['python3', '-m', 'flake8', '--version']],
   ['cargo', 'cargo-test', ['cargo', '--version']],
   ['clippy', 'lint', ['cargo', 'clippy', '--version']],
   ['go', 'go-test, and go vet of lint', ['go', 'version']],
-  ['golangci-lint', 'lint', ['golangci-lint', '--version']],
 ]
 const ALWAYS_NEEDED: ReadonlySet<string> = new Set(['bash', 'git'])
 

@@ -16,12 +16,8 @@ import {
 const SCRIPT = { 'package.json': '{"scripts":{"lint":"x"}}' }
 
 test.each<[string, Files, string | null]>([
-  ['the lint script comes before the settings', { ...SCRIPT, 'biome.json': '{}' }, 'npm run lint'],
-  ['biome', { 'biome.json': '{}' }, 'biome lint'],
-  ['eslint', { 'eslint.config.js': '' }, 'eslint'],
+  ['the lint script comes first', { 'go.mod': '', ...SCRIPT }, 'npm run lint'],
   ['ruff', { 'pyproject.toml': '[project]\n[tool.ruff.lint]\n' }, 'ruff check'],
-  ['flake8', { '.flake8': '' }, 'flake8'],
-  ['golangci-lint comes before go vet', { 'go.mod': '', '.golangci.yml': '' }, 'golangci-lint run'],
   ['go vet', { 'go.mod': '' }, 'go vet'],
   ['clippy', { 'Cargo.toml': '' }, 'cargo clippy'],
   ['nothing that is known', { 'pyproject.toml': '[project]\n' }, null],
@@ -32,33 +28,27 @@ test.each<[string, Files, string | null]>([
 })
 
 test('a linter that finds nothing achieves the goal, one that finds something shows it', async () => {
-  const cwd = await project({ '.flake8': '' })
-  const clean = withPrograms(await programs({ flake8: 'exit 0' }))
+  const cwd = await project({ 'go.mod': '' })
+  const clean = withPrograms(await programs({ go: 'exit 0' }))
   expect(await check('lint', cwd, { runCommand: clean })).toMatchObject({
-    ...{ verdict: 'achieved', reason: 'flake8 found nothing' },
+    ...{ verdict: 'achieved', reason: 'go vet found nothing' },
   })
-  const dirty = withPrograms(await programs({ flake8: 'echo "a.py:1:1: F401 unused"; exit 1' }))
+  const dirty = withPrograms(
+    await programs({ go: 'echo "a.go:1:1: x declared and not used"; exit 1' }),
+  )
   expect(await check('lint', cwd, { runCommand: dirty })).toEqual({
     verdict: 'not_achieved',
-    reason: 'flake8 ended with exit code 1: a.py:1:1: F401 unused',
-    details: 'a.py:1:1: F401 unused',
+    reason: 'go vet ended with exit code 1: a.go:1:1: x declared and not used',
+    details: 'a.go:1:1: x declared and not used',
   })
-})
-
-test('a project in two languages has two linters, and both must find nothing', async () => {
-  const cwd = await project({ 'go.mod': '', '.flake8': '' })
-  const runCommand = withPrograms(await programs({ flake8: 'exit 0', go: 'echo bad; exit 2' }))
-  const { verdict, reason } = await check('lint', cwd, { runCommand })
-  expect(verdict).toBe('not_achieved')
-  expect(reason).toMatch(/^1 of 2 reached\. go vet not reached: .*flake8 reached: /)
 })
 
 test('the goal cannot be checked if the linter is not installed or not known', async () => {
   const runCommand = withPath(await project({}))
-  const missing = await check('lint', await project({ '.flake8': '' }), { runCommand })
+  const missing = await check('lint', await project({ 'go.mod': '' }), { runCommand })
   expect(missing.verdict).toBe('cannot_check')
-  expect(missing.reason).toMatch(/^flake8 is not installed: install /)
-  const unknown = await check('lint', await project({}))
+  expect(missing.reason).toMatch(/^go is not installed: install /)
+  const unknown = await check('lint', await project({ 'eslint.config.js': '' }))
   expect(unknown.verdict).toBe('cannot_check')
   expect(unknown.reason).toContain('start a new run with the command in its check')
 })

@@ -94,7 +94,7 @@ test('a weak level is a warning, and each program that a goal needs is named wit
   const uses = programs.map(({ message }) => message).join(' ')
   const withProgram = goals.map(({ name }) => name).filter((name) => !FREE.includes(name))
   for (const name of withProgram) expect(uses, name).toContain(name)
-  for (const linter of ['biome', 'eslint', 'ruff', 'flake8', 'golangci-lint', 'clippy']) {
+  for (const linter of ['ruff', 'clippy']) {
     const fix = expect.stringMatching(/^Install it/)
     expect(about(linter), linter).toMatchObject({ verdict: 'note', fix })
   }
