@@ -15,6 +15,17 @@ type ProviderInfo = {
   readonly defaultModel: string | null
 }
 
+/** A service that speaks chat completions, and whose names follow from its prefix. */
+const compatible = <Name extends string>(
+  prefix: Name,
+  baseUrl: string,
+  model: string,
+  priceList: string | null = prefix,
+) => ({
+  ...{ prefix, baseUrl, api: 'chat' as const, priceList, defaultModel: `${prefix}/${model}` },
+  key: `${prefix.toUpperCase() as Uppercase<Name>}_API_KEY` as const,
+})
+
 export const PROVIDERS = {
   anthropic: {
     prefix: 'anthropic',
@@ -48,62 +59,22 @@ export const PROVIDERS = {
     priceList: 'x-ai',
     defaultModel: 'xai/grok-4.5',
   },
-  deepseek: {
-    prefix: 'deepseek',
-    baseUrl: 'https://api.deepseek.com',
-    api: 'chat',
-    key: 'DEEPSEEK_API_KEY',
-    priceList: 'deepseek',
-    defaultModel: 'deepseek/deepseek-v4-pro',
-  },
-  groq: {
-    prefix: 'groq',
-    baseUrl: 'https://api.groq.com/openai/v1',
-    api: 'chat',
-    key: 'GROQ_API_KEY',
-    priceList: 'groq',
-    defaultModel: 'groq/openai/gpt-oss-120b',
-  },
-  mistral: {
-    prefix: 'mistral',
-    baseUrl: 'https://api.mistral.ai/v1',
-    api: 'chat',
-    key: 'MISTRAL_API_KEY',
-    priceList: 'mistral',
-    defaultModel: 'mistral/devstral-2512',
-  },
-  moonshot: {
-    prefix: 'moonshot',
-    baseUrl: 'https://api.moonshot.ai/v1',
-    api: 'chat',
-    key: 'MOONSHOT_API_KEY',
-    priceList: 'moonshotai',
-    defaultModel: 'moonshot/kimi-k3',
-  },
-  zai: {
-    prefix: 'zai',
-    baseUrl: 'https://api.z.ai/api/paas/v4',
-    api: 'chat',
-    key: 'ZAI_API_KEY',
-    priceList: 'zai',
-    defaultModel: 'zai/glm-5.3',
-  },
-  dashscope: {
-    prefix: 'dashscope',
-    baseUrl: 'https://dashscope-intl.aliyuncs.com/compatible-mode/v1',
-    api: 'chat',
-    key: 'DASHSCOPE_API_KEY',
-    priceList: null,
-    defaultModel: 'dashscope/qwen3.8-max',
-  },
-  openrouter: {
-    prefix: 'openrouter',
-    baseUrl: 'https://openrouter.ai/api/v1',
-    api: 'chat',
-    key: 'OPENROUTER_API_KEY',
-    priceList: 'openrouter',
-    defaultModel: 'openrouter/anthropic/claude-sonnet-4.6',
-  },
+  deepseek: compatible('deepseek', 'https://api.deepseek.com', 'deepseek-v4-pro'),
+  groq: compatible('groq', 'https://api.groq.com/openai/v1', 'openai/gpt-oss-120b'),
+  mistral: compatible('mistral', 'https://api.mistral.ai/v1', 'devstral-2512'),
+  moonshot: compatible('moonshot', 'https://api.moonshot.ai/v1', 'kimi-k3', 'moonshotai'),
+  zai: compatible('zai', 'https://api.z.ai/api/paas/v4', 'glm-5.3'),
+  dashscope: compatible(
+    'dashscope',
+    'https://dashscope-intl.aliyuncs.com/compatible-mode/v1',
+    'qwen3.8-max',
+    null,
+  ),
+  openrouter: compatible(
+    'openrouter',
+    'https://openrouter.ai/api/v1',
+    'anthropic/claude-sonnet-4.6',
+  ),
   ollama: {
     prefix: 'ollama',
     baseUrl: 'http://127.0.0.1:11434',
