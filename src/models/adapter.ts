@@ -29,7 +29,7 @@ export interface Adapter {
 
 /** Reads the messages of a reply. */
 export interface ReplyReader {
-  /** Takes the next message, or the whole reply if it does not come in pieces. Unknown messages are ignored. */
+  /** Takes the next message. Unknown messages are ignored. */
   read(message: unknown): Result<readonly ModelPart[], Complaint>
   /** Called if the endpoint says `[DONE]`. Left out: that means nothing. */
   done?(): void

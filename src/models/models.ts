@@ -43,7 +43,6 @@ export type Deadlines = {
 }
 const DEADLINES: Deadlines = {
   totalMs: 3_600_000,
-  // An endpoint that does not stream is silent until its reply is whole.
   firstMs: 600_000,
   silenceMs: 300_000,
 }
@@ -193,5 +192,7 @@ async function exchange(
   }
   if (reader.state !== 'open') return reader.reply().mapErr(failure)
   if (isEmpty) return err(noReply('it is empty', call))
+  const isWhole = adapter.framing === 'events' && headers.get('content-type')?.includes('json')
+  if (isWhole) return err(noReply('it is not a stream of events', call))
   return err(brokenOff(new Error('it ended too early'), call))
 }

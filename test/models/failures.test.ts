@@ -50,11 +50,11 @@ describe('a failure that may be retried', () => {
     [{ fault: 'drop' }, /broke|cannot be reached/],
     [{ fault: 'cut' }, /broke during the answer of scripted-model/],
     [{ fault: 'garbage' }, /is not valid: <html><body>It works!/],
-    [{ fault: 'empty' }, /ended too early/],
+    [{ fault: 'empty' }, /is not a stream of events/],
     [{ status: 200, body: '' }, /is not valid: it is empty/],
     [{ status: 200, body: '{"choices": [' }, /is not valid/],
     [{ status: 200, body: 'null' }, /is not valid/],
-    [{ status: 200, body: { choices: [{ message: 5 }] } }, /is not valid: choices.0.message/],
+    [{ status: 200, body: { choices: [{ delta: 5 }] } }, /is not valid: choices.0.delta/],
     [{ status: 200, body: message('Overloaded.') }, /failed to answer .*\(500\): Overloaded\./],
   ] as const)('is %j', async (fault, sentence) => {
     const { error, host } = await failure(fault)

@@ -39,16 +39,6 @@ describe('a reply', () => {
     ['null', null, null],
     ['left out', undefined, null],
     ['blank', '  \n', null],
-    [
-      'parts',
-      [
-        { type: 'thinking', thinking: 'hm' },
-        { type: 'text', text: 'Do' },
-        { type: 'text', text: 'ne.' },
-      ],
-      'Done.',
-    ],
-    ['no parts', [], null],
   ])('is read where its content is %s', async (_, content, text) => {
     expect((await replyTo({ content })).text).toBe(text)
   })

@@ -31,6 +31,6 @@ export function ask(models: Models, request: Partial<ModelRequest> = {}) {
 
 /** A script that answers every request with this assistant message, even if that is not valid. */
 export function says(message: Record<string, unknown>, rest: Record<string, unknown> = {}): Script {
-  const choice = { index: 0, message: { role: 'assistant', ...message }, finish_reason: 'stop' }
+  const choice = { index: 0, delta: { role: 'assistant', ...message }, finish_reason: 'stop' }
   return [{ status: 200, body: { choices: [choice], ...rest } }]
 }

@@ -2,7 +2,7 @@ import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import type { Complaint, Json, RawReply, ReplyReader } from '../adapter.ts'
 import type { FinishReason, ModelPart } from '../model.ts'
-import { invalid, parseJson, toRequestedCalls } from '../replies.ts'
+import { invalid, toRequestedCalls } from '../replies.ts'
 import { ReportedUsage, reportedCost, usageOf } from './usage.ts'
 
 const text = z.string().nullish().catch(null)
@@ -17,7 +17,6 @@ const CallPiece = z.object({
       arguments: z.union([z.string(), z.record(z.string(), z.json())]).nullish(),
     })
     .nullish(),
-  extra_content: z.json().optional(),
 })
 type CallPiece = z.infer<typeof CallPiece>
 
@@ -25,9 +24,9 @@ type CallPiece = z.infer<typeof CallPiece>
 const Detail = z.looseObject({ type: z.string(), index: z.number().nullish() })
 type Detail = z.infer<typeof Detail>
 
-/** The parts of a message that are read, whole or as a piece. Others are ignored: endpoints add many. */
+/** What is read of a piece of a message. Endpoints add much more. */
 const Piece = z.object({
-  content: z.union([z.string(), z.array(z.json())]).nullish(),
+  content: text,
   refusal: text,
   reasoning_content: text,
   reasoning: text,
@@ -37,18 +36,16 @@ const Piece = z.object({
 type Piece = z.infer<typeof Piece>
 
 const Chunk = z.object({
-  choices: z
-    .array(z.object({ delta: Piece.nullish(), message: Piece.nullish(), finish_reason: text }))
-    .nullish(),
+  choices: z.array(z.object({ delta: Piece.nullish(), finish_reason: text })).nullish(),
   usage: ReportedUsage,
 })
 
-type Call = { id: string | null; name: string; args: string | Record<string, Json>; extra?: Json }
+type Call = { id: string | null; name: string; args: string | Record<string, Json> }
 
 /** Names of the properties in which endpoints send reasoning as a text. */
 const REASONING = ['reasoning_content', 'reasoning'] as const
 
-/** Reads a chat completion, streamed or not. */
+/** Reads a chat completion. */
 export class ChatReader implements ReplyReader {
   state: ReplyReader['state'] = 'open'
   used: ReplyReader['used'] = { usage: null, costUsd: null }
@@ -74,10 +71,8 @@ export class ChatReader implements ReplyReader {
     }
     const [choice] = choices ?? []
     if (choice === undefined) return ok([])
-    const { delta, message: whole, finish_reason: reason } = choice
-    const parts = this.#add(delta ?? whole ?? {})
-    // A reply that does not come in pieces may name no reason for its end.
-    return this.#end(reason || (whole ? 'stop' : '')).map(() => parts)
+    const parts = this.#add(choice.delta ?? {})
+    return this.#end(choice.finish_reason ?? '').map(() => parts)
   }
 
   reply(): Result<RawReply, Complaint> {
@@ -120,16 +115,15 @@ export class ChatReader implements ReplyReader {
     }
     for (const detail of piece.reasoning_details ?? []) addDetail(this.#details, detail)
     const { content, tool_calls: calls } = piece
-    const said = typeof content === 'string' ? content : (content ?? []).map(textIn).join('')
-    this.#content += said
-    if (said !== '') parts.push({ type: 'text', text: said })
+    this.#content += content ?? ''
+    if (content) parts.push({ type: 'text', text: content })
     this.#refusal += piece.refusal ?? ''
     parts.push(...(calls ?? []).flatMap((call, position) => this.#addCall(call, position)))
     return parts
   }
 
   #addCall(piece: CallPiece, position: number): ModelPart[] {
-    const { id, function: called, extra_content: extra } = piece
+    const { id, function: called } = piece
     const index = this.#positionOf(piece, position)
     const parts: ModelPart[] = []
     const call = this.#calls[index] ?? { id: null, name: '', args: '' }
@@ -139,7 +133,6 @@ export class ChatReader implements ReplyReader {
       call.name = called.name
       parts.push({ type: 'call', index, tool: called.name })
     }
-    if (extra !== undefined) call.extra = extra
     const added = called?.arguments
     if (!added) return parts
     if (typeof added === 'object') call.args = added
@@ -148,43 +141,23 @@ export class ChatReader implements ReplyReader {
     return [...parts, { type: 'arguments', index, text: written }]
   }
 
-  /** A piece continues the call of its index, or else the last one, unless another call begins with it. */
-  #positionOf(piece: CallPiece, position: number): number {
-    const { index } = piece
-    const last = this.state === 'open' && position === 0 ? this.#calls.length - 1 : -1
-    const at = (typeof index === 'number' ? this.#byIndex.get(index) : last) ?? -1
-    const call = this.#calls[at]
-    const found = call === undefined || beginsAnother(piece, call) ? this.#calls.length : at
-    if (typeof index === 'number') this.#byIndex.set(index, found)
+  /** A piece continues the call of its index, or the last one, unless it brings another id. */
+  #positionOf({ id, index }: CallPiece, position: number): number {
+    const at = this.#byIndex.get(index ?? position) ?? -1
+    const known = this.#calls[at]
+    const isOther = known === undefined || (id && known.id && id !== known.id)
+    const found = isOther ? this.#calls.length : at
+    this.#byIndex.set(index ?? position, found)
     return found
   }
 
   /** What an assistant's message gets in addition when it goes back to the same endpoint. */
   #items(): Json[] | null {
     const details = this.#details as Json[]
-    const calls = this.#calls.flatMap(({ extra }, index) =>
-      extra === undefined ? [] : [{ index, extra_content: extra }],
-    )
-    const message = {
-      ...(details.length > 0 ? { reasoning_details: details } : this.#reasoning),
-      ...(calls.length > 0 ? { tool_calls: calls } : {}),
-    }
+    const message = details.length > 0 ? { reasoning_details: details } : this.#reasoning
     return Object.keys(message).length === 0 ? null : [message as Json]
   }
 }
-
-/** Some endpoints give all calls of a reply the same index, some repeat the name in each piece, some give no ids. */
-function beginsAnother({ id, index, function: called }: CallPiece, before: Call): boolean {
-  if (id && before.id) return id !== before.id && (typeof index !== 'number' || !!called?.name)
-  if (typeof index !== 'number' && id) return true
-  const isWhole = typeof before.args !== 'string' || parseJson(before.args).isOk()
-  return Boolean(called?.name && called.arguments) && before.name !== '' && isWhole
-}
-
-/** Content may come as parts; thoughts, images and others are ignored. */
-const textIn = (part: Json): string =>
-  typeof part === 'string' ? part : (TextPart.safeParse(part).data?.text ?? '')
-const TextPart = z.object({ type: z.literal('text'), text: z.string() })
 
 /** Properties of a detail of which each chunk brings a piece. */
 const JOINED: ReadonlySet<string> = new Set(['text', 'summary', 'data'])

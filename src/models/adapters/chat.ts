@@ -9,7 +9,7 @@ import { type Adapter, isObject } from '../adapter.ts'
 import type { ModelRequest } from '../model.ts'
 import { PROVIDERS } from '../providers.ts'
 import { addressOf, bearerHeaders, type Route } from '../routing.ts'
-import { sender } from '../send.ts'
+import { postTo } from '../send.ts'
 import { ChatReader } from './chat-reader.ts'
 import { dataUrl, plainId, type SentMessage, sentConversation } from './sent-conversation.ts'
 import { functionTool } from './tool-schemas.ts'
@@ -18,13 +18,10 @@ import { functionTool } from './tool-schemas.ts'
 export const chatAdapter: Adapter = {
   framing: 'events',
   body: toChatBody,
-  send: sender(
-    ({ endpoint }) => ({
-      url: `${addressOf(endpoint)}/chat/completions`,
-      headers: bearerHeaders(endpoint),
-    }),
-    [['stream_options']],
-  ),
+  send: postTo(({ endpoint }) => ({
+    url: `${addressOf(endpoint)}/chat/completions`,
+    headers: bearerHeaders(endpoint),
+  })),
   reader: () => new ChatReader(),
 }
 
@@ -79,12 +76,11 @@ function toAssistant(
   { filler }: Vendor,
 ): ChatCompletionMessageParam {
   const [item = {}] = (own ?? []).filter(isObject)
-  const { tool_calls: added = [], ...fields } = item
-  const additions = (Array.isArray(added) ? added : []).filter(isObject)
-  const tool_calls = calls.map(({ id, name, args }, at) => {
-    const { index: _, ...more } = additions.find(({ index }) => index === at) ?? {}
-    return { id: id ?? '', type: 'function' as const, function: { name, arguments: args }, ...more }
-  })
+  // Earlier versions kept additions to calls in it.
+  const { tool_calls: _, ...fields } = item
+  const tool_calls = calls.map(({ id, name, args }) => ({
+    ...{ id: id ?? '', type: 'function' as const, function: { name, arguments: args } },
+  }))
   const isFilled = filler !== undefined && (filler.where === 'each' || calls.length > 0)
   return {
     role: 'assistant',

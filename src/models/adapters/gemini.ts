@@ -13,7 +13,7 @@ import {
 import type { FinishReason, ModelPart, ModelRequest, ToolSpec } from '../model.ts'
 import { invalid, parseJson, toRequestedCalls } from '../replies.ts'
 import { addressOf, type Route } from '../routing.ts'
-import { sender } from '../send.ts'
+import { postTo } from '../send.ts'
 import { foreignId, sentConversation } from './sent-conversation.ts'
 import { geminiThinking } from './thinking.ts'
 import { geminiSchema, schemaOf } from './tool-schemas.ts'
@@ -23,7 +23,7 @@ import { ReportedUsage, usageOf } from './usage.ts'
 export const geminiAdapter: Adapter = {
   framing: 'events',
   body: toGeminiBody,
-  send: sender(({ endpoint, model }) => {
+  send: postTo(({ endpoint, model }) => {
     const { apiKey, headers } = endpoint
     const key: Record<string, string> = apiKey === null ? {} : { 'x-goog-api-key': apiKey }
     const path = `models/${encodeURIComponent(model)}:streamGenerateContent?alt=sse`
@@ -121,7 +121,7 @@ const toDeclaration = ({ name, description, ...tool }: ToolSpec) => ({
 })
 
 const text = z.string().nullish().catch(null)
-/** A piece of a response, or all of it. Other properties are ignored. */
+/** A piece of a response. Other properties are ignored. */
 const Piece = z.object({
   candidates: z
     .array(
@@ -142,7 +142,7 @@ const Call = z.object({
   args: z.record(z.string(), z.json()).nullish(),
 })
 
-/** Reads a response of Google's generateContent, streamed or not. */
+/** Reads a response of Google's generateContent. */
 class GeminiReader implements ReplyReader {
   state: ReplyReader['state'] = 'open'
   used: ReplyReader['used'] = { usage: null, costUsd: null }

@@ -16,14 +16,13 @@ const End = z.object({
 })
 const Delta = End.extend({ type: text, text, thinking: text, signature: text, partial_json: text })
 
-/** An event of a stream, which has some of these properties, or a whole message. All others are ignored. */
-const Event = End.extend({
+/** An event of a stream, which has some of these properties. All others are ignored. */
+const Event = z.object({
   type: z.string(),
   message: z.object({ usage: ReportedUsage }).optional(),
   index: z.int().nonnegative().default(0),
   content_block: Block.default({}),
   delta: Delta.default({}),
-  content: z.array(Block).default([]),
   usage: ReportedUsage,
 })
 
@@ -41,7 +40,7 @@ export class MessagesReader implements ReplyReader {
   read(message: unknown): Result<readonly ModelPart[], Complaint> {
     const event = Event.safeParse(message)
     if (!event.success) return invalid(event.error)
-    const { type, index, content_block, delta, content, usage } = event.data
+    const { type, index, content_block, delta, usage } = event.data
     switch (type) {
       case 'message_start':
         this.#usage = event.data.message?.usage
@@ -56,12 +55,6 @@ export class MessagesReader implements ReplyReader {
       case 'message_delta':
         this.#end = delta
         this.#usage = merged(this.#usage, usage)
-        return ok([])
-      case 'message':
-        this.#blocks.push(...content)
-        this.#usage = usage
-        this.#end = event.data
-        this.state = 'ended'
         return ok([])
       case 'message_stop':
         this.state = 'ended'

@@ -9,7 +9,7 @@ import type { Adapter, Json } from '../adapter.ts'
 import type { ModelRequest, ToolSpec } from '../model.ts'
 import { parseJson } from '../replies.ts'
 import { bearerHeaders, type Route } from '../routing.ts'
-import { sender } from '../send.ts'
+import { postTo } from '../send.ts'
 import { MessagesReader } from './messages-reader.ts'
 import { foreignId, orNothing, type SentMessage, sentConversation } from './sent-conversation.ts'
 import { claudeThinking, outputLimit } from './thinking.ts'
@@ -19,7 +19,7 @@ import { schemaOf } from './tool-schemas.ts'
 export const messagesAdapter: Adapter = {
   framing: 'events',
   body: toMessagesBody,
-  send: sender(({ endpoint }) => {
+  send: postTo(({ endpoint }) => {
     const { baseUrl, apiKey } = endpoint
     const isAnthropic = URL.parse(baseUrl)?.hostname.endsWith('anthropic.com') === true
     return {

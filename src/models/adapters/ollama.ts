@@ -13,7 +13,7 @@ import { ollamaWindow } from '../known-models.ts'
 import type { FinishReason, ModelPart, ModelRequest } from '../model.ts'
 import { invalid, parseJson, type ReportedCall, toRequestedCalls } from '../replies.ts'
 import { addressOf, bearerHeaders, type Route } from '../routing.ts'
-import { sender } from '../send.ts'
+import { postTo } from '../send.ts'
 import { plainId, type SentMessage, sentConversation } from './sent-conversation.ts'
 import { ollamaThink } from './thinking.ts'
 import { functionTool } from './tool-schemas.ts'
@@ -23,7 +23,7 @@ import { ReportedUsage, usageOf } from './usage.ts'
 export const ollamaAdapter: Adapter = {
   framing: 'lines',
   body: toOllamaBody,
-  send: sender(({ endpoint }) => ({
+  send: postTo(({ endpoint }) => ({
     url: `${addressOf(endpoint)}/api/chat`,
     headers: bearerHeaders(endpoint),
   })),

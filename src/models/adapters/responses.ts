@@ -13,12 +13,13 @@ import {
   isObject,
   type Json,
   type RawReply,
+  type RefusedRequest,
   type ReplyReader,
 } from '../adapter.ts'
 import type { FinishReason, ModelPart, ModelRequest, ToolSpec } from '../model.ts'
 import { invalid, toRequestedCalls } from '../replies.ts'
 import { addressOf, bearerHeaders, type Route } from '../routing.ts'
-import { sender } from '../send.ts'
+import { postTo } from '../send.ts'
 import {
   dataUrl,
   foreignId,
@@ -37,15 +38,33 @@ import { ReportedUsage, usageOf } from './usage.ts'
 export const responsesAdapter: Adapter = {
   framing: 'events',
   body: toResponsesBody,
-  send: sender(
-    ({ endpoint }) => ({
-      url: `${addressOf(endpoint)}/responses`,
-      headers: bearerHeaders(endpoint),
-    }),
-    // Without a stream, the response is one JSON text, which is read as well.
-    [['reasoning.summary'], ['stream', 'stream_options']],
-  ),
+  send: withOrWithoutSummary,
   reader: () => new ResponsesReader(),
+}
+
+const post = postTo(({ endpoint }) => ({
+  url: `${addressOf(endpoint)}/responses`,
+  headers: bearerHeaders(endpoint),
+}))
+
+/** The endpoints, with their models, that refuse summaries: OpenAI does that to organizations that are not verified. */
+const noSummaries = new Set<string>()
+const SummaryRefused = z.object({ error: z.object({ param: z.literal('reasoning.summary') }) })
+
+/** If summaries of reasoning are refused, this request and all later ones are sent without. */
+async function withOrWithoutSummary(
+  body: object,
+  route: Route,
+  signal: AbortSignal,
+): Promise<Response | RefusedRequest> {
+  const place = `${route.endpoint.baseUrl} ${route.model}`
+  if (!noSummaries.has(place)) {
+    const answer = await post(body, route, signal)
+    if (answer instanceof Response || !SummaryRefused.safeParse(answer.body).success) return answer
+    noSummaries.add(place)
+  }
+  const { summary: _, ...reasoning } = Object(Reflect.get(body, 'reasoning'))
+  return post({ ...body, reasoning }, route, signal)
 }
 
 function toResponsesBody(request: ModelRequest, route: Route): ResponseCreateParamsStreaming {
@@ -148,7 +167,6 @@ class ResponsesReader implements ReplyReader {
   #response: Whole = { output: [] }
 
   read(message: unknown): Result<readonly ModelPart[], Complaint> {
-    if (isObject(message) && Array.isArray(message.output)) return this.#end(message)
     const event = Event.safeParse(message)
     if (!event.success) return invalid(event.error)
     const { type, output_index: at, item, delta, response } = event.data

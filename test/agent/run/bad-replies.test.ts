@@ -52,7 +52,10 @@ describe('a run continues after a reply', () => {
 const nameless = { id: 'a', type: 'function', function: { arguments: '{}' } }
 
 test('a reply with a call that has no name is asked for again once, because it was paid', async () => {
-  const reply = { status: 200, body: { choices: [{ message: { tool_calls: [nameless] } }] } }
+  const reply = {
+    status: 200,
+    body: { choices: [{ delta: { tool_calls: [nameless] }, finish_reason: 'stop' }] },
+  }
   const reason = /a call has no name \(attempt 3 of 4; the model was asked again once\)/
   let asked = 0
   const { records, requests } = await runOf(() => {
@@ -72,7 +75,7 @@ test('a reply with a call that has no name is asked for again once, because it w
 
 test('a reply that is not valid uses up the budget of its run, and no more is asked', async () => {
   const body = {
-    choices: [{ message: { tool_calls: [nameless] } }],
+    choices: [{ delta: { tool_calls: [nameless] }, finish_reason: 'stop' }],
     usage: { prompt_tokens: 60, completion_tokens: 40, cost: 0.25 },
   }
   const { records, requests } = await runOf(() => ({ status: 200, body }), { max_tokens: 100 })
