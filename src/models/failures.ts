@@ -1,4 +1,3 @@
-import * as z from 'zod'
 import { unended } from '../domain/texts.ts'
 import { processMask } from '../log/masking.ts'
 import type { ModelFailure, TransientKind } from './model.ts'
@@ -56,7 +55,7 @@ export function statusFailure(
     return { type: 'refused', message }
   }
   const message = `${host} failed to answer for ${model} (${status}): ${text}`
-  return transient(transientKind(status), message, retryAfterMs(headers) ?? retryDelayMs(body))
+  return transient(transientKind(status), message, retryAfterMs(headers))
 }
 
 /** Statuses below 500 after which another attempt may succeed. */
@@ -120,31 +119,12 @@ function quote(text: string): string {
 }
 
 /**
- * How long an endpoint asks this client to wait, in milliseconds; null if it does not. `retry-after-ms` counts
- * milliseconds; `Retry-After` (RFC 9110) counts seconds or names a date.
+ * How long an endpoint asks this client to wait, in milliseconds; null if it does not. `Retry-After` (RFC 9110) counts
+ * seconds or names a date.
  */
 function retryAfterMs(headers: Headers): number | null {
-  const exact = number(headers.get('retry-after-ms'))
-  if (exact !== null) return exact
-  const value = headers.get('retry-after')
-  const seconds = number(value)
-  if (seconds !== null) return Math.ceil(seconds * 1000)
-  const date = value === null ? Number.NaN : Date.parse(value)
+  const value = headers.get('retry-after') ?? ''
+  if (/^\s*\d+(\.\d+)?\s*$/.test(value)) return Math.ceil(Number(value) * 1000)
+  const date = Date.parse(value)
   return Number.isNaN(date) ? null : Math.max(0, date - Date.now())
-}
-
-const RetryInfo = z.object({
-  error: z.object({ details: z.array(z.looseObject({ retryDelay: z.string().optional() })) }),
-})
-
-/** The wait that Google names in the body of an error, such as `34.4s`, in milliseconds. */
-function retryDelayMs(body: unknown): number | null {
-  const info = RetryInfo.safeParse(Array.isArray(body) ? body[0] : body)
-  const delay = info.data?.error.details.find(({ retryDelay }) => retryDelay !== undefined)
-  const seconds = /^(\d+(?:\.\d+)?)s$/.exec(delay?.retryDelay ?? '')?.[1]
-  return seconds === undefined ? null : Math.ceil(Number(seconds) * 1000)
-}
-
-function number(value: string | null): number | null {
-  return value !== null && /^\s*\d+(\.\d+)?\s*$/.test(value) ? Number(value) : null
 }

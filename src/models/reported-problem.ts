@@ -4,23 +4,8 @@ const Detail = z.object({
   message: z.string(),
   code: z.union([z.string(), z.number()]).nullish().catch(null),
   type: z.string().nullish().catch(null),
-  details: z
-    .union([z.looseObject({ error_code: z.string() }), z.array(z.looseObject({}))])
-    .nullish()
-    .catch(null),
+  details: z.looseObject({ error_code: z.string() }).nullish().catch(null),
 })
-
-/** Google's detail of an error that names the quotas that are used up. */
-const QuotaFailure = z.object({
-  violations: z.array(z.object({ quotaId: z.string().catch('') })),
-})
-/** It is full again on the next day. The detail may ask for a wait of some seconds anyway. */
-const DAILY_QUOTA = /PerDay/i
-
-const isOfDay = (detail: unknown): boolean =>
-  QuotaFailure.safeParse(detail).data?.violations.some(({ quotaId }) =>
-    DAILY_QUOTA.test(quotaId),
-  ) === true
 
 const Wrapped = z.object({ error: z.union([z.string().min(1), z.looseObject({})]) })
 
@@ -42,10 +27,7 @@ export function readProblem(body: unknown): Problem {
   const detail = Detail.safeParse(inner)
   if (detail.success) {
     const { message, code, type, details } = detail.data
-    const known = Array.isArray(details)
-      ? details.some(isOfDay) && QUOTA_OF_DAY
-      : details?.error_code
-    return { message, code: known || (code ?? null), type: type ?? null }
+    return { message, code: details?.error_code ?? code ?? null, type: type ?? null }
   }
   return { message: textOf(inner), code: null, type: null }
 }
@@ -84,27 +66,8 @@ const OVERFLOW_CODES: ReadonlySet<string> = new Set([
 ])
 
 /** What the endpoints write if a conversation is too long. Few of them have a code for it. */
-const OVERFLOW_PHRASES = [
-  /prompt (?:is )?too long/i,
-  /input is too long/i,
-  /range of input length/i,
-  /exceeds? (?:(?:the|your) )?(?:model'?s? )?context (?:window|length|limit)/i,
-  /maximum context length/i,
-  /(?:input|prompt).{0,40} exceeds (?:the )?max/i,
-  /input token count.*(?:exceeds|only supports)/i,
-  /tokens in request more than max tokens/i,
-  /maximum prompt length/i,
-  /reduce the length of (?:the|your) (?:messages|prompt|input)/i,
-  /exceeds the limit of \d+/i,
-  /exceeds the available context size/i,
-  /(?:greater|longer) than the (?:model's )?context length/i,
-  /context window exceeds/i,
-  /exceeded (?:model|max context) (?:token limit|length)/i,
-  /context length (?:is|of) only \d+/i,
-  /prompt has \d+ tokens/i,
-  /too many tokens/i,
-  /token limit exceeded/i,
-]
+const OVERFLOW =
+  /(?:prompt|input|context)\b.{0,60}(?:too long|exceed|longer than|only supports)|context (?:window|length|size|limit)|token limit|maximum prompt length|too many tokens|reduce the length of/i
 
 /** Of OpenAI and Groq: one request has more tokens than a minute allows, so no wait helps. */
 const MORE_THAN_A_MINUTE = /^request too large for/i
@@ -117,17 +80,14 @@ export function isOverflow(status: number, { message, code, type }: Problem): bo
   if (status === 413 || MORE_THAN_A_MINUTE.test(message)) return true
   if (status === 429) return false
   if ([code, type].some((name) => OVERFLOW_CODES.has(String(name)))) return true
-  return !RATE_LIMIT.test(message) && OVERFLOW_PHRASES.some((phrase) => phrase.test(message))
+  return !RATE_LIMIT.test(message) && OVERFLOW.test(message)
 }
 
-/** Our own code for it: Google has none. */
-const QUOTA_OF_DAY = 'quota_of_day'
 const QUOTA: ReadonlySet<string> = new Set([
-  QUOTA_OF_DAY,
   ...['insufficient_quota', 'credit_balance_exhausted', 'billing_error', 'billing_not_active'],
   ...['billing_hard_limit_reached', 'enforced_spend_limit_reached', 'contract_spend_limit_reached'],
-  // Of Alibaba, Kimi and Z.AI.
-  ...['Arrearage', 'exceeded_current_quota_error', '1113'],
+  // Of Kimi and Z.AI.
+  ...['exceeded_current_quota_error', '1113'],
 ])
 
 /** What Ollama answers, with status 500 or in a stream, if the model wrote a call that it cannot read. Groq has a code for it. */
@@ -141,9 +101,8 @@ const STATUS_OF: Readonly<Record<string, number>> = {
   ...{ invalid_request_error: 400, invalid_prompt: 400, context_length_exceeded: 400 },
   ...{ authentication_error: 401, billing_error: 402, permission_error: 403 },
   ...{ not_found_error: 404, model_not_found: 404, request_too_large: 413 },
-  ...{ bio_policy: 400, misalignment_policy_violation: 400, data_residency_mismatch: 400 },
+  bio_policy: 400,
   ...{ rate_limit_error: 429, rate_limit_exceeded: 429, slow_down: 429, insufficient_quota: 429 },
-  [QUOTA_OF_DAY]: 429,
   ...{ api_error: 500, server_error: 500, timeout_error: 504, overloaded_error: 529 },
 }
 

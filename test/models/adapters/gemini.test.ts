@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { ModelRequest } from '../../../src/models/model.ts'
-import { ADAPTERS, askBy, fakeServer, REQUEST, routeTo, TOOL } from './support.ts'
+import { ADAPTERS, REQUEST, routeTo, TOOL } from './support.ts'
 
 type Body = {
   readonly contents: readonly {
@@ -58,24 +58,4 @@ describe('a request to Gemini', () => {
     expect(signatures('gemini-3.8-flash')).toEqual(['skip_thought_signature_validator', undefined])
     expect(signatures('gemini-2.5-pro')).toEqual([undefined, undefined])
   })
-})
-
-test('an error of Google is read: the wait that it asks for, or a bad key', async () => {
-  const details = [{ '@type': 'type.googleapis.com/google.rpc.RetryInfo', retryDelay: '34.4s' }]
-  const exhausted = {
-    error: { code: 429, message: 'slow down', status: 'RESOURCE_EXHAUSTED', details },
-  }
-  const bad = { error: { code: 400, message: 'API key not valid.', status: 'INVALID_ARGUMENT' } }
-  const answers = [exhausted, bad]
-  const url = await fakeServer(() => {
-    const answer = answers.shift() ?? bad
-    return { status: answer.error.code, text: JSON.stringify(answer) }
-  })
-  const ask = async () => {
-    const { reply } = await askBy(ADAPTERS.gemini, routeTo('gemini', { baseUrl: `${url}/v1` }))
-    return reply._unsafeUnwrapErr()
-  }
-  const slow = { type: 'transient', kind: 'rate_limited', retryAfterMs: 34_400 }
-  expect(await ask()).toMatchObject(slow)
-  expect(await ask()).toMatchObject({ type: 'refused' })
 })
