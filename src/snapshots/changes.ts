@@ -77,12 +77,7 @@ export async function changesAsPatch(
   const isKept = ({ path, oldPath = path }: TreeChange) => paths.has(path) && paths.has(oldPath)
   const changes = kept === undefined ? all.changes : all.changes.filter(isKept)
   const read = isMasked ? maskedBlobs(files) : (id: string) => files.blob(id)
-  const shown = {
-    changes: isMasked ? changes.map(withMaskedNames) : changes,
-    unknown: kept === undefined ? all.unknown : [],
-  }
-  const { patch } = await patchOf(shown, read)
-  return patch
+  return patchOf(isMasked ? changes.map(withMaskedNames) : changes, read)
 }
 
 const withMaskedNames = ({ path, oldPath, ...change }: TreeChange): TreeChange => ({

@@ -100,7 +100,7 @@ const EMPTY_FILE = objectId('blob', Buffer.alloc(0))
 
 /**
  * These changes in the order of their paths, where a deleted and an added file with the same content, which is not empty,
- * are one renamed file.
+ * are one renamed file: of several, the first with the first.
  * Links are not renamed: the rename of one into a folder of its own name is refused by `git apply`.
  */
 function withRenames(changes: readonly TreeChange[]): TreeChange[] {
@@ -116,7 +116,10 @@ function withRenames(changes: readonly TreeChange[]): TreeChange[] {
   }
   const sources = byContent('deleted')
   const sourceOf = new Map(
-    [...byContent('added')].flatMap(([id, targets]) => pairUp(targets, sources.get(id) ?? [])),
+    [...byContent('added')].flatMap(([id, targets]) => {
+      const moved = sources.get(id) ?? []
+      return targets.slice(0, moved.length).map((target, at) => [target, moved[at]] as const)
+    }),
   )
   const moved = new Set(sourceOf.values())
   return sorted.flatMap((change) => {
@@ -124,27 +127,4 @@ function withRenames(changes: readonly TreeChange[]): TreeChange[] {
     if (source === undefined) return moved.has(change) ? [] : [change]
     return [{ ...change, status: 'renamed' as const, oldPath: source.path, old: source.old }]
   })
-}
-
-const baseName = ({ path }: TreeChange): string => path.slice(path.lastIndexOf('/') + 1)
-
-/** Each target with a source of its own, while there are any: first those of the same base name, then in the order of paths. */
-function pairUp(
-  targets: readonly TreeChange[],
-  sources: readonly TreeChange[],
-): [target: TreeChange, source: TreeChange][] {
-  const byName = Map.groupBy(sources, baseName)
-  const pairs = new Map<TreeChange, TreeChange>()
-  for (const target of targets) {
-    const source = byName.get(baseName(target))?.shift()
-    if (source !== undefined) pairs.set(target, source)
-  }
-  const used = new Set(pairs.values())
-  const left = sources.filter((source) => !used.has(source)).values()
-  for (const target of targets) {
-    if (pairs.has(target)) continue
-    const { value: source } = left.next()
-    if (source !== undefined) pairs.set(target, source)
-  }
-  return [...pairs]
 }

@@ -1,53 +1,20 @@
 import { createHash } from 'node:crypto'
 import { deflateSync } from 'node:zlib'
-import type { TreeChange, TreeComparison } from './compare-trees.ts'
+import type { TreeChange } from './compare-trees.ts'
 import { diffFile, type FileDiff, type ReadBlob } from './file-diff.ts'
 
-export type Patch = {
-  /**
-   * What `git apply --binary` takes; empty if nothing changed. (It refuses only what git refuses in its own patches: that
-   * a link to itself becomes a folder, and names like `.git`.)
-   */
-  readonly patch: Buffer
-  /**
-   * The paths of what is not in the patch, in their order: files of which a content was not kept, folders that are not known,
-   * and files that cannot come where something of these stays.
-   */
-  readonly leftOut: readonly string[]
-}
-
-/** The patch that makes the new files of the old ones. */
-export async function patchOf(comparison: TreeComparison, readBlob: ReadBlob): Promise<Patch> {
-  const parts: [path: string, part: Buffer][] = []
-  const lacking: string[] = []
-  for (const change of comparison.changes) {
-    const diff = await diffFile(change, readBlob)
-    if (diff === null) lacking.push(change.path)
-    else parts.push([change.path, patchOfFile(diff)])
-  }
-  const leftOut = leftOutOf(comparison, lacking)
-  const kept = parts.flatMap(([path, part]) => (leftOut.has(path) ? [] : [part]))
-  return { patch: Buffer.concat(kept), leftOut: [...leftOut].toSorted() }
-}
-
 /**
- * What is lacking, and what cannot be made because of it: no file comes where a file or a folder stays, and none into a
- * folder where a file stays.
+ * The patch that makes the new files of the old ones, as `git apply --binary` takes it; empty if nothing changed. (It refuses only what
+ * git refuses in its own patches: that a link to itself becomes a folder, and names like `.git`.) What was not kept is not in it, so if
+ * something else comes where that stays, git refuses the patch.
  */
-function leftOutOf({ changes, unknown }: TreeComparison, lacking: readonly string[]): Set<string> {
-  const leftOut = new Set([...unknown, ...lacking])
-  for (let size = -1; size !== leftOut.size; ) {
-    size = leftOut.size
-    const old = changes.filter((change) => change.old !== null && leftOut.has(change.path))
-    const staying = new Set([...unknown, ...old.map(({ path, oldPath = path }) => oldPath)])
-    const above = new Set([...staying].flatMap(foldersOf))
-    for (const { path, new: fresh } of changes) {
-      const places = [path, ...foldersOf(path)]
-      if (fresh !== null && (above.has(path) || places.some((place) => staying.has(place))))
-        leftOut.add(path)
-    }
+export async function patchOf(changes: readonly TreeChange[], readBlob: ReadBlob): Promise<Buffer> {
+  const parts: Buffer[] = []
+  for (const change of changes) {
+    const diff = await diffFile(change, readBlob)
+    if (diff !== null) parts.push(patchOfFile(diff))
   }
-  return leftOut
+  return Buffer.concat(parts)
 }
 
 /** The folders that a path is in, within the project. */

@@ -23,7 +23,7 @@ test('the lines of a patch have the numbers that they have in the files', async 
       fc.pre(old !== fresh)
       const change = { path: 'a b', status: 'modified', old: file('0'), new: file('1') } as const
       const read = async (id: string) => Buffer.from(id === '0' ? old : fresh)
-      const { patch } = await patchOf({ changes: [change], unknown: [] }, read)
+      const patch = await patchOf([change], read)
       const shown = hunkLines(patch.toString()).filter(({ type }) => type !== 'mark')
       for (const line of shown) {
         if (line.old !== null) expect(split(old)[line.old - 1]).toBe(line.text)

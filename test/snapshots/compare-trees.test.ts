@@ -75,7 +75,7 @@ test('a folder of which a tree is not available is named, and so is the whole pr
   expect(await compareTrees(from, to, objects.readTree)).toEqual({ changes: [], unknown: [''] })
 })
 
-test('a file with the same content elsewhere was renamed, first to one of the same name', async () => {
+test('a file with the same content elsewhere was renamed, unless it is empty', async () => {
   const from = filesOf({ 'a/one': 'x', 'a/two': 'x', 'a/z': 'x', empty: '' })
   const to = filesOf({ 'b/three': 'x', 'b/two': 'x', 'new-empty': '' })
   expect(await changesOf(from, to)).toEqual([

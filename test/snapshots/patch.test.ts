@@ -1,6 +1,5 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { compareTrees } from '../../src/snapshots/compare-trees.ts'
 import { patchOf } from '../../src/snapshots/patch.ts'
 import { isMissing } from '../support/missing.ts'
 import { twoProjects } from './arbitraries.ts'
@@ -23,8 +22,8 @@ const shown = (files: Files): string[] =>
 
 async function expectPatchBetween(from: Files, to: Files): Promise<void> {
   const objects = new Objects()
-  const { patch, leftOut } = await patchOf(await objects.compare(from, to), objects.readBlob)
-  expect(leftOut).toEqual([])
+  const { changes } = await objects.compare(from, to)
+  const patch = await patchOf(changes, objects.readBlob)
   repository.write(from)
   repository.apply(patch)
   expect(shown(repository.read())).toEqual(shown(to))
@@ -102,7 +101,8 @@ test.skipIf(isMissing('git'))('it is what git itself writes', async () => {
     ...filesOf({ to: 'link' }, '120000'),
   ])
   const objects = new Objects()
-  const { patch } = await patchOf(await objects.compare(from, to), objects.readBlob)
+  const { changes } = await objects.compare(from, to)
+  const patch = await patchOf(changes, objects.readBlob)
   expect(patch.toString('latin1')).toBe(repository.diff(from, to))
 })
 
@@ -110,64 +110,21 @@ test.skipIf(isMissing('git'))('git takes it back, binary files too', async () =>
   const from = filesOf({ a: Buffer.alloc(300, '\0abc'), b: 'text', 'd/e': 'moved' })
   const to = filesOf({ a: Buffer.alloc(52, '\0'), c: Buffer.from('new\0'), 'd/f': 'moved' })
   const objects = new Objects()
-  const { patch } = await patchOf(await objects.compare(from, to), objects.readBlob)
+  const { changes } = await objects.compare(from, to)
+  const patch = await patchOf(changes, objects.readBlob)
   repository.write(to)
   repository.apply(patch, '--reverse')
   expect(shown(repository.read())).toEqual(shown(from))
 })
 
-describe('if a content was not kept', () => {
-  const lacking = async (from: Files, to: Files, ...contents: string[]) => {
-    const objects = new Objects()
-    const comparison = await objects.compare(from, to)
-    return await patchOf(comparison, async (id) => {
-      const content = await objects.readBlob(id)
-      return contents.includes(`${content}`) ? null : content
-    })
-  }
-
-  test('the file is left out and named, and the others are not', async () => {
-    const from = filesOf({ a: 'old', b: 'old', c: 'moved' })
-    const to = filesOf({ a: 'new', b: 'other', d: 'moved' })
-    const { patch, leftOut } = await lacking(from, to, 'new', 'moved')
-    expect(leftOut).toEqual(['a'])
-    expect(`${patch}`.match(/^diff .*/gm)).toEqual(['diff --git a/b b/b', 'diff --git a/c b/d'])
+test('a file whose content was not kept is not in it', async () => {
+  const from = filesOf({ a: 'old', b: 'old', c: 'moved' })
+  const to = filesOf({ a: 'new', b: 'other', d: 'moved' })
+  const objects = new Objects()
+  const { changes } = await objects.compare(from, to)
+  const patch = await patchOf(changes, async (id) => {
+    const content = await objects.readBlob(id)
+    return ['new', 'moved'].includes(`${content}`) ? null : content
   })
-
-  test('so is what would come where the file stays', async () => {
-    const from = filesOf({ a: 'lost', b: 'b', 'c/x': 'lost', 'd/x': 'd', e: 'e' })
-    const to = filesOf({ 'a/b': 'b', 'b/c': 'new', c: 'file', 'd/x': 'e' })
-    const { patch, leftOut } = await lacking(from, to, 'lost')
-    expect(leftOut).toEqual(['a', 'a/b', 'b/c', 'c', 'c/x'])
-    expect(`${patch}`.match(/^diff .*/gm)).toEqual(['diff --git a/d/x b/d/x', 'diff --git a/e b/e'])
-  })
-
-  test('a folder that is not known is left out, with the file that would come where it stays', async () => {
-    const objects = new Objects()
-    const from = objects.add(filesOf({ 'a/b/c': 'x', 'a/d': 'y', e: 'z' }))
-    const to = objects.add(filesOf({ a: 'file' }))
-    objects.trees.delete(objects.add(filesOf({ c: 'x' })))
-    const comparison = await compareTrees(from, to, objects.readTree)
-    const { patch, leftOut } = await patchOf(comparison, objects.readBlob)
-    expect(leftOut).toEqual(['a', 'a/b'])
-    expect(`${patch}`.match(/^diff .*/gm)).toEqual(['diff --git a/a/d b/a/d', 'diff --git a/e b/e'])
-  })
-
-  test.skipIf(isMissing('git'))('git applies what is left of the patch', async () => {
-    const isKept = fc.func(fc.boolean())
-    await fc.assert(
-      fc.asyncProperty(twoProjects, isKept, async ([from, to], kept) => {
-        const objects = new Objects()
-        const comparison = await objects.compare(from, to)
-        const { patch, leftOut } = await patchOf(comparison, async (id) =>
-          kept(id) ? objects.readBlob(id) : null,
-        )
-        const made = comparison.changes.filter(({ path }) => !leftOut.includes(path))
-        repository.write(from)
-        repository.apply(patch)
-        expect(shown(repository.read())).toEqual(shown(objects.withChanges(from, made)))
-      }),
-      { numRuns: 20 },
-    )
-  })
+  expect(`${patch}`.match(/^diff .*/gm)).toEqual(['diff --git a/b b/b', 'diff --git a/c b/d'])
 })
