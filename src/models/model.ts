@@ -46,8 +46,6 @@ export type TokenUsage = {
   readonly inputTokens: number
   readonly cachedTokens: number | null
   readonly cacheWriteTokens: number | null
-  /** The part of `cacheWriteTokens` that is kept for an hour or longer, where providers charge it differently. */
-  readonly longCacheWriteTokens: number | null
   /** All tokens of the reply, including reasoning. */
   readonly outputTokens: number
   readonly reasoningTokens: number | null

@@ -9,7 +9,7 @@ import type { Route } from './routing.ts'
 
 /** The tokens of one call. Those that are not known count as none. */
 type PricedTokens = Pick<TokenUsage, 'inputTokens' | 'outputTokens'> &
-  Partial<Pick<TokenUsage, 'cachedTokens' | 'cacheWriteTokens' | 'longCacheWriteTokens'>>
+  Partial<Pick<TokenUsage, 'cachedTokens' | 'cacheWriteTokens'>>
 
 /** The budget for a model whose context window is not known. */
 const DEFAULT_BUDGET_TOKENS = 96_000
@@ -51,7 +51,6 @@ function consistent({ inputTokens, outputTokens, ...parts }: PricedTokens) {
     input_tokens: inputTokens,
     cache_read_tokens: cached,
     cache_write_tokens: written,
-    cache_write_1h_tokens: Math.min(parts.longCacheWriteTokens ?? 0, written),
     output_tokens: outputTokens,
   }
 }

@@ -194,7 +194,6 @@ const estimated = (body: object, outputTokens: number): TokenUsage => ({
   inputTokens: tokensIn(body),
   cachedTokens: null,
   cacheWriteTokens: null,
-  longCacheWriteTokens: null,
   outputTokens,
   reasoningTokens: null,
   estimated: true,

@@ -39,13 +39,12 @@ describe.each(KNOWN)('the price of %s', (model) => {
   })
 })
 
-test('tokens written to the cache have a price of their own, and long-lived ones another', () => {
+test('tokens written to the cache have a price of their own', () => {
   const claude = route('claude-opus-5', own)
   const cost = (more: Partial<Parameters<typeof priceOf>[1]>) =>
     usdOf(claude, { inputTokens: 1_000_000, cachedTokens: 0, outputTokens: 0, ...more })
   expect(cost({})).toBeCloseTo(5, 9)
   expect(cost({ cacheWriteTokens: 1_000_000 })).toBeCloseTo(6.25, 9)
-  expect(cost({ cacheWriteTokens: 1_000_000, longCacheWriteTokens: 1_000_000 })).toBeCloseTo(10, 9)
   expect(cost({ cachedTokens: 600_000, cacheWriteTokens: 400_000 })).toBeCloseTo(2.8, 9)
   // More parts than tokens: the cached ones count first.
   expect(cost({ cachedTokens: 900_000, cacheWriteTokens: 900_000 })).toBeCloseTo(1.075, 9)

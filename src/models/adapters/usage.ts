@@ -14,7 +14,6 @@ type Row = {
   readonly input: Cell
   readonly cached: Cell
   readonly written?: Cell
-  readonly longWritten?: Cell
   /** All tokens of the reply. */
   readonly output: Cell
   readonly reasoning?: Cell
@@ -32,12 +31,9 @@ const tokens = z.number().nonnegative().max(MAX_TOKENS).transform(Math.round).nu
 const dollars = z.number().nonnegative().max(MAX_COST).nullable().catch(null)
 
 /** What an endpoint says that a reply cost, in US dollars; null if it does not say all of that. */
-export function reportedCost({ cost, is_byok, cost_details }: NonNullable<ReportedUsage>) {
-  const charged = dollars.parse(cost)
+export function reportedCost({ cost, is_byok }: NonNullable<ReportedUsage>): number | null {
   // OpenRouter charges only its fee if the vendor charges the key of the user.
-  if (is_byok !== true || charged === null) return charged
-  const ofVendor = dollars.parse(Object(cost_details).upstream_inference_cost)
-  return ofVendor === null ? null : charged + ofVendor
+  return is_byok === true ? null : dollars.parse(cost)
 }
 
 const at =
@@ -65,7 +61,6 @@ const TABLE: Readonly<Record<Api, Row>> = {
     input: at('input_tokens'),
     cached: at('input_tokens_details.cached_tokens'),
     written: at('input_tokens_details.cache_write_tokens'),
-    longWritten: at('input_tokens_details.cache_write_tokens_details.ttl_12h_tokens'),
     output: at('output_tokens'),
     reasoning: at('output_tokens_details.reasoning_tokens'),
     total: at('total_tokens'),
@@ -75,7 +70,6 @@ const TABLE: Readonly<Record<Api, Row>> = {
     input: sum('input_tokens', 'cache_creation_input_tokens', 'cache_read_input_tokens'),
     cached: at('cache_read_input_tokens'),
     written: at('cache_creation_input_tokens'),
-    longWritten: at('cache_creation.ephemeral_1h_input_tokens'),
     output: at('output_tokens'),
     reasoning: at('output_tokens_details.thinking_tokens'),
   },
@@ -100,11 +94,7 @@ const TABLE: Readonly<Record<Api, Row>> = {
       'prompt_cache_hit_tokens',
       'cached_tokens',
     ),
-    // The second is Alibaba's.
-    written: first(
-      'prompt_tokens_details.cache_write_tokens',
-      'prompt_tokens_details.cache_creation_input_tokens',
-    ),
+    written: at('prompt_tokens_details.cache_write_tokens'),
     output: at('completion_tokens'),
     reasoning: at('completion_tokens_details.reasoning_tokens'),
     total: at('total_tokens'),
@@ -124,7 +114,6 @@ export function usageOf(api: Api, reported: ReportedUsage): TokenUsage | null {
     inputTokens: input,
     cachedTokens: row.cached(reported),
     cacheWriteTokens: row.written?.(reported) ?? null,
-    longCacheWriteTokens: row.longWritten?.(reported) ?? null,
     outputTokens: output,
     reasoningTokens: row.reasoning?.(reported) ?? null,
   }

@@ -6,7 +6,6 @@ import {
   copyFileSync,
   fchmodSync,
   fstatSync,
-  ftruncateSync,
   lstatSync,
   lutimesSync,
   mkdirSync,
@@ -17,7 +16,6 @@ import {
   statfsSync,
   symlinkSync,
   writeFileSync,
-  writeSync,
 } from 'node:fs'
 import { pathBytes, shownPath } from '../../lib/git-objects.ts'
 import { codeOf } from '../../lib/message-of.ts'
@@ -122,12 +120,10 @@ class Copying {
     }
   }
 
-  /** A file with holes has them in the copy, too. */
   #content(file: number, stats: BigIntStats, to: string | Buffer): void {
-    const taken = Number(stats.blocks) * 512
-    this.#needRoom(taken)
+    this.#needRoom(Number(stats.size))
     // No command may make a file that runs with the rights of its owner, and neither may this program.
-    const isPlain = taken >= stats.size && (stats.mode & 0o7000n) === 0n
+    const isPlain = (stats.mode & 0o7000n) === 0n
     if (isPlain && process.platform === 'linux') {
       copyFileSync(`/proc/self/fd/${file}`, to, COPYFILE_EXCL | COPYFILE_FICLONE)
     } else copyPieces(file, stats, to)
@@ -155,7 +151,6 @@ const timesOf = ({ atimeNs, mtimeNs }: BigIntStats): [number, number] => [
 ]
 
 const PIECE_BYTES = 1024 * 1024
-const ZEROS = Buffer.alloc(PIECE_BYTES)
 
 function copyPieces(file: number, stats: BigIntStats, to: string | Buffer): void {
   const copied = openSync(to, 'wx', 0o600)
@@ -164,13 +159,9 @@ function copyPieces(file: number, stats: BigIntStats, to: string | Buffer): void
     for (let at = 0; at < stats.size; ) {
       const read = readSync(file, piece, 0, PIECE_BYTES, at)
       if (read === 0) break
-      const isHole = piece.subarray(0, read).equals(ZEROS.subarray(0, read))
-      for (let done = isHole ? read : 0; done < read; ) {
-        done += writeSync(copied, piece, done, read - done, at + done)
-      }
+      writeFileSync(copied, piece.subarray(0, read))
       at += read
     }
-    ftruncateSync(copied, Number(stats.size))
     fchmodSync(copied, permissionsOf(stats))
   } finally {
     closeSync(copied)

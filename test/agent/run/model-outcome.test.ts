@@ -14,7 +14,6 @@ const REPLY: ModelReply = {
     outputTokens: 5,
     cachedTokens: 4,
     cacheWriteTokens: null,
-    longCacheWriteTokens: null,
     reasoningTokens: 2,
   },
   provider: 'openai',

@@ -32,7 +32,7 @@ function smallModel(turns: number) {
         finishReason: isCompaction || done > turns ? 'stop' : 'tool_calls',
         usage: {
           ...{ inputTokens, outputTokens: 50, reasoningTokens: null },
-          ...{ cachedTokens: null, cacheWriteTokens: null, longCacheWriteTokens: null },
+          ...{ cachedTokens: null, cacheWriteTokens: null },
         },
         ...{ provider: 'custom', costUsd: null, priceSource: null },
         ...{ providerItems: null, firstTokenMs: null },

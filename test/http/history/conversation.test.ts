@@ -36,7 +36,7 @@ class KeepingModel implements Models {
       providerItems: null,
       usage: {
         ...{ inputTokens: 10, outputTokens: 5, cachedTokens: null, cacheWriteTokens: null },
-        ...{ longCacheWriteTokens: null, reasoningTokens: null },
+        ...{ reasoningTokens: null },
       },
       provider: 'keeping',
       costUsd: null,

@@ -4,7 +4,7 @@ import type { TokenUsage } from '../../../src/models/model.ts'
 import { APIS } from './support.ts'
 
 const usage = (changes: Partial<TokenUsage>) => ({
-  ...{ inputTokens: 9_000, cachedTokens: null, cacheWriteTokens: null, longCacheWriteTokens: null },
+  ...{ inputTokens: 9_000, cachedTokens: null, cacheWriteTokens: null },
   ...{ outputTokens: 900, reasoningTokens: null },
   ...changes,
 })
@@ -26,7 +26,7 @@ describe('what a provider reports', () => {
         total_tokens: 9_900,
       },
       {
-        ...{ cachedTokens: 8_192, cacheWriteTokens: 700, longCacheWriteTokens: 200 },
+        ...{ cachedTokens: 8_192, cacheWriteTokens: 700 },
         reasoningTokens: 640,
       },
     ],
@@ -40,7 +40,7 @@ describe('what a provider reports', () => {
         output_tokens_details: { thinking_tokens: 640 },
       },
       {
-        ...{ cachedTokens: 8_192, cacheWriteTokens: 700, longCacheWriteTokens: 200 },
+        ...{ cachedTokens: 8_192, cacheWriteTokens: 700 },
         reasoningTokens: 640,
       },
     ],
@@ -88,15 +88,6 @@ describe('what a provider reports', () => {
     ],
     ['Kimi', 'chat', { ...chat, cached_tokens: 8_192 }, { cachedTokens: 8_192 }],
     [
-      'Alibaba',
-      'chat',
-      {
-        ...chat,
-        prompt_tokens_details: { cached_tokens: 0, cache_creation_input_tokens: 700 },
-      },
-      { cachedTokens: 0, cacheWriteTokens: 700 },
-    ],
-    [
       'an endpoint that counts reasoning only in the total',
       'chat',
       { ...chat, completion_tokens: 260 },
@@ -119,11 +110,9 @@ describe.each(APIS)('of a reply over %s', (api) => {
   })
 })
 
-test('a cost has what the vendor charges, if OpenRouter uses a key of the user', () => {
-  const cost_details = { upstream_inference_cost: 0.02 }
-  expect(reportedCost({ cost: 0.03, is_byok: false, cost_details })).toBe(0.03)
-  expect(reportedCost({ cost: 0.001, is_byok: true, cost_details })).toBeCloseTo(0.021)
-  expect(reportedCost({ cost: 0, is_byok: true })).toBeNull()
+test('a cost is not known if OpenRouter uses a key of the user', () => {
+  expect(reportedCost({ cost: 0.03, is_byok: false })).toBe(0.03)
+  expect(reportedCost({ cost: 0.001, is_byok: true })).toBeNull()
   expect(reportedCost({})).toBeNull()
 })
 
