@@ -142,27 +142,27 @@ export type Questions = {
 }
 export type QuestionName = keyof Questions
 
-/** Why a path of the project cannot be used. */
+/** Why a path of the project cannot be used, each as the rest of a sentence about it. */
+export const PATH_PROBLEMS = {
+  outside_project:
+    'is outside the project. Paths must stay inside it, also through symbolic links.',
+  not_found: 'does not exist.',
+  is_folder: 'is a folder, not a file.',
+  not_empty: 'is a folder that is not empty.',
+  not_a_folder: 'is not a folder, or leads through something that is not a folder.',
+  not_a_file: 'is not a regular file.',
+  no_access: 'cannot be used: permission denied.',
+  exists: 'exists already. Nothing was changed.',
+  guarded:
+    'cannot be changed by tools, because git or this server obeys it. If it must change, a person has to do that.',
+  changed_meanwhile: 'was changed or replaced while it was used. Nothing was done.',
+  into_itself: 'cannot be moved into itself.',
+  same_path: 'is both paths. Nothing was changed.',
+} as const
+const named = Object.keys(PATH_PROBLEMS) as (keyof typeof PATH_PROBLEMS)[]
+
 export const PathProblem = z.discriminatedUnion('type', [
-  z.object({
-    type: z.enum([
-      'outside_project',
-      'not_found',
-      'is_folder',
-      'not_empty',
-      'not_a_folder',
-      'not_a_file',
-      'no_access',
-      'exists',
-      /** git or this server obeys it. */
-      'guarded',
-      /** Something else was put at the path, or the file was changed, while it was used. */
-      'changed_meanwhile',
-      /** A folder would be moved into itself. */
-      'into_itself',
-      'same_path',
-    ]),
-  }),
+  z.object({ type: z.enum(named) }),
   z.object({ type: z.literal('dangling_link'), link: z.string() }),
   z.object({ type: z.literal('too_large'), maxBytes: z.int() }),
   z.object({ type: z.literal('unusable'), message: z.string() }),

@@ -1,7 +1,7 @@
 import { present } from '../domain/present.ts'
 import { type Message, MessageReader, messageBytes } from '../lib/messages.ts'
 import type { ProcessEnd, RunningProcess } from '../runner/run-command.ts'
-import { AnswerHead, type PathProblem } from './protocol.ts'
+import { AnswerHead, PATH_PROBLEMS, type PathProblem } from './protocol.ts'
 
 /** Why there is no answer. `lost`: the program died, so what was asked for may have been done. */
 export type Unanswered = {
@@ -113,37 +113,15 @@ export class WorkspaceProcess {
 export function describeProblem(path: string, problem: WorkspaceProblem): string {
   const name = JSON.stringify(path)
   switch (problem.type) {
-    case 'outside_project':
-      return `${name} is outside the project. Paths must stay inside it, also through symbolic links.`
     case 'dangling_link':
       return `${name} leads through ${problem.link}, a symbolic link to nothing.`
-    case 'not_found':
-      return `${name} does not exist.`
-    case 'is_folder':
-      return `${name} is a folder, not a file.`
-    case 'not_empty':
-      return `${name} is a folder that is not empty.`
-    case 'not_a_folder':
-      return `${name} is not a folder, or leads through something that is not a folder.`
-    case 'not_a_file':
-      return `${name} is not a regular file.`
     case 'too_large':
       return `${name} is too large to read: it has more than ${problem.maxBytes} bytes.`
-    case 'no_access':
-      return `${name}: permission denied.`
-    case 'guarded':
-      return `${name} cannot be changed by tools, because git or this server obeys it. If it must change, a person has to do that.`
-    case 'exists':
-      return `${name} exists already. Nothing was changed.`
-    case 'changed_meanwhile':
-      return `${name} was changed or replaced while it was used. Nothing was done.`
-    case 'same_path':
-      return 'Both paths are the same. Nothing was changed.'
-    case 'into_itself':
-      return `${path} cannot be moved into itself.`
     case 'unanswered':
       return problem.message
     case 'unusable':
       return `${name} cannot be used: ${problem.message}`
+    default:
+      return `${name} ${PATH_PROBLEMS[problem.type]}`
   }
 }

@@ -48,122 +48,90 @@ const test = base
     }
   })
 
-test('an auditor without the project checks an honest run again, and gets the same verdict', async ({
-  exported,
-}) => {
-  const accept = { files: { 'more.sh': 'test "$(sh add.sh 20 3)" = 23\n' }, command: 'sh more.sh' }
-  const file = await exported(SOLVE, { options: ['--files'], changes: { accept } })
-  const { code, stdout } = await retrai(['recheck', file])
-  expect([code, stdout]).toEqual([
-    0,
-    expect.stringContaining('hidden check: achieved, the same as'),
-  ])
-  const json = JSON.parse((await retrai(['recheck', file, '--json'])).stdout)
-  expect(json).toMatchObject({
-    compared: [
-      { check: 'original_checks', recorded: 'achieved', here: 'achieved' },
-      { check: 'accept', recorded: 'achieved', here: 'achieved' },
-    ],
-    lacking: [],
-  })
-})
-
 /** The interpreter of a project, which is another one where a run is checked again. */
 const PYTHON = `#!/bin/sh
 case $PWD in *recheck*) echo Python 3.9.2 ;; *) echo Python 3.9.1+local ;; esac
 `
 
-test('the versions of programs here are beside those that the run was checked with', async ({
+test('an auditor without the project checks an honest run again, and gets the same verdict, beside the versions of programs', async ({
   exported,
 }) => {
+  const accept = { files: { 'more.sh': 'test "$(sh add.sh 20 3)" = 23\n' }, command: 'sh more.sh' }
   const more = { '.venv/bin/python': PYTHON }
-  const file = await exported(SOLVE, { options: ['--files'], more })
-  const { stdout } = await retrai(['recheck', file])
+  const file = await exported(SOLVE, { options: ['--files'], changes: { accept }, more })
+  const { code, stdout } = await retrai(['recheck', file])
+  expect([code, stdout]).toEqual([
+    0,
+    expect.stringContaining('hidden check: achieved, the same as'),
+  ])
   expect(stdout).toMatch(
     /Programs here: bash \d[^ ]*, .*python3 3\.9\.2 \(recorded: 3\.9\.1\+local\)/,
   )
-  const { programs } = JSON.parse((await retrai(['recheck', file, '--json'])).stdout)
-  const python = { name: 'python3', recorded: '3.9.1+local', here: '3.9.2' }
-  expect(programs).toEqual(expect.arrayContaining([python]))
-})
-
-test('a run that edited a test does not pass with the original one here either', async ({
-  exported,
-}) => {
-  const file = await exported(CHEAT, { options: ['--files'] })
-  const { code, stdout } = await retrai(['recheck', file])
-  expect(code).toBe(0)
-  expect(stdout).toContain('not_achieved, the same as recorded (not_achieved)')
+  expect(JSON.parse((await retrai(['recheck', file, '--json'])).stdout)).toMatchObject({
+    compared: [
+      { check: 'original_checks', recorded: 'achieved', here: 'achieved' },
+      { check: 'accept', recorded: 'achieved', here: 'achieved' },
+    ],
+    lacking: [],
+    programs: expect.arrayContaining([{ name: 'python3', recorded: '3.9.1+local', here: '3.9.2' }]),
+  })
 })
 
 /** Bytecode in place of a helper of the tests, which Python does not compare with that. */
 const COMPILED = `echo 'want = "0"' > /tmp/helper.py; python3 -c 'import importlib.util, py_compile as p
 p.compile("/tmp/helper.py", importlib.util.cache_from_source("tests/helper.py"), invalidation_mode=p.PycInvalidationMode.UNCHECKED_HASH)'`
-
-test.skipIf(isMissing('python3'))(
-  'bytecode of the agent is not run here either',
-  async ({ exported }) => {
-    const more = {
-      'tests/helper.py': 'want = "3"\n',
-      'tests/run.py': 'import helper\nassert open("out").read().strip() == helper.want\n',
-      out: '0\n',
-    }
-    const changes = { check: { command: 'python3 tests/run.py' } }
-    const file = await exported(COMPILED, { options: ['--files'], changes, more })
-    const { code, stdout } = await retrai(['recheck', file])
-    expect([code, stdout]).toEqual([
-      0,
-      expect.stringContaining('not_achieved, the same as recorded'),
-    ])
-  },
-)
-
-test('a test that the agent added and that helps the others does not help them here either', async ({
-  exported,
-}) => {
-  const options = ['--files', '--force']
-  const added = "echo 'echo echo 3 > add.sh' > tests/a.sh; echo 'echo echo 0 > add.sh' > tests/z.sh"
-  const cheat = await retrai(['recheck', await exported(added, { options })])
-  expect([cheat.code, cheat.stdout]).toEqual([
-    0,
-    expect.stringContaining('not_achieved, the same as recorded (not_achieved)'),
-  ])
-  const more = `${SOLVE}; cp tests/add.sh tests/b.sh`
-  const honest = await retrai(['recheck', await exported(more, { options })])
-  expect([honest.code, honest.stdout]).toEqual([0, expect.stringContaining(': achieved, the same')])
-})
-
-test('a check that depends on the machine may have another verdict here', async ({ exported }) => {
-  const inProject = 'case $PWD in *recheck*) exit 1 ;; *) sh test.sh ;; esac'
-  const changes = { check: { command: inProject } }
-  const file = await exported(SOLVE, { options: ['--files'], changes })
-  const { code, stdout } = await retrai(['recheck', file])
-  expect([code, stdout]).toEqual([1, expect.stringContaining('NOT the same as recorded')])
-})
-
+const IN_PYTHON = {
+  'tests/helper.py': 'want = "3"\n',
+  'tests/run.py': 'import helper\nassert open("out").read().strip() == helper.want\n',
+  out: '0\n',
+}
 const IGNORED = { '.gitignore': 'node_modules\n', 'node_modules/a': 'a\n' }
+const checkedBy = (command: string) => ({ changes: { check: { command } } })
+const ADDED = "echo 'echo echo 3 > add.sh' > tests/a.sh; echo 'echo echo 0 > add.sh' > tests/z.sh"
+const DIFFERENT = 'case $PWD in *recheck*) exit 1 ;; *) sh test.sh ;; esac'
 
-test('a check that fails here without packages that git ignores proves nothing', async ({
-  exported,
-}) => {
-  const changes = { check: { command: 'test -f node_modules/a && sh test.sh' } }
-  const file = await exported(SOLVE, { options: ['--files'], changes, more: IGNORED })
-  const { code, stdout } = await retrai(['recheck', file])
-  expect([code, stdout]).toEqual([3, expect.stringMatching(/Not in the export.*node_modules/)])
+type Row = Wanted & { readonly does: string; readonly code: number; readonly says: RegExp }
+const FORCED = { options: ['--files', '--force'] }
+
+/** What a run does, and what is found where it is checked again. */
+const ROWS: Readonly<Record<string, Row>> = {
+  'a run that edited a test does not pass with the original one here either': {
+    ...{ does: CHEAT, code: 0, says: /not_achieved, the same as recorded \(not_achieved\)/ },
+  },
+  'a test that the agent added and that helps the others does not help them here either': {
+    ...{ does: ADDED, code: 0, says: /not_achieved, the same as recorded/, ...FORCED },
+  },
+  'a test that the agent added and that passes harms nothing': {
+    ...{ does: `${SOLVE}; cp tests/add.sh tests/b.sh`, code: 0, says: /: achieved, the same/ },
+    ...FORCED,
+  },
+  'a check that depends on the machine may have another verdict here': {
+    ...{ does: SOLVE, code: 1, says: /NOT the same as recorded/, ...checkedBy(DIFFERENT) },
+  },
+  'a check that fails here without packages that git ignores proves nothing': {
+    ...{ does: SOLVE, code: 3, says: /Not in the export.*node_modules/, more: IGNORED },
+    ...checkedBy('test -f node_modules/a && sh test.sh'),
+  },
+  'a check that succeeds here without them needs none': {
+    ...{ does: SOLVE, code: 0, says: /^(?!.*Not in the export)/s, more: IGNORED },
+  },
+  'an export without the files says what is lacking': {
+    ...{ does: ONLY_ASKED, code: 3, says: /Not in the export.*tests\/add\.sh/, options: [] },
+  },
+  ...(!isMissing('python3') && {
+    'bytecode of the agent is not run here either': {
+      ...{ does: COMPILED, code: 0, says: /not_achieved, the same as recorded/, more: IN_PYTHON },
+      ...checkedBy('python3 tests/run.py'),
+    },
+  }),
+}
+
+test.for(Object.entries(ROWS))('%s', async ([, { does, code, says, ...wanted }], { exported }) => {
+  const file = await exported(does, { options: ['--files'], ...wanted })
+  const checked = await retrai(['recheck', file])
+  expect([checked.code, checked.stdout]).toEqual([code, expect.stringMatching(says)])
 })
 
-test('a check that succeeds here without them needs none', async ({ exported }) => {
-  const file = await exported(SOLVE, { options: ['--files'], more: IGNORED })
-  const { code, stdout } = await retrai(['recheck', file])
-  expect([code, stdout]).toEqual([0, expect.not.stringContaining('Not in the export')])
-})
-
-test('an export without the files says what is lacking, and one that was altered is not checked', async ({
-  exported,
-  site,
-}) => {
-  const file = await exported(ONLY_ASKED)
-  const { code, stdout } = await retrai(['recheck', file])
-  expect([code, stdout]).toEqual([3, expect.stringMatching(/Not in the export.*tests\/add\.sh/)])
+test('an export that is not there is not checked', async ({ site }) => {
   expect(await retrai(['recheck', site.path('none.tar.gz')])).toMatchObject({ code: 3 })
 })

@@ -67,6 +67,10 @@ const FAILED_TESTS: readonly RegExp[] = [
   /^ *FAIL +(\S+ > .+)$/,
   // bun
   /^\(fail\) (.+)$/,
+  // GoogleTest
+  /^\[ {2}FAILED {2}\] ([^\s,]+)(?:, where .*)?(?: \(\d+ ms\))?$/,
+  // ctest
+  /^\t? *\d+ - (\S+) \((?:Failed|Timeout|SEGFAULT|Subprocess aborted|Not Run)\)/,
   TAP_FAILED,
   // unittest, automake, and what people write themselves
   /^\[?(?:FAIL|FAILED|ERROR)\]?(?:: | +(?=[\w./]+$))(.+)$/,
@@ -87,6 +91,11 @@ const ERRORS: readonly RegExp[] = [
   /^npm error request to \S+ failed\b/,
   // python3 -m
   /^\S*python[\d.]*: No module named \S+$/,
+  // the linker
+  /^[^\s:][^:]*:.*\b(?:undefined reference to|multiple definition of)\b/,
+  // assert of C, Unity
+  /^[^\s:][^:]*: ?[^\s:]+:\d+:.*\bAssertion\b.*\bfailed/,
+  /^[^\s:]+:\d+:\w+:FAIL\b/,
 ]
 /** An error whose place is on the next line: that of rustc and ruff. */
 const ERROR_BEFORE_PLACE = /^(?:error(?:\[E\d+\])?: |[A-Z]+\d+ )/

@@ -68,7 +68,7 @@ describe('file_rename', () => {
     const { cwd, run } = await projectWith({ a: 'a', 'folder/b': 'b' })
     for (const [path, to, words] of [
       ['none', 'x', 'does not exist'],
-      ['a', 'a', 'Both paths are the same'],
+      ['a', 'a', 'is both paths. Nothing was changed'],
       ['folder', 'folder/sub', 'cannot be moved into itself'],
       ['a', 'folder', 'exists already'],
       ['a', 'a/b', 'cannot be moved into itself'],

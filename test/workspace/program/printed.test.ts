@@ -128,6 +128,16 @@ describe('the first error with its place, and the names of failed tests, are fou
       'a.c:1:10: fatal error: x.h: No such file or directory',
     ],
     [
+      'a linker',
+      "/usr/bin/ld: a.o: in function `main':\na.c:(.text+0x5): undefined reference to `sum'\n",
+      "a.c:(.text+0x5): undefined reference to `sum'",
+    ],
+    [
+      'assert',
+      "t: test.c:12: main: Assertion `sum(1, 2) == 3' failed.\nAborted\n",
+      "t: test.c:12: main: Assertion `sum(1, 2) == 3' failed.",
+    ],
+    [
       'the tests of Node',
       '✖ adds (1.4ms)\nℹ fail 1\n✖ failing tests:\n✖ adds (1.4ms)\n',
       'failing: adds',
@@ -183,6 +193,16 @@ describe('the first error with its place, and the names of failed tests, are fou
       'go test',
       '--- FAIL: TestSum (0.00s)\n    --- FAIL: TestSum/none (0.00s)\n        sum_test.go:7: got 1\nFAIL\tsums\t0.1s\n',
       'failing: TestSum/none',
+    ],
+    [
+      'GoogleTest',
+      '[  FAILED  ] Sum.OfNone (0 ms)\n[  FAILED  ] 1 test, listed below:\n[  FAILED  ] Sum.OfNone\n',
+      'failing: Sum.OfNone',
+    ],
+    [
+      'ctest',
+      'The following tests FAILED:\n\t  2 - sums (Failed)\nErrors while running CTest\n',
+      'failing: sums',
     ],
     [
       'TAP',
