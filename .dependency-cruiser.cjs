@@ -75,7 +75,7 @@ const ROOMS = {
   cli: [
     ...['api', 'artifacts', 'audit', 'auth', 'checkpoints', 'client', 'domain', 'lib', 'log'],
     ...['server', 'store'],
-    ...['http/problems/problem-of.ts', 'queries/run-details.ts'],
+    ...['http/problems/problem-of.ts'],
     ...['redaction/redaction-index.ts', 'retention/ledger.ts'],
   ],
 }
@@ -96,11 +96,7 @@ const CONSOLE = [
 
 /** What a page of evidence may import besides: the verifier of exports, and what shows its result and changed files. */
 const EVIDENCE = [
-  ...[
-    'audit/bundle/(bundle-format|evidence-file|evidence-page|tar-parts)\\.ts$',
-    'audit/verify/',
-    'lib/',
-  ],
+  ...['audit/bundle/(bundle-format|evidence-page|tar-parts)\\.ts$', 'audit/verify/', 'lib/'],
   ...['cli/terminal/(event-line|plain-text|report-lines)\\.ts$', 'domain/records\\.ts$'],
   'snapshots/(compare-trees|file-diff)\\.ts$',
 ]
