@@ -94,6 +94,8 @@ export class FollowedCheckpoints {
 
   async #take(entry: CheckpointEntry): Promise<Result<void, KeyringFailure>> {
     if ('runs' in entry) {
+      // At once: `logOf` takes the runs to be those of the revision.
+      this.revision = entry.revision
       const size = this.tree.size + 1
       for (const head of entry.runs)
         this.leaves.set(head.run_id, { head, hash: leafOf(head), size })
