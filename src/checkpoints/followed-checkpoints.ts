@@ -87,14 +87,13 @@ export class FollowedCheckpoints {
       if (entry.isErr()) return err(entry.error)
       const taken = await this.#take(entry.value)
       if (taken.isErr()) return err(taken.error)
-      this.revision = entry.value.revision
     }
     return ok()
   }
 
+  /** All changes of an entry are made at once, so that `logOf` finds the runs and the checkpoint of the revision. */
   async #take(entry: CheckpointEntry): Promise<Result<void, KeyringFailure>> {
     if ('runs' in entry) {
-      // At once: `logOf` takes the runs to be those of the revision.
       this.revision = entry.revision
       const size = this.tree.size + 1
       for (const head of entry.runs)
@@ -105,6 +104,7 @@ export class FollowedCheckpoints {
     const { checkpoint, keys, revision } = entry
     const isOwn = await this.#isOwn(checkpoint.key)
     if (isOwn.isErr()) return err(isOwn.error)
+    this.revision = revision
     this.isPending = false
     this.last = checkpoint
     this.signers.add(checkpoint.key)
