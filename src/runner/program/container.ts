@@ -14,7 +14,7 @@ import {
   sessionGivesWay,
 } from '../processes.ts'
 import type { Ended, NotStarted, StartRequest } from '../protocol.ts'
-import { Mark } from './mark.ts'
+import { Mark } from './marked.ts'
 import {
   type Piped,
   type PipeText,
