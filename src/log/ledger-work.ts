@@ -1,6 +1,6 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { z } from 'zod'
-import { Backoff, keepRunning, type PauseBoundsMs } from '../lib/backoff.ts'
+import { keepRunning, type PauseBoundsMs } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
 import { Signal } from '../lib/signal.ts'
 import type { EventStore, RecordedEvent, StoreFailure } from '../store/event-store.ts'
@@ -17,7 +17,7 @@ type Deps<R> = {
   /** Gets each entry once, in order. One that cannot be read has no effect. */
   readonly see: (entry: Logged<R>) => void
   /** Null for a process that only reads the ledger. */
-  readonly log: Pick<Logger, 'info' | 'warn' | 'error'> | null
+  readonly log: Pick<Logger, 'error'> | null
 }
 
 /**
@@ -79,14 +79,14 @@ export class LedgerWork<R> {
       for await (const item of store.subscribeStream(stream, { after: this.#done, signal })) {
         if (item.type !== 'events') continue
         const entries = this.#take(item.events)
-        await this.#patiently(() => work(entries, signal))
+        await work(entries, signal)
         if (signal.aborted) return
         this.#done = item.events.at(-1)?.revision ?? this.#done
         this.#news.notify()
       }
     }
     const onFailure = (err: unknown) =>
-      log?.error({ err, stream }, 'a ledger cannot be followed, trying again')
+      log?.error({ err, stream }, 'a ledger cannot be followed or carried out, trying again')
     this.#working = keepRunning(follow, { signal, retryMs: RETRY_MS, onFailure })
   }
 
@@ -112,23 +112,5 @@ export class LedgerWork<R> {
       this.#known = Math.max(this.#known, event.revision)
       return entry.isOk() ? [entry.value] : []
     })
-  }
-
-  /** Repeats the work until it succeeds or this stops. */
-  async #patiently(work: () => Promise<void>): Promise<void> {
-    const { stream, log } = this.#deps
-    const { signal } = this.#stop
-    const backoff = new Backoff(RETRY_MS)
-    while (!signal.aborted) {
-      try {
-        await work()
-        if (backoff.failures > 0) log?.info({ stream }, 'an entry of a ledger is carried out now')
-        return
-      } catch (error) {
-        const message = 'an entry of a ledger cannot be carried out yet, trying again'
-        if (backoff.failures === 0) log?.warn({ err: error, stream }, message)
-        await backoff.wait(signal)
-      }
-    }
   }
 }
