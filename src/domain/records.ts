@@ -261,6 +261,7 @@ const payloads = {
     seen: Seen.exactOptional(),
   }),
   llm_retry: z.strictObject({
+    /** Of the model in use in this step; in records of earlier versions, of all models. */
     attempt: z.int().positive(),
     reason: z.string(),
     delay_ms: count,

@@ -32,7 +32,7 @@ test('after all attempts with a model, the run continues with the next one, and 
       fallback: { from: 'broken', to: 'forbidden' },
     },
     {
-      attempt: 5,
+      attempt: 1,
       reason: expect.stringContaining('no such right'),
       delay_ms: 0,
       failure: 'refused',
