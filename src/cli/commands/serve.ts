@@ -25,19 +25,15 @@ Exit codes:
   ${EXIT.startAgain}   the event store came back with another log: start it again`
 
 /** `retrai serve`: runs the server until SIGINT, SIGTERM or SIGHUP. */
-export const serveCommand = (): Command =>
-  withSettings(new Command('serve').description('Start the server.')).action((flags) =>
-    serve(flags),
-  )
+export const serveCommand = (): Command => starting('serve', 'Start the server.', () => {})
 
 /** `retrai up`: the same, and opens the console. */
 export const upCommand = (): Command =>
-  withSettings(
-    new Command('up').description('Start the server, and open its console in a browser.'),
-  ).action((flags) => serve(flags, openInBrowser))
+  starting('up', 'Start the server, and open its console in a browser.', openInBrowser)
 
-function withSettings(command: Command): Command {
-  return command
+const starting = (name: string, description: string, whenReady: (url: string) => void): Command =>
+  new Command(name)
+    .description(description)
     .option('--host <address>', 'address to listen on (default 127.0.0.1)')
     .option('--port <number>', 'port to listen on, 0 for a free one (default 8000)')
     .option(
@@ -46,7 +42,7 @@ function withSettings(command: Command): Command {
     )
     .option('--store <url>', 'esdb://… of an EventStoreDB (default: embedded, in the data folder)')
     .addHelpText('after', HELP)
-}
+    .action((flags: Record<string, string>) => serve(flags, whenReady))
 
 /** A desktop opens an address with this. */
 const OPENERS: Readonly<Record<string, string>> = { darwin: 'open', linux: 'xdg-open' }
@@ -61,7 +57,7 @@ function openInBrowser(url: string): void {
 
 async function serve(
   flags: Record<string, string>,
-  whenReady: (url: string) => void = () => {},
+  whenReady: (url: string) => void,
 ): Promise<void> {
   const read = readSettings(flags, io().env)
   if (read.isErr()) {
