@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { stripVTControlCharacters } from 'node:util'
 import { describe, expect, test } from 'vitest'
-import { LiveLine } from '../../src/cli/terminal/event-line.ts'
+import { LiveLine } from '../../src/cli/commands/watch.ts'
 import type { AgentEvent, Part } from '../../src/client/index.ts'
 
 const run_id = randomUUID()

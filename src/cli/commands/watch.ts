@@ -3,6 +3,10 @@ import { err } from 'neverthrow'
 import {
   type AgentEvent,
   type Kind,
+  type Part,
+  type PartsEnd,
+  type PartText,
+  partsAfter,
   type RunDetails,
   type RunRequest,
   WatchError,
@@ -12,11 +16,12 @@ import { EndStatus } from '../../domain/records.ts'
 import { doubtOf } from '../../domain/verdict.ts'
 import { counted } from '../../lib/text.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
-import { eventLine, type LiveLine, liveLine, shownKinds, waitText } from '../terminal/event-line.ts'
-import { io } from '../terminal/io.ts'
+import { eventLine, shownKinds, waitText } from '../terminal/event-line.ts'
+import { io, type Output } from '../terminal/io.ts'
 import { JSON_EVENTS, type JsonOption, KINDS, seq } from '../terminal/option-values.ts'
 import { oneLine } from '../terminal/plain-text.ts'
-import { print, printJson, say } from '../terminal/print.ts'
+import { print, printJson, rendered, say } from '../terminal/print.ts'
+import { ERASE } from '../terminal/progress.ts'
 import { EXIT, exitCodeOf, OUTCOME_EXIT_CODES, type Steps } from '../terminal/steps.ts'
 import { statOf } from './diff.ts'
 import { Questions } from './questions.ts'
@@ -153,6 +158,62 @@ function closing({ payload }: AgentEvent<'run_end'>, isShown: boolean): string {
   const cost = estimated_cost_usd === null ? 'cost unknown' : `$${estimated_cost_usd.toFixed(4)}`
   const why = isShown ? '' : `: ${oneLine(reason)}`
   return `Run ${status}${why} (${counted(iterations, 'iteration')}, ${counted(total_tokens, 'token')}, ${cost})${but}`
+}
+
+const DEFAULT_COLUMNS = 80
+/** What is too long for a line is not shown, or goes into the next one again. */
+const [CUT, WRAP] = ['\x1b[?7l', '\x1b[?7h']
+
+/** A terminal, as far as the line needs it. */
+type Terminal = Pick<Output, 'write' | 'columns'>
+
+/**
+ * The end of the text that is being written, in the last line of a terminal. Call `clear` before anything else is
+ * printed.
+ */
+export class LiveLine {
+  readonly #terminal: Terminal
+  #parts: readonly PartText[] = []
+  #isShown = false
+
+  constructor(terminal: Terminal) {
+    this.#terminal = terminal
+  }
+
+  /** Takes what a watch yields, and shows the text that was added to. */
+  see(next: AgentEvent | Part | PartsEnd): void {
+    const before = this.#parts
+    this.#parts = partsAfter(before, next)
+    this.clear()
+    const added = this.#parts.find((part) => !before.includes(part))
+    if (added === undefined) return
+    const line = { text: this.#lineOf(added), style: 'dim' } as const
+    this.#terminal.write(`${CUT}${rendered([line])}${WRAP}`)
+    this.#isShown = true
+  }
+
+  clear(): void {
+    if (this.#isShown) this.#terminal.write(ERASE)
+    this.#isShown = false
+  }
+
+  #lineOf({ text, iteration, of, tool }: PartText): string {
+    const head = `   …  it ${iteration}  ${(tool ?? of).slice(0, 18).padEnd(18)} `
+    const room = Math.max(1, (this.#terminal.columns || DEFAULT_COLUMNS) - head.length)
+    // A progress bar overwrites its line.
+    const last =
+      text
+        .trimEnd()
+        .split(/[\r\n]/)
+        .at(-1) ?? ''
+    return `${head}${last.slice(-room)}`
+  }
+}
+
+/** The line of this process; null if its output is not a terminal that can move its cursor. */
+function liveLine(): LiveLine | null {
+  const { stdout, env } = io()
+  return stdout.isTTY === true && env.TERM !== 'dumb' ? new LiveLine(stdout) : null
 }
 
 /** Starts a run and watches it, or only prints its id. */
