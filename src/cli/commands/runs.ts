@@ -15,7 +15,7 @@ import { JSON_LINES, type JsonOption, positiveInt, repeated } from '../terminal/
 import { oneLine, outcome } from '../terminal/plain-text.ts'
 import { print, printJson, printList, say } from '../terminal/print.ts'
 import type { Steps } from '../terminal/steps.ts'
-import { callLines, pauseHints, shownHash } from '../terminal/waiting-lines.ts'
+import { callLines, pauseHints, shownHash } from './human-checks.ts'
 
 type ListOptions = JsonOption &
   Pick<RunQuery, 'status' | 'q' | 'project' | 'model' | 'tag'> & {

@@ -19,8 +19,8 @@ import {
 import { oneLine } from '../terminal/plain-text.ts'
 import { print, printJson, say } from '../terminal/print.ts'
 import type { Steps } from '../terminal/steps.ts'
-import { callLines, shownHash } from '../terminal/waiting-lines.ts'
 import { printPatch } from './diff.ts'
+import { callLines, shownHash } from './human-checks.ts'
 
 /** What a person may say about a decision. */
 type Why = { readonly reason?: string }

@@ -24,7 +24,7 @@ import { print, printJson, rendered, say } from '../terminal/print.ts'
 import { ERASE } from '../terminal/progress.ts'
 import { EXIT, exitCodeOf, OUTCOME_EXIT_CODES, type Steps } from '../terminal/steps.ts'
 import { statOf } from './diff.ts'
-import { Questions } from './questions.ts'
+import { Questions } from './human-checks.ts'
 
 /** `retrai watch RUN`: the history of a run, then its new records until it ends. */
 export const watchCommand = (): Command =>
