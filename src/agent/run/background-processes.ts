@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto'
 import type { Notice } from '../../domain/records.ts'
-import { within } from '../../lib/promises.ts'
 import { Signal } from '../../lib/signal.ts'
 import type {
   ProcessEnd,
@@ -17,8 +16,6 @@ const MAX_ALIVE = 8
 const MAX_KNOWN = 32
 /** Bytes of output that nobody has read yet. If there are more, the middle is dropped. */
 const UNREAD_BYTES = 256 * 1024
-/** How long input may wait for a process that does not read. */
-const INPUT_WITHIN_MS = 2_000
 
 /**
  * The processes that the agent of one run has started in the background, while this server works on the run. None of
@@ -131,19 +128,6 @@ export class BackgroundProcess {
     this.#unread = new BoundedText(UNREAD_BYTES)
     this.#unreadBytes = 0
     return dropped > 0 ? `[${dropped} bytes in the middle of this are dropped]\n${text}` : text
-  }
-
-  /**
-   * Writes to its input, and closes the input if asked to.
-   * @returns whether the process has taken all of it, or will: false if it does not read, or its input has ended
-   */
-  async write(text: string, isLast: boolean): Promise<boolean> {
-    const { stdin } = this.#process
-    if (this.end !== null || stdin.writableEnded) return false
-    const { promise: taken, resolve } = Promise.withResolvers<boolean>()
-    stdin.write(text, (error) => resolve(!error))
-    if (isLast) stdin.end()
-    return within(INPUT_WITHIN_MS, taken, () => false)
   }
 
   /** Ends it with all that it has started. */

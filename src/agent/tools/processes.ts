@@ -15,8 +15,6 @@ const MAX_WAIT_S = 600
 const START_WAIT_S = 1
 /** How long a read or a start waits for a text if it names no time. */
 const TEXT_WAIT_S = 30
-/** Input that one call writes. */
-const MAX_INPUT_CHARS = 65_536
 
 const waiting = {
   wait_for: z
@@ -117,30 +115,6 @@ export const processRead = defineTool({
     const process = context.processes?.find(wanted)
     if (process === undefined) return gone(wanted, context)
     return newOutput(process, wait, 0, context.signal)
-  },
-})
-
-export const processInput = defineTool({
-  name: 'process_input',
-  description:
-    'Write to the standard input of a background process, and get what it prints then. Nothing is added to the text: end ' +
-    'a line with a line break.',
-  readOnly: false,
-  args: z.strictObject({
-    id,
-    text: z.string().max(MAX_INPUT_CHARS),
-    end: z.boolean().optional().describe('Whether this is all of its input; false if left out'),
-    ...waiting,
-  }),
-  touches: ({ text }) => ({ commands: [text] }),
-  run: async ({ id: wanted, text, end = false, ...wait }, context) => {
-    const process = context.processes?.find(wanted)
-    if (process === undefined) return gone(wanted, context)
-    const isTaken = await process.write(text, end)
-    if (isTaken) return newOutput(process, wait, START_WAIT_S, context.signal)
-    return failed(
-      `Process ${wanted} ${process.state}. It does not take the input: it does not read, or its input has ended.`,
-    )
   },
 })
 

@@ -20,7 +20,7 @@ import { applyPatch } from './apply-patch.ts'
 import { bashExec, runPytest } from './commands.ts'
 import { fileRead, outputRead } from './file-read.ts'
 import { fileDelete, fileList, filePatch, fileRename, fileWrite } from './file-write.ts'
-import { processInput, processRead, processStart, processStop } from './processes.ts'
+import { processRead, processStart, processStop } from './processes.ts'
 import { recordedOutput } from './recorded-output.ts'
 import { findFiles, gitDiff, gitLog, gitStatus, grepSearch } from './search.ts'
 import {
@@ -126,7 +126,6 @@ const TOOLS: readonly DefinedTool[] = [
   runPytest,
   processStart,
   processRead,
-  processInput,
   processStop,
   updatePlan,
 ]

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { BackgroundProcesses } from '../../../src/agent/run/background-processes.ts'
@@ -23,24 +23,18 @@ async function runWith(
   return { ...project, tool, start, processes }
 }
 
-test('a process answers later calls, and each read returns only what is new', async () => {
-  const { tool, start } = await runWith()
-  const { id, result } = await start('echo ready; while read -r line; do echo "got $line"; done', {
-    wait_for: 'ready',
-  })
+test('a process works while others run, and each read returns only what is new', async () => {
+  const { cwd, tool, start } = await runWith()
+  const { id, result } = await start('mkfifo line; echo ready; cat line', { wait_for: 'ready' })
   expect(result).toMatchObject({ outcome: 'ok', exit_code: 0 })
   expect(result.output).toBe(`ready\n[process ${id} is running]`)
-  const answer = await tool('process_input', { id, text: 'one\n', wait_for: 'got one' })
-  expect(answer.output).toBe(`got one\n[process ${id} is running]`)
   expect((await tool('process_read', { id })).output).toBe(
     `(no new output)\n[process ${id} is running]`,
   )
-  const last = await tool('process_input', { id, text: 'two\n', end: true, wait_s: 30 })
+  await writeFile(join(cwd, 'line'), 'got one\n')
+  const last = await tool('process_read', { id, wait_s: 30 })
   expect(last).toMatchObject({ exit_code: 0, outcome: 'ok' })
-  expect(last.output).toBe(`got two\n[process ${id} ended with exit code 0]`)
-  expect((await tool('process_input', { id, text: 'more\n' })).output).toBe(
-    `Process ${id} ended with exit code 0. It does not take the input: it does not read, or its input has ended.`,
-  )
+  expect(last.output).toBe(`got one\n[process ${id} ended with exit code 0]`)
 })
 
 test('a process that fails at once reports that in the result of its start', async () => {

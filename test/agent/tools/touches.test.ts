@@ -36,7 +36,6 @@ type Case = {
 
 const patch = (...lines: string[]) => ['*** Begin Patch', ...lines, '*** End Patch', ''].join('\n')
 const UPDATE = ['*** Update File: a.txt', '@@', '-alpha-text', '+other']
-const READER = 'read text; echo "$text" > typed.txt; echo done; sleep 60'
 
 const CASES: readonly Case[] = [
   { tool: 'file_read', args: { path: 'a.txt' }, shows: ['a.txt'] },
@@ -90,12 +89,6 @@ const CASES: readonly Case[] = [
     changes: ['i.txt'],
   },
   { tool: 'process_read', args: {}, hasProcess: true },
-  {
-    tool: 'process_input',
-    args: { id: 'ID', text: 'hello\n', wait_for: 'done' },
-    changes: ['typed.txt'],
-    hasProcess: true,
-  },
   { tool: 'process_stop', args: { id: 'ID' }, hasProcess: true },
   { tool: 'run_subagent', args: { instructions: 'Write.' }, changes: ['sub.txt'] },
   { tool: 'update_plan', args: { steps: [{ step: 'Look', status: 'pending' }] } },
@@ -152,7 +145,7 @@ async function play(
   const callOf = (name: string, given: Case['args']) => {
     return { call_id: 'c', tool: name, args: { ...given }, read_only: false }
   }
-  const start = callOf('process_start', { command: READER, wait_s: 0 })
+  const start = callOf('process_start', { command: 'sleep 60', wait_s: 0 })
   const started = hasProcess ? await toolbox.execute(start, context) : null
   const id = /\[process (\S+)/.exec(started?.output ?? '')?.[1] ?? 'none'
   const call = callOf(tool, 'id' in args ? { ...args, id } : args)
