@@ -102,13 +102,6 @@ const filesOf = (turns: readonly Turn[], known: readonly string[]): readonly str
 const lastPlan = (turns: readonly Turn[]): Plan | null =>
   doneCalls(turns).reduce<Plan | null>((before, call) => planOf(call) ?? before, null)
 
-/** The files that calls have written since the run began, as far as they are known. */
-export const filesWritten = (conversation: Conversation): readonly string[] => {
-  const { takenOver, compaction } = conversation
-  const own = latestOf(conversation, takenOver).map(({ turn }) => turn)
-  return filesOf(own.toReversed(), compaction?.files ?? [])
-}
-
 function seqOf(conversation: Conversation, count: number): number {
   const last = latestOf(conversation).find((turns) => turns.count <= count)
   return last === undefined || last.count <= conversation.takenOver ? 0 : last.turn.seq

@@ -56,7 +56,7 @@ test('keys without effect are named where the goal of the file is offered', asyn
   const cwd = await project({ '.retrai.yml': text })
   const [first] = (await fittingGoals(cwd, goals, { dataDir: null, openWorkspace }))._unsafeUnwrap()
   expect(first?.because).toBe(
-    '.retrai.yml names it (in .retrai.yml, model, limits, network have no effect)',
+    '.retrai.yml names it',
   )
   const several = await project({ '.retrai.yml': SEVERAL })
   const offered = await fittingGoals(several, goals, { dataDir: null, openWorkspace })

@@ -1,5 +1,4 @@
 import { expect, test } from 'vitest'
-import { filesWritten } from '../../src/domain/compaction.ts'
 import { allMessages, lastWords } from '../../src/domain/conversation.ts'
 import { converse } from '../../src/domain/converse.ts'
 import type { Kind, PayloadOf } from '../../src/domain/records.ts'
@@ -48,12 +47,12 @@ test('messages of the new run count from its own beginning', () => {
   expect(sent(answered).join('\n')).toMatch(/And well\.[\s\S]*More\.[\s\S]*Yes\./)
 })
 
-test('words, files and limits of the other run are not those of the new one', () => {
+test('words and limits of the other run are not those of the new one', () => {
   const before = fold([...first, reply('Done.'), record('llm_retry', { context_tokens: 9 })])
-  const of = (one: typeof before) => [lastWords(one), filesWritten(one), one.contextTokens]
-  expect(of(before)).toEqual(['Done.', ['a.txt'], 9])
+  const of = (one: typeof before) => [lastWords(one), one.contextTokens]
+  expect(of(before)).toEqual(['Done.', 9])
   const now = fold([created()], before)
-  expect([...of(now), now.tools]).toEqual([null, [], null, []])
+  expect([...of(now), now.tools]).toEqual([null, null, []])
   expect(lastWords(converse(now, reply('Done here.')))).toBe('Done here.')
 })
 

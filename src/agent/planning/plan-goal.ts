@@ -2,7 +2,7 @@ import { resolve } from 'node:path'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { INSTEAD } from '../../checks/catalogue.ts'
 import { ALL_OF, FIT, type Fit, type Goal, SHELL_GOAL } from '../../checks/goal.ts'
-import { declaredGoal, ignoredKeys, SETTINGS_FILE } from '../../checks/retrai-yml.ts'
+import { declaredGoal } from '../../checks/retrai-yml.ts'
 import type { GoalRequest, RequestedPart, RunConfig, ShellGoal } from '../../domain/run-config.ts'
 import type { OpenWorkspace } from '../../workspace/workspace.ts'
 import { describeProblem } from '../../workspace/workspace-process.ts'
@@ -118,12 +118,7 @@ export function fittingGoals(
         return fit == null ? [] : [{ ...goal, ...fit }]
       }),
     )
-    const [best, ...others] = found.flat().sort((one, other) => other.fit - one.fit)
-    const ignored = await ignoredKeys(files)
-    if (best === undefined || ignored.length === 0) return ok(best ? [best, ...others] : [])
-    const have = ignored.length === 1 ? 'has' : 'have'
-    const note = `in ${SETTINGS_FILE}, ${ignored.join(', ')} ${have} no effect`
-    return ok([{ ...best, because: `${best.because} (${note})` }, ...others])
+    return ok(found.flat().sort((one, other) => other.fit - one.fit))
   }
   return new ResultAsync(find())
 }

@@ -1,8 +1,8 @@
 import { err } from 'neverthrow'
 import { exhaustedBudget } from '../../domain/budget.ts'
 import type { Made } from '../../domain/commands.ts'
-import { compact, dueCompaction, filesWritten } from '../../domain/compaction.ts'
-import { type Conversation, turnCount } from '../../domain/conversation.ts'
+import { compact, dueCompaction } from '../../domain/compaction.ts'
+import type { Conversation } from '../../domain/conversation.ts'
 import { modelInUse } from '../../domain/model-choice.ts'
 import { present } from '../../domain/present.ts'
 import type { PayloadOf } from '../../domain/records.ts'
@@ -28,8 +28,6 @@ const AWAY: ReadonlySet<string> = new Set(['unreachable', 'rate_limited', 'overl
 const SUMMARY_WITHIN_MS = 120_000
 /** Longer summaries are cut. */
 const MAX_SUMMARY_CHARACTERS = 8_000
-/** What is quoted of the last reply. */
-const QUOTED_CHARACTERS = 1_000
 
 /** What the model is asked before its first turns are left out of the conversation. */
 const COMPACTION_REQUEST = `Your conversation has nearly filled your context window, so its first turns are about to be replaced by a summary. Write it now, as text only: a call would not be run.
@@ -110,12 +108,12 @@ async function compactNow(
 /** Records a summary of a run that ends without its goal: by the model, or from the log if no limit leaves room. */
 export async function summarizeRun(work: Work): Promise<StepResult> {
   const { session, signal } = work
-  const { state, conversation, redactions } = session
+  const { state, redactions } = session
   const record = (summary: PayloadOf<'run_summary'>, usage: Usage | null = null) => {
     return recordUnlessRedacted(session, redactions, { llm_usage: usage, run_summary: summary })
   }
   const fromLog = (failure?: string, usage?: Usage | null) => {
-    const text = factualSummary(state, conversation).slice(0, MAX_SUMMARY_CHARACTERS)
+    const text = factualSummary(state).slice(0, MAX_SUMMARY_CHARACTERS)
     return record({ text: text.toWellFormed(), source: 'log', ...present({ failure }) }, usage)
   }
   if (exhaustedBudget(state, session.now) !== null) return fromLog()
@@ -169,21 +167,8 @@ async function ask(
 }
 
 /** A summary of a run that its model did not write. */
-function factualSummary(state: RunState, conversation: Conversation): string {
-  const { iteration, goal, total } = state
+function factualSummary({ iteration, goal, total }: RunState): string {
   const cost = total.costUsd === null ? 'at an unknown price' : `for $${total.costUsd.toFixed(4)}`
-  const files = filesWritten(conversation)
-  const turns = turnCount(conversation) - conversation.takenOver
-  const words = turns === 0 ? '' : (conversation.turns?.turn.reply.text?.trim() ?? '')
-  const replies = turns === 1 ? 'one reply' : `${turns} replies`
-  return [
-    `The agent worked through ${counted(iteration, 'iteration')} with ${replies}: ${counted(total.tokens, 'token')}, ${cost}.`,
-    `The last check of the goal: ${unended(goal?.reason ?? 'none')}.`,
-    files.length === 0
-      ? 'It wrote no files by name.'
-      : `It wrote these files: ${files.join(', ')}.`,
-    ...(words === ''
-      ? []
-      : [`Its last words: ${words.slice(0, QUOTED_CHARACTERS).toWellFormed()}`]),
-  ].join('\n')
+  const used = `${counted(iteration, 'iteration')}, ${counted(total.tokens, 'token')} ${cost}`
+  return `The agent worked: ${used}.\nThe last check of the goal: ${unended(goal?.reason ?? 'none')}.`
 }

@@ -199,7 +199,7 @@ describe('a run that ends without its goal', () => {
     const records = await shop.play({ ...limited, max_tokens: 1 })
     expect(shop.requests).toHaveLength(1)
     expect(only(records, 'run_summary').payload.source).toBe('log')
-    expect(only(records, 'run_summary').payload.text).toContain('1 iteration with one reply')
+    expect(only(records, 'run_summary').payload.text).toContain('1 iteration, ')
   })
 
   test('has a summary from the log if the model cannot write one, with the reason', async () => {
