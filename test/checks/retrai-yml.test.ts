@@ -55,9 +55,7 @@ test('keys without effect are named where the goal of the file is offered', asyn
   const text = `${FULL}"limits": {max_seconds: 3}\nnetwork:\n  deep: 1\n# comment: y\n`
   const cwd = await project({ '.retrai.yml': text })
   const [first] = (await fittingGoals(cwd, goals, { dataDir: null, openWorkspace }))._unsafeUnwrap()
-  expect(first?.because).toBe(
-    '.retrai.yml names it',
-  )
+  expect(first?.because).toBe('.retrai.yml names it')
   const several = await project({ '.retrai.yml': SEVERAL })
   const offered = await fittingGoals(several, goals, { dataDir: null, openWorkspace })
   expect(offered._unsafeUnwrap()[0]?.name).toBe('all-of')
