@@ -20,7 +20,6 @@ import { serveConsole, serveDocs } from './plugins/pages.ts'
 import { guard, requirePermissions } from './plugins/security.ts'
 import { acceptJsonOnly, readRunIds, validatorCompiler } from './plugins/validation.ts'
 import { aboutServer } from './routes/about-server.ts'
-import { carry } from './routes/carry.ts'
 import { createRun } from './routes/create-run.ts'
 import { events } from './routes/events.ts'
 import { files } from './routes/files.ts'
@@ -45,7 +44,7 @@ const REQUEST_TIMEOUT_MS = 30_000
 
 const ROUTES = [
   ...[createRun, runs, runCommands, sendMessage, history, search, redactions],
-  ...[files, carry, retention, webhooks, aboutServer, tokens],
+  ...[files, retention, webhooks, aboutServer, tokens],
 ]
 const AUDIT_ROUTES = [proofs, checkpoints, log, ledgers]
 

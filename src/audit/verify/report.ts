@@ -162,7 +162,7 @@ export type BundleReport = {
   readonly isolation: IsolationPolicy | null
   /** The hash of the policy that the signature names; null if it names none, as those of earlier versions. */
   readonly signed_policy: string | null
-  /** How many calls and checks were isolated in another way, by their records; a home of its own is none. */
+  /** How many calls and checks were isolated in another way, by their records; a home of its own does not count. */
   readonly isolated_otherwise: number
   /** The redactions of the run that hold. */
   readonly redacted: RedactionReport
