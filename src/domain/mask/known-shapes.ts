@@ -183,11 +183,11 @@ const FOOTER = new RegExp(`-----END ${TYPE}`)
 /** Key material. Other text may come between its lines: names of files, the marks of a diff. */
 const MATERIAL = /[A-Za-z0-9+/=]{32}/
 /** What separates the lines of a key, also within strings of JSON or a program. */
-const GAP = String.raw`(?:\s|\\{1,3}[nrt]|["',>|]){0,80}`
-const LINE = String.raw`(?:[A-Za-z0-9+/=]{32,}(?![A-Za-z0-9+/=]|\\{0,3}["'] ?:)|(?:Proc-Type|DEK-Info|Version|Comment|Hash): [^\n\\"]{0,100})`
+const GAP = /(?:\s|\\{1,3}[nrt]|["',>|]){0,80}/y
+const LINE =
+  /[A-Za-z0-9+/=]{32,}(?![A-Za-z0-9+/=]|\\{0,3}["'] ?:)|(?:Proc-Type|DEK-Info|Version|Comment|Hash): [^\n\\"]{0,100}/y
 /** What a colon follows is the next name in an object. */
-const LAST_LINE = String.raw`[A-Za-z0-9+/=]{1,31}(?=$|[\r\n"'\\])(?!\\{0,3}["'] ?:)`
-const LINES = new RegExp(`(?:${GAP}${LINE})+(?:${GAP}${LAST_LINE})?`, 'y')
+const LAST_LINE = /[A-Za-z0-9+/=]{1,31}(?=$|[\r\n"'\\])(?!\\{0,3}["'] ?:)/y
 
 /** Finds private keys, complete or cut off. */
 export const privateKeys: Finder = {
@@ -229,6 +229,21 @@ function privateKeyEnd(text: string, at: number): number | null {
   if (footer !== null && MATERIAL.test(body.slice(0, footer.index))) {
     return start + footer.index + footer[0].length
   }
-  LINES.lastIndex = 0
-  return LINES.test(body) ? start + LINES.lastIndex : null
+  const length = materialLength(body)
+  return length === 0 ? null : start + length
+}
+
+function materialLength(body: string): number {
+  let length = 0
+  for (;;) {
+    const line = skip(GAP, body, length) ?? length
+    const end = skip(LINE, body, line)
+    if (end === null) return length === 0 ? 0 : (skip(LAST_LINE, body, line) ?? length)
+    length = end
+  }
+}
+
+function skip(what: RegExp, text: string, at: number): number | null {
+  what.lastIndex = at
+  return what.test(text) ? what.lastIndex : null
 }
