@@ -93,7 +93,7 @@ describe('an access', () => {
       ways.map(([, entry]) => entry),
     )
     const entries = await others(server)
-    expect(entries[3]?.payload).toEqual({
+    expect(entries[4]?.payload).toEqual({
       ...{ run_id: runId, principal: 'local', client: '127.0.0.1', operation: 'runEvents' },
       ...{ asked: 'kinds=all&limit=2', count: 1 },
       ...{ first_ts: expect.any(Number), last_ts: expect.any(Number) },
