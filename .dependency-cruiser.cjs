@@ -73,9 +73,8 @@ const ROOMS = {
     ...['snapshots', 'store', 'traces', 'webhooks', 'workspace'],
   ],
   cli: [
-    ...['api', 'artifacts', 'audit', 'auth', 'checkpoints', 'client', 'domain', 'lib', 'log'],
+    ...['api', 'artifacts', 'audit', 'checkpoints', 'client', 'domain', 'lib', 'log'],
     ...['server', 'store'],
-    ...['http/problems/problem-of.ts'],
     ...['redaction/redaction-index.ts', 'retention/ledger.ts'],
   ],
 }

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { delimiter, dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { expect } from 'vitest'
@@ -71,9 +72,12 @@ test('a goal is not reached with the programs of retrAI', async ({ site }) => {
 })
 
 test('doctor looks for programs where commands look for them', async ({ site }) => {
-  const PATH = [join(CHECKOUT, 'node_modules/.bin'), '/usr/bin', '/bin'].join(delimiter)
+  const own = site.path('node_modules/.bin')
+  await mkdir(own, { recursive: true })
+  await writeFile(join(own, 'pyright'), '#!/bin/sh\n', { mode: 0o755 })
+  const PATH = [own, '/usr/bin', '/bin'].join(delimiter)
   const args = ['doctor', '--json', '--data-dir', site.path('data')]
   const { stdout } = await retraiProcess(args, { ...cleanEnv(), PATH })
   const { findings } = JSON.parse(stdout)
-  expect(findings).toContainEqual(expect.objectContaining({ name: 'biome', verdict: 'note' }))
+  expect(findings).toContainEqual(expect.objectContaining({ name: 'pyright', verdict: 'note' }))
 })
