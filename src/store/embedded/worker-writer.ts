@@ -194,35 +194,48 @@ class LogWriter {
   }
 }
 
-/** Notices that the files of a log were removed or replaced while they are open: SQLite writes on, and reports success. */
+/**
+ * Notices that the files of a log were removed, replaced or cut off while they are open: SQLite writes on, and reports
+ * success.
+ */
 class FileGuard {
   readonly #file: string
-  readonly #opened = new Map<string, number>()
+  #log: number | null = null
+  #wal: number | null = null
+  #size = 0
 
   /** @param file the log, which SQLite has open */
   constructor(file: string) {
     this.#file = file
-    this.check()
+    this.#log = openIfThere(file)
   }
 
   /** @throws Refused */
   check(): void {
-    for (const path of [this.#file, `${this.#file}-wal`]) {
-      const handle = this.#opened.get(path) ?? openIfThere(path)
-      if (handle === null) continue
-      this.#opened.set(path, handle)
-      if (fstatSync(handle).nlink > 0) continue
-      throw new Refused(
-        `${path} of the event store was removed or replaced while it is in use: stop this server, ` +
-          'restore the event store from a backup, then start it again',
-      )
+    if (this.#log === null) return
+    const { nlink, size } = fstatSync(this.#log)
+    if (nlink === 0) throw this.#lost('was removed or replaced')
+    // A checkpoint makes it longer; nothing of ours makes it shorter.
+    if (size < this.#size) throw this.#lost('was cut off')
+    this.#size = size
+    this.#wal ??= openIfThere(`${this.#file}-wal`)
+    if (this.#wal !== null && fstatSync(this.#wal).nlink === 0) {
+      throw this.#lost('has lost its write-ahead log (-wal)')
     }
   }
 
   /** Call it after SQLite has closed the file: to close any handle of a file drops the locks of the process on it. */
   close(): void {
-    for (const handle of this.#opened.values()) closeSync(handle)
-    this.#opened.clear()
+    for (const handle of [this.#log, this.#wal]) if (handle !== null) closeSync(handle)
+    this.#log = null
+    this.#wal = null
+  }
+
+  #lost(what: string): Refused {
+    return new Refused(
+      `the event store ${this.#file} ${what} while it is in use: stop this server, ` +
+        'restore the file from a backup, then start it again',
+    )
   }
 }
 
