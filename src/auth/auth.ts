@@ -11,6 +11,7 @@ import {
   decideRevocation,
   digestOf,
   isActive,
+  type KeptTokens,
   newSecret,
   TOKEN_LEDGER,
   type Token,
@@ -24,6 +25,8 @@ export type AuthDeps = LedgerDeps & {
   readonly configured: string | null
   /** Seconds since the epoch. */
   readonly clock: () => number
+  /** The tokens to go by while the store cannot be read. Left out: none are kept. */
+  readonly kept?: KeptTokens | undefined
 }
 
 /** The token that somebody wants to create. */
@@ -54,10 +57,12 @@ export class Auth {
   readonly #timer = setInterval(() => this.#endExpired(), EXPIRY_MS).unref()
   readonly #readOnce = Promise.withResolvers<void>()
   readonly #ledger: FollowedLedger<TokenEntry, Tokens>
+  /** Settled when the last known tokens are kept. */
+  #saving: Promise<void> | undefined
 
   /** Follows the ledger until `close`. */
   constructor(deps: AuthDeps) {
-    const { configured, clock } = deps
+    const { configured, clock, kept } = deps
     this.#deps = deps
     this.tickets = new Tickets(clock)
     this.#local = this.#newLocal()
@@ -65,6 +70,7 @@ export class Auth {
     const caller = { principal: CONFIGURED, role: 'admin', lifetime } as const
     this.#guarded = configured !== null
     this.#configured = configured === null ? null : { digest: bytesOf(configured), caller }
+    if (kept?.tokens) this.#update(kept.tokens)
     this.#ledger = new FollowedLedger(TOKEN_LEDGER, deps, {
       changed: ({ state }) => this.#takeOver(state),
       // Its tokens are no longer accepted.
@@ -136,6 +142,7 @@ export class Auth {
   async close(): Promise<void> {
     clearInterval(this.#timer)
     await this.#ledger.close()
+    await this.#saving
   }
 
   #extend(
@@ -155,6 +162,13 @@ export class Auth {
   #takeOver(tokens: Tokens): void {
     this.#update(tokens)
     this.#readOnce.resolve()
+    this.#saving = this.#deps.kept?.write(tokens).match(
+      () => {},
+      (message) => {
+        const text = 'the tokens could not be saved for use while the store is away'
+        this.#deps.log.warn({ message }, text)
+      },
+    )
   }
 
   /** Whether every client that reaches the server is accepted: no token was ever created. */

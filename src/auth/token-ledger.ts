@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import { err, ok, type Result } from 'neverthrow'
+import { readFile } from 'node:fs/promises'
+import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import type { TokenView } from '../api/auth.ts'
 import { RESERVED_NAMES, ROLES, type Role, TokenName } from '../api/auth.ts'
 import { OWN_STREAM_PREFIX, Sha256 } from '../domain/fields.ts'
 import { sha256 } from '../lib/sha256.ts'
+import { writeDurably } from '../lib/write-durably.ts'
 import type { Logged } from '../log/codec.ts'
 import type { StreamDefinition } from '../log/decider.ts'
 
@@ -169,3 +171,38 @@ export function tokenView(token: Token, now: number): TokenView {
 
 /** @param seconds since the epoch */
 export const isoTime = (seconds: number): string => new Date(seconds * 1000).toISOString()
+
+const Kept = z.strictObject({ tokens: z.array(Token) })
+
+/**
+ * A file with the tokens, without secrets, as this server saw them last. A server that starts while its store is away
+ * uses them, as if it had kept running.
+ */
+export class KeptTokens {
+  /** What the file held when it was opened; null if it cannot be read. */
+  readonly tokens: Tokens | null
+  readonly #file: string
+  #writing: Promise<unknown> = Promise.resolve()
+
+  private constructor(file: string, tokens: Tokens | null) {
+    this.#file = file
+    this.tokens = tokens
+  }
+
+  static async open(file: string): Promise<KeptTokens> {
+    try {
+      const { tokens } = Kept.parse(JSON.parse(await readFile(file, 'utf8')))
+      return new KeptTokens(file, new Map(tokens.map((token) => [token.id, token])))
+    } catch {
+      return new KeptTokens(file, null)
+    }
+  }
+
+  /** Writes follow one another. The error is a text for people. */
+  write(tokens: Tokens): ResultAsync<void, string> {
+    const kept: z.infer<typeof Kept> = { tokens: [...tokens.values()] }
+    const written = this.#writing.then(() => writeDurably(this.#file, JSON.stringify(kept)))
+    this.#writing = written.catch(() => {})
+    return ResultAsync.fromPromise(written, String)
+  }
+}

@@ -1,7 +1,10 @@
+import { readFile, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { Auth, type AuthDeps } from '../../src/auth/auth.ts'
-import { digestOf, TOKEN_LEDGER } from '../../src/auth/token-ledger.ts'
+import { digestOf, KeptTokens, TOKEN_LEDGER } from '../../src/auth/token-ledger.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
+import { testFolder } from '../store/embedded/support.ts'
 import { memoryStore } from '../support/memory-store.ts'
 import { bound } from '../support/server.ts'
 import { newSigning } from '../support/signing.ts'
@@ -158,6 +161,33 @@ describe('a log that cannot be read', () => {
     expect(configured.authenticate('configured-0123456789').isOk()).toBe(true)
     expect(rejection(configured).type).toBe('unauthenticated')
     expect(rejection(configured, 'another').type).toBe('tokens_unread')
+  })
+
+  test('is replaced by the last known tokens, from a file that only its owner can read', async () => {
+    const file = join(await testFolder(), 'tokens.json')
+    const keptIn = async () => ({ kept: await KeptTokens.open(file) })
+    const before = await opened(await keptIn())
+    await expect
+      .poll(async () => (await open({ store: away(), ...(await keptIn()) })).guarded)
+      .toBe(false)
+    const { secret } = await make(before, 'root')
+    const gone = await make(before, 'ada')
+    ;(await before.revoke(gone.token.id, null, 'root'))._unsafeUnwrap()
+    await expect.poll(() => readFile(file, 'utf8')).toContain('"revoked":{')
+    expect(await readFile(file, 'utf8')).not.toContain(secret.slice(7))
+    expect((await stat(file)).mode & 0o777).toBe(0o600)
+    const auth = await open({ store: away(), ...(await keptIn()) })
+    expect(auth.guarded).toBe(true)
+    expect(auth.authenticate(secret)._unsafeUnwrap().principal).toBe('root')
+    expect(rejection(auth, gone.secret).type).toBe('unauthenticated')
+    expect(rejection(auth).type).toBe('unauthenticated')
+  })
+
+  test.each(['', '{}', '{"tokens":[{}]}'])('ignores a file that holds %j', async (text) => {
+    const file = join(await testFolder(), 'tokens.json')
+    await writeFile(file, text)
+    const auth = await open({ store: away(), kept: await KeptTokens.open(file) })
+    expect(rejection(auth).type).toBe('tokens_unread')
   })
 
   test('rejects every client as soon as an entry cannot be read', async () => {

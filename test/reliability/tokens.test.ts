@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
 import { expect } from 'vitest'
 import WebSocket from 'ws'
 import { createClient } from '../../src/client/index.ts'
@@ -43,8 +44,17 @@ test('servers that share a log accept the same tokens, and refuse them after the
   expect((await closed)[0]).toBe(4401)
   expect(await statusFor(two, ada.secret)).toBe(401)
 
-  // A server that starts without its store waits.
+  // A server that starts without its store uses the tokens that it last read; a new server waits.
+  await until(
+    () => readFile(site.path('two', 'tokens.json'), 'utf8').catch(() => ''),
+    (kept) => kept.includes('"by":"root"'),
+  )
+  await two.kill()
   await standIn.faults.down()
+  const again = await site.serve('two', { store })
+  expect(await statusFor(again, root)).toBe(200)
+  expect(await statusFor(again, ada.secret)).toBe(401)
+  expect(await statusFor(again)).toBe(401)
   const fresh = await site.serve('three', { store })
   expect(await statusFor(fresh, root)).toBe(503)
   expect(await statusFor(fresh)).toBe(503)
