@@ -34,16 +34,16 @@ const TokenEntry = z.discriminatedUnion('kind', [TokenCreated, TokenRevoked])
 export type TokenEntry = z.infer<typeof TokenEntry>
 
 /** Times are in seconds since the epoch. */
-export type Token = z.infer<typeof TokenCreated>['payload'] & {
-  readonly created_at: number
+const Token = z.strictObject({
+  ...TokenCreated.shape.payload.shape,
+  created_at: z.number(),
   /** Null if the log does not name anybody. */
-  readonly created_by: string | null
-  readonly revoked: {
-    readonly at: number
-    readonly by: string | null
-    readonly reason: string | null
-  } | null
-}
+  created_by: z.string().nullable(),
+  revoked: z
+    .strictObject({ at: z.number(), by: z.string().nullable(), reason: z.string().nullable() })
+    .nullable(),
+})
+export type Token = z.infer<typeof Token>
 
 /** All tokens that were ever created, by id, in the order of their creation. */
 export type Tokens = ReadonlyMap<string, Token>
