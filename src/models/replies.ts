@@ -42,7 +42,8 @@ export function distinct(wanted: string, taken: Map<string, number>): string {
   return candidate
 }
 
-const JsonObject = z.record(z.string(), z.json())
+export const JsonObject = z.record(z.string(), z.json())
+export type JsonObject = z.infer<typeof JsonObject>
 
 /** A call as a provider reports it: the id may be missing, the arguments a JSON text or an object. */
 export type ReportedCall = {

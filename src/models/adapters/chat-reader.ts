@@ -1,21 +1,17 @@
-import { err, ok, type Result } from 'neverthrow'
+import { err, ok } from 'neverthrow'
 import * as z from 'zod'
-import type { Complaint, Json, RawReply, ReplyReader } from '../adapter.ts'
+import type { Json } from '../adapter.ts'
 import type { FinishReason, ModelPart } from '../model.ts'
-import { invalid, toRequestedCalls } from '../replies.ts'
+import { JsonObject } from '../replies.ts'
+import { ApiReader, looseText, type Taken, type Told } from './reader.ts'
 import { ReportedUsage, reportedCost, usageOf } from './usage.ts'
-
-const text = z.string().nullish().catch(null)
 
 /** A call, or a piece of one: everything may be missing. */
 const CallPiece = z.object({
   index: z.int().nullish().catch(null),
-  id: text,
+  id: looseText,
   function: z
-    .object({
-      name: text,
-      arguments: z.union([z.string(), z.record(z.string(), z.json())]).nullish(),
-    })
+    .object({ name: looseText, arguments: z.union([z.string(), JsonObject]).nullish() })
     .nullish(),
 })
 type CallPiece = z.infer<typeof CallPiece>
@@ -26,29 +22,30 @@ type Detail = z.infer<typeof Detail>
 
 /** What is read of a piece of a message. Endpoints add much more. */
 const Piece = z.object({
-  content: text,
-  refusal: text,
-  reasoning_content: text,
-  reasoning: text,
+  content: looseText,
+  refusal: looseText,
+  reasoning_content: looseText,
+  reasoning: looseText,
   reasoning_details: z.array(Detail).nullish().catch(null),
   tool_calls: z.array(CallPiece).nullish(),
 })
 type Piece = z.infer<typeof Piece>
 
 const Chunk = z.object({
-  choices: z.array(z.object({ delta: Piece.nullish(), finish_reason: text })).nullish(),
+  choices: z.array(z.object({ delta: Piece.nullish(), finish_reason: looseText })).nullish(),
   usage: ReportedUsage,
 })
+type Chunk = z.infer<typeof Chunk>
 
-type Call = { id: string | null; name: string; args: string | Record<string, Json> }
+type Call = { id: string | null; name: string; args: string | JsonObject }
 
 /** Names of the properties in which endpoints send reasoning as a text. */
 const REASONING = ['reasoning_content', 'reasoning'] as const
 
 /** Reads a chat completion. */
-export class ChatReader implements ReplyReader {
-  state: ReplyReader['state'] = 'open'
-  used: ReplyReader['used'] = { usage: null, costUsd: null }
+export class ChatReader extends ApiReader<Chunk> {
+  protected readonly api = 'chat'
+  protected readonly schema = Chunk
   readonly #calls: Call[] = []
   /** Positions in `#calls`, by the index that the endpoint gives. */
   readonly #byIndex = new Map<number, number>()
@@ -62,47 +59,35 @@ export class ChatReader implements ReplyReader {
     this.state = 'ended'
   }
 
-  read(message: unknown): Result<readonly ModelPart[], Complaint> {
-    const chunk = Chunk.safeParse(message)
-    if (!chunk.success) return invalid(chunk.error)
-    const { choices, usage } = chunk.data
-    if (usage) {
-      this.used = { usage: usageOf('chat', usage), costUsd: reportedCost(usage) }
-    }
-    const [choice] = choices ?? []
-    if (choice === undefined) return ok([])
-    const parts = this.#add(choice.delta ?? {})
-    return this.#end(choice.finish_reason ?? '').map(() => parts)
-  }
-
-  reply(): Result<RawReply, Complaint> {
-    if (this.#calls.some(({ name }) => name === '')) {
-      return err({ type: 'invalid', what: 'choices.0.message.tool_calls: a call has no name' })
-    }
-    const content = withoutThoughts(this.#content)
-    const refusal = this.#refusal.trim() ? this.#refusal : null
-    const isRefusal = content === null && refusal !== null
-    return ok({
-      text: content ?? refusal,
-      toolCalls: toRequestedCalls(this.#calls),
-      finishReason: isRefusal ? 'refusal' : (FINISH[this.#finish.toLowerCase()] ?? 'stop'),
-      items: this.#items(),
-      ...this.used,
-    })
-  }
-
-  #end(reason: string): Result<void, Complaint> {
-    if (reason === '') return ok()
+  take({ choices, usage }: Chunk): Taken {
+    if (usage) this.used = { usage: usageOf('chat', usage), costUsd: reportedCost(usage) }
+    const { delta, finish_reason: reason } = choices?.[0] ?? {}
+    const parts = this.#add(delta ?? {})
+    if (!reason) return ok(parts)
     if (FAILED.includes(reason)) {
       const message = `the reply ended with ${reason}`
       return err({ type: 'reported', body: { error: { message, code: 'overloaded_error' } } })
     }
     this.#finish = reason
     this.state = 'may_end'
-    return ok()
+    return ok(parts)
   }
 
-  #add(piece: Piece | Record<string, never>): ModelPart[] {
+  told(): Told {
+    if (this.#calls.some(({ name }) => name === '')) {
+      return err({ type: 'invalid', what: 'choices.0.message.tool_calls: a call has no name' })
+    }
+    const content = withoutThoughts(this.#content)
+    const isRefusal = content === '' && this.#refusal.trim() !== ''
+    return ok({
+      text: isRefusal ? this.#refusal : content,
+      calls: this.#calls,
+      finishReason: isRefusal ? 'refusal' : (FINISH[this.#finish.toLowerCase()] ?? 'stop'),
+      items: this.#items(),
+    })
+  }
+
+  #add(piece: Partial<Piece>): ModelPart[] {
     const parts: ModelPart[] = []
     for (const name of REASONING) {
       const added = piece[name]
@@ -177,9 +162,9 @@ function addDetail(all: Detail[], piece: Detail): void {
 }
 
 /** Some local servers leave the reasoning in the text. */
-function withoutThoughts(content: string): string | null {
+const withoutThoughts = (content: string): string => {
   const said = content.replace(/^\s*<think>[\s\S]*?<\/think>\s*/, '')
-  return said.trim() ? said : null
+  return said.trim() ? said : ''
 }
 
 /** Reasons that report a failure of the endpoint. */

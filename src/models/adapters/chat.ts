@@ -3,7 +3,7 @@ import type {
   ChatCompletionMessageParam,
   ChatCompletionUserMessageParam,
 } from 'openai/resources/chat/completions'
-import type { ChatMessage, SentImage } from '../../domain/conversation.ts'
+import type { SentImage } from '../../domain/conversation.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import { type Adapter, isObject } from '../adapter.ts'
 import type { ModelRequest } from '../model.ts'
@@ -11,7 +11,7 @@ import { PROVIDERS } from '../providers.ts'
 import { addressOf, bearerHeaders, type Route } from '../routing.ts'
 import { postTo } from '../send.ts'
 import { ChatReader } from './chat-reader.ts'
-import { dataUrl, plainId, type SentMessage, sentConversation } from './sent-conversation.ts'
+import { dataUrl, type Forms, plainId, type SentReply, written } from './sent-conversation.ts'
 import { functionTool } from './tool-schemas.ts'
 
 /** OpenAI's chat completions, which most endpoints speak. */
@@ -28,7 +28,8 @@ export const chatAdapter: Adapter = {
 /** The body of a chat completions request. */
 function toChatBody(request: ModelRequest, route: Route): ChatCompletionCreateParamsStreaming {
   const vendor = vendorOf(route)
-  const messages = toMessages(request.messages, route, vendor)
+  const plain = written(request.messages, route, formsFor(vendor))
+  const messages = vendor.isStrict ? withRepliesToResults(plain) : plain
   const { tools, maxOutputTokens } = request
   return {
     model: route.model,
@@ -46,33 +47,20 @@ function effortOf({ effort }: ModelRequest, vendor: Vendor): object {
   return vendor.effort === 'reasoning' ? { reasoning: { effort } } : { reasoning_effort: effort }
 }
 
-function toMessages(
-  messages: readonly ChatMessage[],
-  route: Route,
-  vendor: Vendor,
-): ChatCompletionMessageParam[] {
-  const toMessage = (message: SentMessage): ChatCompletionMessageParam => {
-    switch (message.role) {
-      case 'system':
-        return { role: 'system', content: message.content }
-      case 'user':
-        return { role: 'user', content: userContent(message.content, message.images) }
-      case 'assistant':
-        return toAssistant(message, vendor)
-      case 'tool':
-        return { role: 'tool', tool_call_id: message.call.id ?? '', content: message.content }
-    }
-  }
-  const sent = sentConversation(messages, route, { idOf: vendor.shortIds ? shortId : plainId })
-  return (vendor.isStrict ? withRepliesToResults(sent) : sent).map(toMessage)
-}
+const formsFor = (vendor: Vendor): Forms<ChatCompletionMessageParam> => ({
+  system: (message) => message,
+  user: ({ role, content, images }) => ({ role, content: userContent(content, images) }),
+  assistant: (message) => toAssistant(message, vendor),
+  tool: ({ role, call, content }) => ({ role, tool_call_id: call.id ?? '', content }),
+  idOf: vendor.shortIds ? shortId : plainId,
+})
 
 /**
  * A reply, with what the endpoint sent in addition to text and calls: reasoning goes back under its own name. With reasoning
  * on, some vendors refuse messages without it, so those of other models get a text in its place.
  */
 function toAssistant(
-  { text, calls, own }: Extract<SentMessage, { role: 'assistant' }>,
+  { text, calls, own }: SentReply,
   { filler }: Vendor,
 ): ChatCompletionMessageParam {
   const [item = {}] = (own ?? []).filter(isObject)
@@ -92,10 +80,10 @@ function toAssistant(
 }
 
 /** Between the results of calls and a message of the user, Mistral requires one of the assistant. */
-const withRepliesToResults = (messages: readonly SentMessage[]): readonly SentMessage[] =>
-  messages.flatMap((message, at) =>
+const withRepliesToResults = (messages: readonly ChatCompletionMessageParam[]) =>
+  messages.flatMap((message, at): ChatCompletionMessageParam[] =>
     message.role === 'user' && messages[at - 1]?.role === 'tool'
-      ? [{ role: 'assistant', text: 'I have read the results.', calls: [], own: null }, message]
+      ? [{ role: 'assistant', content: 'I have read the results.' }, message]
       : [message],
   )
 

@@ -1,23 +1,17 @@
-import { err, ok, type Result } from 'neverthrow'
+import { err, ok } from 'neverthrow'
 import * as z from 'zod'
-import type { ChatMessage, SentImage } from '../../domain/conversation.ts'
+import type { SentImage } from '../../domain/conversation.ts'
 import { present } from '../../domain/present.ts'
-import {
-  type Adapter,
-  type Complaint,
-  isObject,
-  type Json,
-  type RawReply,
-  type ReplyReader,
-} from '../adapter.ts'
+import { type Adapter, isObject } from '../adapter.ts'
 import type { FinishReason, ModelPart, ModelRequest, ToolSpec } from '../model.ts'
-import { invalid, parseJson, toRequestedCalls } from '../replies.ts'
+import { invalid, JsonObject, parseJson } from '../replies.ts'
 import { addressOf, type Route } from '../routing.ts'
 import { postTo } from '../send.ts'
-import { foreignId, sentConversation } from './sent-conversation.ts'
+import { ApiReader, looseText, type Taken, type Told, wholeCall } from './reader.ts'
+import { type Forms, foreignId, written } from './sent-conversation.ts'
 import { geminiThinking } from './thinking.ts'
 import { geminiSchema, schemaOf } from './tool-schemas.ts'
-import { ReportedUsage, usageOf } from './usage.ts'
+import { ReportedUsage } from './usage.ts'
 
 /** Google's own API. */
 export const geminiAdapter: Adapter = {
@@ -32,8 +26,7 @@ export const geminiAdapter: Adapter = {
   reader: () => new GeminiReader(),
 }
 
-const Part = z.record(z.string(), z.json())
-type Part = z.infer<typeof Part>
+type Part = JsonObject
 type Content = { readonly role: 'user' | 'model'; readonly parts: readonly Part[] }
 
 /** The body of Google's generateContent. */
@@ -47,7 +40,7 @@ function toGeminiBody(request: ModelRequest, route: Route): object {
       : { systemInstruction: { parts: [{ text: system.join('\n\n') }] } }),
     ...(tools.length === 0 ? {} : { tools: [{ functionDeclarations: tools.map(toDeclaration) }] }),
     generationConfig: present({ maxOutputTokens, thinkingConfig }),
-    contents: toContents(messages, route),
+    contents: joined(written(messages, route, formsFor(route.model))),
   }
 }
 
@@ -57,45 +50,44 @@ const needsSignature = (model: string): boolean => !/^gemini-[12]\b/.test(model)
 /** Google documents this value for calls without a signature, such as those of other models. */
 const NO_SIGNATURE = 'skip_thought_signature_validator'
 
-function toContents(messages: readonly ChatMessage[], route: Route): Content[] {
-  const contents: { role: Content['role']; parts: Part[] }[] = []
-  const add = (role: Content['role'], parts: readonly Part[]) => {
-    const last = contents.at(-1)
-    // All results of a step are one content. Since Gemini 3.6, nothing else may be in it.
+function formsFor(model: string): Forms<Content> {
+  const isNew = needsSignature(model)
+  return {
+    system: () => [],
+    user: ({ role, content, images }) => ({
+      ...{ role, parts: [{ text: content }, ...imageParts(images)] },
+    }),
+    assistant: ({ text, calls, own }) => {
+      const said = text === null ? [] : [{ text }]
+      const parts = calls.map(({ id, name, args }, at) => ({
+        functionCall: { id, name, args: argsOf(args) },
+        ...(at === 0 && isNew ? { thoughtSignature: NO_SIGNATURE } : {}),
+      }))
+      return { role: 'model', parts: own?.filter(isObject) ?? [...said, ...parts] }
+    },
+    tool: ({ call: { id, name }, content, image }) => {
+      const parts = imageParts(image === undefined ? [] : [image])
+      const shown = parts.length > 0 ? { parts } : {}
+      const answer = present({ id, name, response: { output: content }, ...shown })
+      return { role: 'user', parts: [{ functionResponse: answer as Part }] }
+    },
+    idOf: foreignId,
+    callIn,
+    // Since Gemini 3, a result may hold images.
+    takesImages: isNew,
+  }
+}
+
+/** All results of a step are one content. Since Gemini 3.6, nothing else may be in it. */
+function joined(contents: readonly Content[]): Content[] {
+  const all: Content[] = []
+  for (const { role, parts } of contents) {
+    const last = all.at(-1)
     const isSame = last?.role === role && isResult(last.parts[0]) === isResult(parts[0])
-    if (isSame && role === 'user') last.parts.push(...parts)
-    else contents.push({ role, parts: [...parts] })
+    if (isSame && role === 'user') all[all.length - 1] = { role, parts: [...last.parts, ...parts] }
+    else all.push({ role, parts })
   }
-  const isNew = needsSignature(route.model)
-  // Since Gemini 3, a result may hold images.
-  const wanted = { idOf: foreignId, callIn, takesImages: isNew }
-  for (const message of sentConversation(messages, route, wanted)) {
-    switch (message.role) {
-      case 'system':
-        break
-      case 'user':
-        add('user', [{ text: message.content }, ...imageParts(message.images)])
-        break
-      case 'assistant': {
-        const { text, calls, own } = message
-        const said = text === null ? [] : [{ text }]
-        const parts = calls.map(({ id, name, args }, at) => ({
-          functionCall: { id, name, args: argsOf(args) },
-          ...(at === 0 && isNew ? { thoughtSignature: NO_SIGNATURE } : {}),
-        }))
-        add('model', own?.filter(isObject) ?? [...said, ...parts])
-        break
-      }
-      case 'tool': {
-        const { id, name } = message.call
-        const parts = imageParts(message.image === undefined ? [] : [message.image])
-        const response = { output: message.content }
-        const shown = parts.length > 0 ? { parts } : {}
-        add('user', [{ functionResponse: present({ id, name, response, ...shown }) as Part }])
-      }
-    }
-  }
-  return contents
+  return all
 }
 
 const isResult = (part: Part | undefined): boolean => part?.functionResponse !== undefined
@@ -109,7 +101,7 @@ function callIn({ functionCall: call }: Part) {
   return { name: String(call.name ?? ''), id: typeof call.id === 'string' ? call.id : null }
 }
 
-function argsOf(text: string): { [name: string]: Json } {
+function argsOf(text: string): JsonObject {
   const args = parseJson(text).unwrapOr(null)
   return isObject(args) ? args : {}
 }
@@ -117,49 +109,48 @@ function argsOf(text: string): { [name: string]: Json } {
 const toDeclaration = ({ name, description, ...tool }: ToolSpec) => ({
   name,
   description,
-  parametersJsonSchema: geminiSchema(schemaOf(tool) as { [name: string]: Json }),
+  parametersJsonSchema: geminiSchema(schemaOf(tool) as JsonObject),
 })
 
-const text = z.string().nullish().catch(null)
 /** A piece of a response. Other properties are ignored. */
 const Piece = z.object({
   candidates: z
     .array(
       z.object({
-        content: z.object({ parts: z.array(Part).nullish() }).nullish(),
-        finishReason: text,
-        finishMessage: text,
+        content: z.object({ parts: z.array(JsonObject).nullish() }).nullish(),
+        finishReason: looseText,
+        finishMessage: looseText,
       }),
     )
     .nullish(),
-  promptFeedback: z.object({ blockReason: text, blockReasonMessage: text }).nullish().catch(null),
+  promptFeedback: z
+    .object({ blockReason: looseText, blockReasonMessage: looseText })
+    .nullish()
+    .catch(null),
   usageMetadata: ReportedUsage,
 })
+type Piece = z.infer<typeof Piece>
 
 const Call = z.object({
-  id: text,
+  id: looseText,
   name: z.string().min(1, 'it has no name'),
-  args: z.record(z.string(), z.json()).nullish(),
+  args: JsonObject.nullish(),
 })
 
 /** Reads a response of Google's generateContent. */
-class GeminiReader implements ReplyReader {
-  state: ReplyReader['state'] = 'open'
-  used: ReplyReader['used'] = { usage: null, costUsd: null }
+class GeminiReader extends ApiReader<Piece> {
+  protected readonly api = 'gemini'
+  protected readonly schema = Piece
   readonly #parts: Part[] = []
   #finish = ''
   /** What Google says about the end. */
   #message = ''
   #calls = 0
 
-  read(message: unknown): Result<readonly ModelPart[], Complaint> {
-    const piece = Piece.safeParse(message)
-    if (!piece.success) return invalid(piece.error)
-    const { candidates, promptFeedback: blocked, usageMetadata } = piece.data
-    if (usageMetadata) this.used = { usage: usageOf('gemini', usageMetadata), costUsd: null }
-    const [candidate] = candidates ?? []
-    const parts = (candidate?.content?.parts ?? []).flatMap((part) => this.#add(part))
-    const { finishReason, finishMessage: why } = candidate ?? {}
+  take({ candidates, promptFeedback: blocked, usageMetadata }: Piece): Taken {
+    if (usageMetadata) this.report(usageMetadata)
+    const { content, finishReason, finishMessage: why } = candidates?.[0] ?? {}
+    const parts = (content?.parts ?? []).flatMap((part) => this.#add(part))
     if (finishReason === 'MISSING_THOUGHT_SIGNATURE') {
       const error = { message: `invalid thought signature: ${why || finishReason}`, code: 400 }
       return err({ type: 'reported', body: { error } })
@@ -173,20 +164,16 @@ class GeminiReader implements ReplyReader {
     return ok(parts)
   }
 
-  reply(): Result<RawReply, Complaint> {
+  told(): Told {
     const found = z.array(Call).safeParse(this.#parts.flatMap((part) => part.functionCall ?? []))
     if (!found.success) return invalid(found.error)
     const said = this.#parts.map((part) => (isThought(part) ? '' : textIn(part))).join('')
     const finishReason = FINISH[this.#finish] ?? 'stop'
-    const explained = finishReason === 'refusal' && said.trim() === '' ? this.#message : said
     return ok({
-      text: explained.trim() ? explained : null,
-      toolCalls: toRequestedCalls(
-        found.data.map(({ id, name, args }) => ({ id: id ?? null, name, args: args ?? {} })),
-      ),
+      text: finishReason === 'refusal' && said.trim() === '' ? this.#message : said,
+      calls: found.data.map(({ id = null, name, args }) => ({ id, name, args: args ?? {} })),
       finishReason,
-      items: this.#parts as Json[],
-      ...this.used,
+      items: this.#parts,
     })
   }
 
@@ -201,12 +188,8 @@ class GeminiReader implements ReplyReader {
     if (!isObject(call)) {
       return text === '' ? [] : [{ type: isThought(part) ? 'reasoning' : 'text', text }]
     }
-    const index = this.#calls
     this.#calls += 1
-    return [
-      { type: 'call', index, tool: String(call.name ?? '') },
-      { type: 'arguments', index, text: JSON.stringify(call.args ?? {}) },
-    ]
+    return wholeCall(this.#calls - 1, String(call.name ?? ''), call.args ?? {})
   }
 }
 

@@ -1,12 +1,12 @@
-import { err, ok, type Result } from 'neverthrow'
+import { err, ok } from 'neverthrow'
 import * as z from 'zod'
-import type { Complaint, Json, RawReply, ReplyReader } from '../adapter.ts'
+import type { Json } from '../adapter.ts'
 import type { FinishReason, ModelPart } from '../model.ts'
-import { invalid, parseJson, toRequestedCalls } from '../replies.ts'
-import { ReportedUsage, usageOf } from './usage.ts'
+import { JsonObject, parseJson, toRequestedCalls } from '../replies.ts'
+import { ApiReader, type Taken, type Told } from './reader.ts'
+import { ReportedUsage } from './usage.ts'
 
-const Block = z.record(z.string(), z.json())
-type Block = z.infer<typeof Block>
+type Block = JsonObject
 const text = z.string().optional()
 
 /** How a message ends. */
@@ -21,14 +21,16 @@ const Event = z.object({
   type: z.string(),
   message: z.object({ usage: ReportedUsage }).optional(),
   index: z.int().nonnegative().default(0),
-  content_block: Block.default({}),
+  content_block: JsonObject.default({}),
   delta: Delta.default({}),
   usage: ReportedUsage,
 })
+type Event = z.infer<typeof Event>
 
 /** Reads a message of Anthropic's Messages API. */
-export class MessagesReader implements ReplyReader {
-  state: ReplyReader['state'] = 'open'
+export class MessagesReader extends ApiReader<Event> {
+  protected readonly api = 'messages'
+  protected readonly schema = Event
   readonly #blocks: Block[] = []
   /** The JSON texts of the inputs of calls, by the index of their block. */
   readonly #inputs = new Map<number, string>()
@@ -37,13 +39,10 @@ export class MessagesReader implements ReplyReader {
   #usage: ReportedUsage = null
   #end: z.infer<typeof End> = {}
 
-  read(message: unknown): Result<readonly ModelPart[], Complaint> {
-    const event = Event.safeParse(message)
-    if (!event.success) return invalid(event.error)
-    const { type, index, content_block, delta, usage } = event.data
+  take({ type, index, content_block, delta, usage, message }: Event): Taken {
     switch (type) {
       case 'message_start':
-        this.#usage = event.data.message?.usage
+        this.#report(message?.usage)
         return ok([])
       case 'content_block_start':
         return this.#begin(index, content_block)
@@ -54,7 +53,7 @@ export class MessagesReader implements ReplyReader {
       }
       case 'message_delta':
         this.#end = delta
-        this.#usage = merged(this.#usage, usage)
+        this.#report(usage)
         return ok([])
       case 'message_stop':
         this.state = 'ended'
@@ -64,31 +63,32 @@ export class MessagesReader implements ReplyReader {
     }
   }
 
-  get used() {
-    return { usage: usageOf('messages', this.#usage), costUsd: null }
-  }
-
-  reply(): Result<RawReply, Complaint> {
+  told(): Told {
     const blocks = this.#blocks.map((block, at) => this.#whole(block, at))
     const finishReason = FINISH[this.#end.stop_reason ?? ''] ?? 'stop'
     const texts = blocks.flatMap(({ type, text }) => (type === 'text' ? [String(text ?? '')] : []))
     const explanation = finishReason === 'refusal' ? this.#end.stop_details?.explanation : null
-    const text = [texts.join(''), explanation ?? ''].filter((part) => part.trim()).join('\n\n')
-    const uses = blocks.flatMap((block, at) => (block.type === 'tool_use' ? [{ block, at }] : []))
-    const toolCalls = toRequestedCalls(
-      uses.map(({ block, at }) => ({
-        id: String(block.id ?? ''),
-        name: String(block.name ?? ''),
-        args: this.#inputs.get(at) || (block.input as Block) || {},
-      })),
-    )
-    // If the input of a call is not a JSON object, the call cannot be sent back in any form.
-    const isReadable = toolCalls.every(({ raw_args }) => raw_args === undefined)
-    const items = isReadable ? (blocks as Json[]) : null
-    return ok({ text: text || null, toolCalls, finishReason, items, ...this.used })
+    const calls = blocks.flatMap(({ type, id, name, input }, at) => {
+      const args = this.#inputs.get(at) || (input as Block) || {}
+      return type === 'tool_use' ? [{ id: String(id ?? ''), name: String(name ?? ''), args }] : []
+    })
+    const isReadable = toRequestedCalls(calls).every(({ raw_args }) => raw_args === undefined)
+    return ok({
+      text: [texts.join(''), explanation ?? ''].filter((part) => part.trim()).join('\n\n'),
+      ...{ calls, finishReason },
+      // If the input of a call is not a JSON object, the call cannot be sent back in any form.
+      items: isReadable ? blocks : null,
+    })
   }
 
-  #begin(at: number, block: Block): Result<readonly ModelPart[], Complaint> {
+  /** A later report leaves out what has not changed. */
+  #report(usage: ReportedUsage): void {
+    const changed = Object.entries(usage ?? {}).filter(([, value]) => value !== null)
+    this.#usage = { ...this.#usage, ...Object.fromEntries(changed) }
+    this.report(this.#usage)
+  }
+
+  #begin(at: number, block: Block): Taken {
     if (at !== this.#blocks.length) return err({ type: 'invalid', what: `block ${at} is not next` })
     this.#blocks.push({ ...block })
     if (block.type === 'tool_use') {
@@ -129,12 +129,6 @@ export class MessagesReader implements ReplyReader {
     return input === null ? block : { ...block, input }
   }
 }
-
-/** A later report leaves out what has not changed. */
-const merged = (before: ReportedUsage, after: ReportedUsage): ReportedUsage => ({
-  ...before,
-  ...Object.fromEntries(Object.entries(after ?? {}).filter(([, value]) => value !== null)),
-})
 
 const FINISH: Readonly<Record<string, FinishReason>> = {
   tool_use: 'tool_calls',

@@ -4,14 +4,14 @@ import type {
   MessageParam,
   Tool,
 } from '@anthropic-ai/sdk/resources/messages'
-import type { ChatMessage, SentImage } from '../../domain/conversation.ts'
-import type { Adapter, Json } from '../adapter.ts'
+import type { SentImage } from '../../domain/conversation.ts'
+import type { Adapter } from '../adapter.ts'
 import type { ModelRequest, ToolSpec } from '../model.ts'
 import { parseJson } from '../replies.ts'
 import { bearerHeaders, type Route } from '../routing.ts'
 import { postTo } from '../send.ts'
 import { MessagesReader } from './messages-reader.ts'
-import { foreignId, orNothing, type SentMessage, sentConversation } from './sent-conversation.ts'
+import { type Forms, foreignId, orNothing, type SentReply, written } from './sent-conversation.ts'
 import { claudeThinking, outputLimit } from './thinking.ts'
 import { schemaOf } from './tool-schemas.ts'
 
@@ -47,7 +47,7 @@ function toMessagesBody(request: ModelRequest, route: Route): MessageCreateParam
   const [first, ...others] = request.messages
   const system = first?.role === 'system' ? first.content : null
   const maxTokens = outputLimit(route.model, request.maxOutputTokens)
-  const turns = toTurns(system === null ? request.messages : others, route)
+  const turns = joined(written(system === null ? request.messages : others, route, FORMS))
   const thinking = claudeThinking(route.model, request.effort, maxTokens)
   const isUsable = thinking.thinking?.type !== 'enabled' || beginsWithThinking(turns)
   return {
@@ -68,27 +68,23 @@ const toTool = ({ name, description, ...tool }: ToolSpec): Tool => ({
   input_schema: { type: 'object' as const, ...schemaOf(tool) },
 })
 
-function toTurns(messages: readonly ChatMessage[], route: Route): Turn[] {
-  const wanted = { idOf: foreignId, callIn, takesImages: true }
-  const toTurn = (message: SentMessage): Turn => {
-    switch (message.role) {
-      case 'system':
-      case 'user':
-        return { role: 'user', content: [{ type: 'text', text: message.content }] }
-      case 'assistant':
-        return { role: 'assistant', content: replyBlocks(message) }
-      case 'tool': {
-        const { call, content, image } = message
-        const result = { type: 'tool_result', tool_use_id: call.id ?? '' } as const
-        return { role: 'user', content: [{ ...result, content: withImage(content, image) }] }
-      }
-    }
-  }
-  return joined(sentConversation(messages, route, wanted).map(toTurn))
-}
+const said = ({ content }: { readonly content: string }): Turn => ({
+  ...{ role: 'user', content: [{ type: 'text', text: content }] },
+})
 
-const callIn = ({ type, id, name }: { readonly [name: string]: Json }) =>
-  type === 'tool_use' ? { id: String(id ?? ''), name: String(name ?? '') } : null
+const FORMS: Forms<Turn> = {
+  system: said,
+  user: said,
+  assistant: (message) => ({ role: 'assistant', content: replyBlocks(message) }),
+  tool: ({ call, content, image }) => {
+    const result = { type: 'tool_result', tool_use_id: call.id ?? '' } as const
+    return { role: 'user', content: [{ ...result, content: withImage(content, image) }] }
+  },
+  idOf: foreignId,
+  callIn: ({ type, id, name }) =>
+    type === 'tool_use' ? { id: String(id ?? ''), name: String(name ?? '') } : null,
+  takesImages: true,
+}
 
 function withImage(text: string, image: SentImage | undefined) {
   if (image?.data === undefined) return text
@@ -110,7 +106,7 @@ function joined(turns: readonly Turn[]): Turn[] {
   return all
 }
 
-function replyBlocks({ text, calls, own }: Extract<SentMessage, { role: 'assistant' }>) {
+function replyBlocks({ text, calls, own }: SentReply) {
   // They are sent as they came; only empty texts are refused when they come back.
   if (own !== null) {
     const blocks = [...own] as unknown as ContentBlockParam[]
@@ -152,9 +148,7 @@ function withCacheMarks(turns: readonly Turn[]): MessageParam[] {
 }
 
 function withMark(content: readonly ContentBlockParam[]): ContentBlockParam[] {
-  return content.map((block, index) => {
-    if (index < content.length - 1) return block
-    if (block.type !== 'text' && block.type !== 'tool_result') return block
-    return { ...block, cache_control: MARK }
-  })
+  const last = content.at(-1)
+  const isMarkable = last?.type === 'text' || last?.type === 'tool_result'
+  return isMarkable ? content.with(-1, { ...last, cache_control: MARK }) : [...content]
 }

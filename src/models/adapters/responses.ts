@@ -1,35 +1,22 @@
-import { err, ok, type Result } from 'neverthrow'
+import { err, ok } from 'neverthrow'
 import type {
   FunctionTool,
   ResponseCreateParamsStreaming,
   ResponseInputItem,
 } from 'openai/resources/responses/responses'
 import * as z from 'zod'
-import type { ChatMessage, SentImage } from '../../domain/conversation.ts'
+import type { SentImage } from '../../domain/conversation.ts'
 import { present } from '../../domain/present.ts'
-import {
-  type Adapter,
-  type Complaint,
-  isObject,
-  type Json,
-  type RawReply,
-  type RefusedRequest,
-  type ReplyReader,
-} from '../adapter.ts'
-import type { FinishReason, ModelPart, ModelRequest, ToolSpec } from '../model.ts'
-import { invalid, toRequestedCalls } from '../replies.ts'
+import { type Adapter, isObject, type RefusedRequest } from '../adapter.ts'
+import type { FinishReason, ModelRequest, ToolSpec } from '../model.ts'
+import { invalid, JsonObject } from '../replies.ts'
 import { addressOf, bearerHeaders, type Route } from '../routing.ts'
 import { postTo } from '../send.ts'
-import {
-  dataUrl,
-  foreignId,
-  orNothing,
-  type SentMessage,
-  sentConversation,
-} from './sent-conversation.ts'
+import { ApiReader, type Taken, type Told } from './reader.ts'
+import { dataUrl, type Forms, foreignId, orNothing, written } from './sent-conversation.ts'
 import { reasoning } from './thinking.ts'
 import { schemaOf } from './tool-schemas.ts'
-import { ReportedUsage, usageOf } from './usage.ts'
+import { ReportedUsage } from './usage.ts'
 
 /**
  * OpenAI's Responses API, which xAI speaks too. Nothing is stored at the provider: its reasoning comes back encrypted, is
@@ -82,7 +69,7 @@ function toResponsesBody(request: ModelRequest, route: Route): ResponseCreatePar
     ...(hasInstructions ? { instructions: orNothing(first.content) } : {}),
     ...present({ max_output_tokens: maxOutputTokens, prompt_cache_key: cacheKey }),
     ...(tools.length === 0 ? {} : { tools: tools.map(toTool) }),
-    input: toInput(hasInstructions ? others : messages, route),
+    input: written(hasInstructions ? others : messages, route, { ...FORMS, takesImages: !isXai }),
   }
 }
 
@@ -92,39 +79,28 @@ const toTool = ({ name, description, ...tool }: ToolSpec): FunctionTool => ({
   parameters: schemaOf(tool),
 })
 
-function toInput(messages: readonly ChatMessage[], route: Route): ResponseInputItem[] {
-  // Whether xAI takes images in results is not documented.
-  const wanted = { idOf: foreignId, callIn, takesImages: route.endpoint.vendor !== 'xai' }
-  return sentConversation(messages, route, wanted).flatMap(toItems)
+/** Whether xAI takes images in results is not documented. */
+const FORMS: Forms<ResponseInputItem> = {
+  system: (message) => message,
+  user: ({ role, content, images }) => ({ role, content: withImages(content, images) }),
+  assistant: ({ text: content, calls, own }) => {
+    // They are sent as they came, so they have the types of the provider.
+    if (own !== null) return [...own] as unknown as ResponseInputItem[]
+    return [
+      ...(content === null ? [] : [{ role: 'assistant' as const, content }]),
+      ...calls.map(({ id, name, args }) => ({
+        ...{ type: 'function_call' as const, call_id: id ?? '', name, arguments: args },
+      })),
+    ]
+  },
+  tool: ({ call, content, image }) => {
+    const output = withImages(content, image === undefined ? [] : [image])
+    return { type: 'function_call_output', call_id: call.id ?? '', output }
+  },
+  idOf: foreignId,
+  callIn: ({ type, call_id, name }) =>
+    type === 'function_call' ? { id: String(call_id ?? ''), name: String(name ?? '') } : null,
 }
-
-function toItems(message: SentMessage): ResponseInputItem[] {
-  switch (message.role) {
-    case 'system':
-      return [message]
-    case 'user':
-      return [{ role: 'user', content: withImages(message.content, message.images) }]
-    case 'assistant': {
-      const { text: content, calls, own } = message
-      // They are sent as they came, so they have the types of the provider.
-      if (own !== null) return [...own] as unknown as ResponseInputItem[]
-      return [
-        ...(content === null ? [] : [{ role: 'assistant' as const, content }]),
-        ...calls.map(({ id, name, args }) => ({
-          ...{ type: 'function_call' as const, call_id: id ?? '', name, arguments: args },
-        })),
-      ]
-    }
-    case 'tool': {
-      const { call, content, image } = message
-      const output = withImages(content, image === undefined ? [] : [image])
-      return [{ type: 'function_call_output', call_id: call.id ?? '', output }]
-    }
-  }
-}
-
-const callIn = ({ type, call_id, name }: Item) =>
-  type === 'function_call' ? { id: String(call_id ?? ''), name: String(name ?? '') } : null
 
 function withImages(text: string, images: readonly SentImage[]) {
   if (images.length === 0) return text
@@ -136,14 +112,13 @@ function withImages(text: string, images: readonly SentImage[]) {
   ]
 }
 
-const Item = z.record(z.string(), z.json())
-type Item = z.infer<typeof Item>
+type Item = JsonObject
 
 const Whole = z.object({
   status: z.string().nullish(),
   error: z.looseObject({}).nullish(),
   incomplete_details: z.object({ reason: z.string().nullish() }).nullish().catch(null),
-  output: z.array(Item),
+  output: z.array(JsonObject),
   usage: ReportedUsage,
 })
 type Whole = z.infer<typeof Whole>
@@ -152,24 +127,22 @@ type Whole = z.infer<typeof Whole>
 const Event = z.object({
   type: z.string(),
   output_index: z.int().nonnegative().default(0),
-  item: Item.default({}),
+  item: JsonObject.default({}),
   delta: z.string().default('').catch(''),
   response: z.unknown().optional(),
 })
+type Event = z.infer<typeof Event>
 
 /** Reads a response of the Responses API. */
-class ResponsesReader implements ReplyReader {
-  state: ReplyReader['state'] = 'open'
-  used: ReplyReader['used'] = { usage: null, costUsd: null }
+class ResponsesReader extends ApiReader<Event> {
+  protected readonly api = 'responses'
+  protected readonly schema = Event
   readonly #items = new Map<number, Item>()
   /** Positions among the calls, by the index of the item. */
   readonly #calls = new Map<number, number>()
   #response: Whole = { output: [] }
 
-  read(message: unknown): Result<readonly ModelPart[], Complaint> {
-    const event = Event.safeParse(message)
-    if (!event.success) return invalid(event.error)
-    const { type, output_index: at, item, delta, response } = event.data
+  take({ type, output_index: at, item, delta, response }: Event, raw: unknown): Taken {
     switch (type) {
       case 'response.output_item.added': {
         if (item.type !== 'function_call' || typeof item.name !== 'string') return ok([])
@@ -195,13 +168,13 @@ class ResponsesReader implements ReplyReader {
       case 'response.failed':
         return this.#end(response)
       case 'error':
-        return err({ type: 'reported', body: message })
+        return err({ type: 'reported', body: raw })
       default:
         return ok([])
     }
   }
 
-  reply(): Result<RawReply, Complaint> {
+  told(): Told {
     // Items that have their own event are whole in it; `output` may leave out their encrypted content.
     const done = [...this.#items].toSorted(([a], [b]) => a - b).map(([, item]) => item)
     const items = done.length > 0 ? done : this.#response.output
@@ -212,19 +185,15 @@ class ResponsesReader implements ReplyReader {
     const calls = items.filter(({ type }) => type === 'function_call')
     const finishReason = refusal === null ? finishOf(this.#response) : 'refusal'
     return ok({
-      text: refusal ?? said,
-      toolCalls: toRequestedCalls(
-        calls.map(({ call_id, name, arguments: args }) => ({
-          ...{ id: String(call_id ?? ''), name: String(name ?? ''), args: String(args ?? '') },
-        })),
-      ),
-      finishReason,
-      items: items as Json[],
-      ...this.used,
+      text: refusal ?? said ?? '',
+      calls: calls.map(({ call_id, name, arguments: args }) => ({
+        ...{ id: String(call_id ?? ''), name: String(name ?? ''), args: String(args ?? '') },
+      })),
+      ...{ finishReason, items },
     })
   }
 
-  #end(response: unknown): Result<readonly ModelPart[], Complaint> {
+  #end(response: unknown): Taken {
     const whole = Whole.safeParse(response)
     if (!whole.success) return invalid(whole.error)
     const { status, error, usage } = whole.data
@@ -233,7 +202,7 @@ class ResponsesReader implements ReplyReader {
       return err({ type: 'reported', body: { error: error ?? { message } } })
     }
     this.#response = whole.data
-    this.used = { usage: usageOf('responses', usage), costUsd: null }
+    this.report(usage)
     this.state = 'ended'
     return ok([])
   }

@@ -1,6 +1,6 @@
 import type { AssistantMessage, ChatMessage, SentImage } from '../../domain/conversation.ts'
 import { isObject, type Json } from '../adapter.ts'
-import { distinct, FIRST_NUMBER } from '../replies.ts'
+import { distinct, FIRST_NUMBER, type JsonObject } from '../replies.ts'
 import type { Route } from '../routing.ts'
 
 /** A call as it is sent. `id` is null if its provider gave it none. */
@@ -31,24 +31,36 @@ export type SentMessage =
       readonly image?: SentImage
     }
 
-/** What an API wants of a conversation. */
-type Wanted = {
+type SentOf<R extends SentMessage['role']> = Extract<SentMessage, { role: R }>
+export type SentReply = SentOf<'assistant'>
+
+/** How an API writes a conversation. `T` is what it has for a message, or for a part of one. */
+export type Forms<T> = {
+  /** How it writes the messages of each role. */
+  readonly [R in SentMessage['role']]: (message: SentOf<R>) => T | readonly T[]
+} & {
   /** Turns the id of a call of another model into one that the API accepts. */
   readonly idOf: (id: string) => string
   /** The call in an item of the provider; null if the item is no call. Left out: its items hold no calls. */
-  readonly callIn?: (item: { readonly [name: string]: Json }) => Omit<SentCall, 'args'> | null
+  readonly callIn?: (item: JsonObject) => Omit<SentCall, 'args'> | null
   /** Whether results may hold images. If not, these come after them. */
   readonly takesImages?: boolean
 }
+
+/** A conversation in the words of an API. */
+export const written = <T>(messages: readonly ChatMessage[], route: Route, forms: Forms<T>): T[] =>
+  sentConversation(messages, route, forms).flatMap((message) =>
+    (forms[message.role] as (message: SentMessage) => T | readonly T[])(message),
+  )
 
 /**
  * A conversation as it is sent. The model of a run may change, and each numbers its calls in its own way: ids and names
  * of the calls of others are converted to a form that the provider accepts, each id once per request.
  */
-export function sentConversation(
+function sentConversation(
   messages: readonly ChatMessage[],
   route: Route,
-  { idOf, callIn, takesImages = false }: Wanted,
+  { idOf, callIn, takesImages = false }: Omit<Forms<never>, SentMessage['role']>,
 ): SentMessage[] {
   const taken = new Map<string, number>()
   /** The calls of the latest reply, by their recorded ids. */
@@ -57,21 +69,18 @@ export function sentConversation(
     switch (message.role) {
       case 'system':
         return { role: 'system', content: orNothing(message.content) }
-      case 'user': {
-        const { images = [] } = message
-        return { role: 'user', content: orNothing(message.content), images }
-      }
+      case 'user':
+        return { role: 'user', content: orNothing(message.content), images: message.images ?? [] }
       case 'assistant': {
         const items = ownItems(message, route)
-        const found = (items ?? []).flatMap((item) =>
-          isObject(item) ? (callIn?.(item) ?? []) : [],
-        )
+        const found = (items ?? [])
+          .filter(isObject)
+          .flatMap((item) => (callIn === undefined ? [] : (callIn(item) ?? [])))
         const own = callIn !== undefined && found.length !== message.calls.length ? null : items
         const known = own === null ? [] : found
         for (const { id } of known) if (id !== null && !taken.has(id)) taken.set(id, FIRST_NUMBER)
         const sent = message.calls.map(({ id, tool, args }, at): SentCall => {
-          const { name = plain(tool, MAX_NAME) } = known[at] ?? {}
-          const given = known[at]?.id
+          const { name = plain(tool, MAX_NAME), id: given } = known[at] ?? {}
           return { id: given === undefined ? distinct(idOf(id), taken) : given, name, args }
         })
         calls = new Map(message.calls.map(({ id }, at) => [id, sent[at] as SentCall]))
@@ -80,10 +89,9 @@ export function sentConversation(
         return { role: 'assistant', text: isEmpty ? orNothing(null) : text, calls: sent, own }
       }
       case 'tool': {
-        const { callId: id, content, image } = message
+        const { callId: id, content, ...shown } = message
         const call = calls.get(id) ?? { id, name: 'unknown', args: '' }
-        const shown = image === undefined ? {} : { image }
-        return { role: 'tool', call, content: orNothing(content), ...shown }
+        return { ...shown, call, content: orNothing(content) }
       }
     }
   }
@@ -91,8 +99,7 @@ export function sentConversation(
 }
 
 /** The items of a reply, if this very model sent them through this API. */
-function ownItems({ items }: AssistantMessage, route: Route) {
-  const { endpoint, api, model } = route
+function ownItems({ items }: AssistantMessage, { endpoint, api, model }: Route) {
   const isOwn = items?.api === api && items.provider === endpoint.name && items.model === model
   return isOwn && items.items.length > 0 ? items.items : null
 }
@@ -100,12 +107,6 @@ function ownItems({ items }: AssistantMessage, route: Route) {
 const NO_RESULT = '[unknown] There is no result of this call. It is not known whether it ran.'
 
 type ToolMessage = Extract<ChatMessage, { role: 'tool' }>
-
-const withoutResult = (callId: string): ToolMessage => ({
-  role: 'tool',
-  callId,
-  content: NO_RESULT,
-})
 
 /**
  * The same messages, with the results of each reply in the order of its calls, and one for each call that has none: every
@@ -119,15 +120,17 @@ function withAllResults(messages: readonly ChatMessage[], takesImages: boolean):
   let results: ToolMessage[] = []
   const finish = (next?: ChatMessage): void => {
     const known = new Set(results.map(({ callId }) => callId))
-    const missing = [...calls.keys()].filter((id) => !known.has(id)).map(withoutResult)
+    const missing = [...calls.keys()].filter((id) => !known.has(id))
+    results.push(
+      ...missing.map((callId) => ({ role: 'tool', callId, content: NO_RESULT }) as const),
+    )
     const place = ({ callId }: ToolMessage) => calls.get(callId) ?? -1
-    const sorted = [...results, ...missing].toSorted((a, b) => place(a) - place(b))
-    const images = takesImages ? [] : sorted.flatMap(({ image }) => image ?? [])
-    all.push(...(images.length === 0 ? sorted : sorted.map(({ image: _, ...rest }) => rest)))
+    results.sort((a, b) => place(a) - place(b))
+    const images = takesImages ? [] : results.flatMap(({ image }) => image ?? [])
+    all.push(...(images.length === 0 ? results : results.map(({ image: _, ...rest }) => rest)))
     const isJoined = images.length > 0 && next?.role === 'user'
     if (images.length > 0) {
-      const what =
-        images.length === 1 ? '[The image of the last results]' : '[The images of the last results]'
+      const what = `[The image${images.length === 1 ? '' : 's'} of the last results]`
       const content = isJoined && next.content !== '' ? `${what}\n\n${next.content}` : what
       all.push({ role: 'user', content, images })
     }
