@@ -52,7 +52,8 @@ export type ModelCatalogue = {
 
 export function createCatalogue(settings: ModelSettings): ModelCatalogue {
   const chosen = defaultModel(settings)
-  const discover = discoverModels(settings)
+  const sources = sourcesOf(settings)
+  const discover = remembered(async () => (await Promise.all(sources.map(namesAt))).flat())
   const routeOf = askedRoutes(settings)
   const about = async (name: string): Promise<ModelInfo> => {
     const target = await routeOf(name)
@@ -77,7 +78,7 @@ export function createCatalogue(settings: ModelSettings): ModelCatalogue {
       // The operator's endpoint takes names of providers too, but nobody knows whether it has these models.
       const listed = LISTED_MODELS.filter((name) => route(name, settings).endpoint.vendor !== null)
       const own = settings.ownModels?.keys() ?? []
-      const names = [chosen.name, ...own, ...(await discover()), ...listed]
+      const names = [chosen.name, ...own, ...(await discover('')), ...listed]
       const distinct = new Set(names.map((name) => fullName(name, settings)))
       return Promise.all([...distinct].map(about))
     },
@@ -119,15 +120,8 @@ const FRESH_MS = 30_000
 const MAX_BYTES = 4 * 1024 * 1024
 const MAX_MODELS = 500
 
-/** An endpoint that is asked for its models, and what their names begin with here. */
+/** An endpoint that is asked for its models, and what their names begin with here. One that is silent has none. */
 type Source = Pick<Endpoint, 'baseUrl' | 'apiKey' | 'headers'> & { readonly prefix: string }
-
-/** Makes a function that asks the operator's endpoint and Ollama for their models. One that is silent has none. */
-function discoverModels(settings: ModelSettings): () => Promise<readonly string[]> {
-  const sources = sourcesOf(settings)
-  const names = remembered(async () => (await Promise.all(sources.map(namesAt))).flat())
-  return () => names('')
-}
 
 /** Returns a function that finds the endpoint of a model, and asks Ollama what it knows of that model. */
 export function askedRoutes(settings: ModelSettings): (modelName: string) => Promise<Route> {
@@ -160,9 +154,14 @@ function remembered<T>(ask: (key: string) => Promise<T>): (key: string) => Promi
   }
 }
 
+/** The operator's endpoints and Ollama. */
 function sourcesOf(settings: ModelSettings): Source[] {
   const { ownProviders, OPENAI_API_KEY = null, OLLAMA_HOST } = settings
   const { RETRAI_LLM_BASE_URL, RETRAI_LLM_API_KEY = null } = settings
+  const at = (baseUrl: string, apiKey: string | null, prefix = ''): Source => ({
+    ...{ baseUrl, apiKey, prefix },
+    headers: {},
+  })
   const named = [...(ownProviders?.values() ?? [])].flatMap((own): Source[] => {
     const { name, api, baseUrl, apiKey, headers } = own
     // Those of vendors are listed, and the other APIs have lists of another form.
@@ -170,16 +169,15 @@ function sourcesOf(settings: ModelSettings): Source[] {
     return [{ baseUrl, apiKey, headers, prefix: `${name}/` }]
   })
   if (RETRAI_LLM_BASE_URL !== undefined) {
-    const everything = { baseUrl: RETRAI_LLM_BASE_URL, apiKey: RETRAI_LLM_API_KEY }
-    return [...named, { ...everything, headers: {}, prefix: '' }]
+    return [...named, at(RETRAI_LLM_BASE_URL, RETRAI_LLM_API_KEY)]
   }
   const openai = otherThanOpenAi(settings)
-  if (openai !== null) {
-    named.push({ baseUrl: openai, apiKey: OPENAI_API_KEY, headers: {}, prefix: '' })
-  }
   const { baseUrl, prefix } = PROVIDERS.ollama
-  const ollama = { baseUrl: `${OLLAMA_HOST ?? baseUrl}/v1`, apiKey: null, headers: {} }
-  return [...named, { ...ollama, prefix: `${prefix}/` }]
+  return [
+    ...named,
+    ...(openai === null ? [] : [at(openai, OPENAI_API_KEY)]),
+    at(`${OLLAMA_HOST ?? baseUrl}/v1`, null, `${prefix}/`),
+  ]
 }
 
 const ModelList = z.object({ data: z.array(z.object({ id: z.string().min(1) })) })

@@ -10,6 +10,7 @@ import { askedRoutes } from './catalogue.ts'
 import {
   brokenOff,
   type CallInfo,
+  holdsProblem,
   noReply,
   reportedFailure,
   statusFailure,
@@ -21,7 +22,6 @@ import { imageTypes, thinksOnlyIfAsked } from './known-models.ts'
 import type { ModelFailure, ModelPart, ModelReply, ModelRequest, Models } from './model.ts'
 import { contextBudget, replyWithin } from './prices.ts'
 import { asReply, finish, parseJson, withUsed } from './replies.ts'
-import { holdsProblem } from './reported-problem.ts'
 import type { Api, ModelSettings, Route } from './routing.ts'
 import { framesOf } from './send.ts'
 

@@ -4,7 +4,7 @@ import { outputLimit } from './adapters/thinking.ts'
 import { factsFor, maxOutputTokens, ollamaWindow } from './known-models.ts'
 import type { ModelRequest, TokenUsage } from './model.ts'
 import type { TokenPrices } from './operator-files.ts'
-import { PROVIDERS, type ProviderName } from './providers.ts'
+import { PROVIDERS } from './providers.ts'
 import type { Route } from './routing.ts'
 
 /** The tokens of one call. Those that are not known count as none. */
@@ -134,22 +134,17 @@ export function contextBudget(route: Route): number {
  * name alone. A gap in the list must not lose a reply.
  */
 function lookUp({ endpoint, model }: Route, usage: Usage): PriceCalculation | null {
+  const { vendor, baseUrl: providerApiUrl } = endpoint
+  const calc = (at?: Parameters<typeof calcPrice>[2]) => calcPrice(usage, model, at)
+  // Another provider has other prices for the same model.
+  const providerId = vendor === null ? null : PROVIDERS[vendor].priceList
   try {
-    const { vendor, baseUrl: providerApiUrl } = endpoint
-    const found =
-      vendor === null
-        ? (calcPrice(usage, model, { providerApiUrl }) ?? calcPrice(usage, model))
-        : priceAt(vendor, model, usage)
+    const listed = providerId === null ? null : calc({ providerId })
+    const found = vendor === null ? (calc({ providerApiUrl }) ?? calc()) : listed
     return found === null || isOther(found.model.id, model) ? null : found
   } catch {
     return null
   }
-}
-
-/** The price of a provider's own list: another provider has other prices for the same model. */
-function priceAt(vendor: ProviderName, model: string, usage: Usage) {
-  const list = PROVIDERS[vendor].priceList
-  return list === null ? null : calcPrice(usage, model, { providerId: list })
 }
 
 /** Whether a found model is another version: the list finds claude-sonnet-5 for claude-sonnet-5-5, by its beginning. */

@@ -15,66 +15,44 @@ type ProviderInfo = {
   readonly defaultModel: string | null
 }
 
-/** A service that speaks chat completions, and whose names follow from its prefix. */
-const compatible = <Name extends string>(
+/** A service, whose names follow from its prefix unless it has others. */
+const service = <Name extends string, Own extends Partial<ProviderInfo> = object>(
   prefix: Name,
   baseUrl: string,
   model: string,
-  priceList: string | null = prefix,
+  own?: Own,
 ) => ({
-  ...{ prefix, baseUrl, api: 'chat' as const, priceList, defaultModel: `${prefix}/${model}` },
+  ...{ prefix, baseUrl, api: 'chat' as Api, priceList: prefix as string | null },
   key: `${prefix.toUpperCase() as Uppercase<Name>}_API_KEY` as const,
+  defaultModel: `${prefix}/${model}` as string | null,
+  ...(own as Own),
 })
 
 export const PROVIDERS = {
-  anthropic: {
-    prefix: 'anthropic',
-    baseUrl: 'https://api.anthropic.com/v1/',
+  anthropic: service('anthropic', 'https://api.anthropic.com/v1/', 'claude-sonnet-4-6', {
     api: 'messages',
-    key: 'ANTHROPIC_API_KEY',
-    priceList: 'anthropic',
     defaultModel: 'claude-sonnet-4-6',
-  },
-  google: {
-    prefix: 'gemini',
-    baseUrl: 'https://generativelanguage.googleapis.com/v1',
+  }),
+  google: service('gemini', 'https://generativelanguage.googleapis.com/v1', 'gemini-2.5-pro', {
     api: 'gemini',
-    key: 'GEMINI_API_KEY',
     priceList: 'google',
-    defaultModel: 'gemini/gemini-2.5-pro',
-  },
-  openai: {
-    prefix: 'openai',
-    baseUrl: 'https://api.openai.com/v1',
-    api: 'responses',
-    key: 'OPENAI_API_KEY',
-    priceList: 'openai',
-    defaultModel: 'openai/gpt-5.2',
-  },
-  xai: {
-    prefix: 'xai',
-    baseUrl: 'https://api.x.ai/v1',
-    api: 'responses',
-    key: 'XAI_API_KEY',
-    priceList: 'x-ai',
-    defaultModel: 'xai/grok-4.5',
-  },
-  deepseek: compatible('deepseek', 'https://api.deepseek.com', 'deepseek-v4-pro'),
-  groq: compatible('groq', 'https://api.groq.com/openai/v1', 'openai/gpt-oss-120b'),
-  mistral: compatible('mistral', 'https://api.mistral.ai/v1', 'devstral-2512'),
-  moonshot: compatible('moonshot', 'https://api.moonshot.ai/v1', 'kimi-k3', 'moonshotai'),
-  zai: compatible('zai', 'https://api.z.ai/api/paas/v4', 'glm-5.3'),
-  dashscope: compatible(
+  }),
+  openai: service('openai', 'https://api.openai.com/v1', 'gpt-5.2', { api: 'responses' }),
+  xai: service('xai', 'https://api.x.ai/v1', 'grok-4.5', { api: 'responses', priceList: 'x-ai' }),
+  deepseek: service('deepseek', 'https://api.deepseek.com', 'deepseek-v4-pro'),
+  groq: service('groq', 'https://api.groq.com/openai/v1', 'openai/gpt-oss-120b'),
+  mistral: service('mistral', 'https://api.mistral.ai/v1', 'devstral-2512'),
+  moonshot: service('moonshot', 'https://api.moonshot.ai/v1', 'kimi-k3', {
+    priceList: 'moonshotai',
+  }),
+  zai: service('zai', 'https://api.z.ai/api/paas/v4', 'glm-5.3'),
+  dashscope: service(
     'dashscope',
     'https://dashscope-intl.aliyuncs.com/compatible-mode/v1',
     'qwen3.8-max',
-    null,
+    { priceList: null },
   ),
-  openrouter: compatible(
-    'openrouter',
-    'https://openrouter.ai/api/v1',
-    'anthropic/claude-sonnet-4.6',
-  ),
+  openrouter: service('openrouter', 'https://openrouter.ai/api/v1', 'anthropic/claude-sonnet-4.6'),
   ollama: {
     prefix: 'ollama',
     baseUrl: 'http://127.0.0.1:11434',
@@ -83,7 +61,7 @@ export const PROVIDERS = {
     priceList: null,
     defaultModel: null,
   },
-} as const satisfies Record<string, ProviderInfo>
+} satisfies Record<string, ProviderInfo>
 
 export type ProviderName = keyof typeof PROVIDERS
 type KeyVariable = Exclude<(typeof PROVIDERS)[ProviderName]['key'], null>

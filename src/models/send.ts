@@ -44,46 +44,44 @@ export async function* framesOf(
     // An error may come as one JSON text, and some endpoints name no type.
     const areEvents = type.includes('event-stream') || /^\s*(data|event|id|retry)?:/.test(piece)
     frames ??= framing === 'lines' ? lineFrames() : areEvents ? eventFrames() : wholeFrame()
-    yield* frames.push(piece)
+    yield* frames(piece)
     heard()
   }
-  yield* frames?.rest() ?? []
+  yield* frames?.(null) ?? []
 }
 
-type Frames = {
-  /** Takes the next piece of a text. Returns the messages that it completes. */
-  push(piece: string): readonly string[]
-  /** What has come since then, if it is a message: JSON shows by itself whether it is whole. */
-  rest(): readonly string[]
-}
+/**
+ * Takes the next piece of a text, and returns the messages that it completes. At the end, it takes null, and returns what
+ * has come since then, if that is a message: JSON shows by itself whether it is whole.
+ */
+type Frames = (piece: string | null) => readonly string[]
 
 const isMessage = (text: string): boolean => text.trim() === '[DONE]' || parseJson(text).isOk()
 
 function eventFrames(): Frames {
   const found: string[] = []
   const parser = createParser({ onEvent: ({ data }) => found.push(data) })
-  const push = (piece: string) => {
-    parser.feed(piece)
-    return found.splice(0)
+  return (piece) => {
+    parser.feed(piece ?? '\n\n')
+    const events = found.splice(0)
+    return piece === null ? events.filter(isMessage) : events
   }
-  return { push, rest: () => push('\n\n').filter(isMessage) }
 }
 
 function lineFrames(): Frames {
   let open = ''
-  const push = (piece: string) => {
+  return (piece) => {
+    if (piece === null) return [open].filter(isMessage)
     const lines = (open + piece).split('\n')
     open = lines.pop() ?? ''
     return lines
   }
-  return { push, rest: () => [open].filter(isMessage) }
 }
 
 function wholeFrame(): Frames {
   let text = ''
-  const push = (piece: string) => {
-    text += piece
-    return []
+  return (piece) => {
+    text += piece ?? ''
+    return piece === null ? [text] : []
   }
-  return { push, rest: () => [text] }
 }
