@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import * as z from 'zod'
+import { pragma, resultCode, SQLITE } from './sqlite-file.ts'
 
 /** What marks a file as ours, and which version of it this is. Files of other versions are begun again. */
 export type FileKind = {
@@ -55,10 +56,6 @@ export function isOfKind(db: DatabaseSync, { applicationId, version }: FileKind)
   return pragma(db, 'application_id') === applicationId && pragma(db, 'user_version') === version
 }
 
-function pragma(db: DatabaseSync, name: 'application_id' | 'user_version'): number {
-  return z.object({ [name]: z.int() }).parse(db.prepare(`PRAGMA ${name}`).get())[name] ?? 0
-}
-
 /** Removes the file with all that SQLite has beside it. */
 export function removeDisposable(file: string): void {
   // Earlier versions had a key.
@@ -79,24 +76,11 @@ export function transact(db: DatabaseSync, work: () => void): void {
   }
 }
 
-const SQLITE_BUSY = 5
-/** SQLite's answer to a write after its file was moved or deleted. */
-const SQLITE_READONLY = 8
-const SQLITE_CORRUPT = 11
-const SQLITE_NOTADB = 26
-const DAMAGE: ReadonlySet<number | null> = new Set([SQLITE_READONLY, SQLITE_CORRUPT, SQLITE_NOTADB])
-
-const SqliteError = z.object({ code: z.literal('ERR_SQLITE_ERROR'), errcode: z.int() })
-
-/** The primary result code of SQLite; null for any other error. */
-function resultCode(cause: unknown): number | null {
-  const parsed = SqliteError.safeParse(cause)
-  return parsed.success ? parsed.data.errcode & 0xff : null
-}
+const DAMAGE: ReadonlySet<number> = new Set([SQLITE.READONLY, SQLITE.CORRUPT, SQLITE.NOTADB])
 
 /** Whether another process has the file open. */
 export function isInUse(cause: unknown): boolean {
-  return resultCode(cause) === SQLITE_BUSY
+  return resultCode(cause) === SQLITE.BUSY
 }
 
 /** Whether the file must stay: another process has it open, or it is of another program. */

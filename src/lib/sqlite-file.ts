@@ -6,6 +6,31 @@ import { pathToFileURL } from 'node:url'
 /** How long another program may hold a file, in milliseconds. */
 export const BUSY_TIMEOUT_MS = 5000
 
+/** Primary result codes of SQLite. `READONLY` is also its answer to a write after its file was moved or deleted. */
+export const SQLITE = {
+  BUSY: 5,
+  LOCKED: 6,
+  READONLY: 8,
+  CORRUPT: 11,
+  FULL: 13,
+  NOTADB: 26,
+} as const
+
+/** The extended result code of an error that SQLite raised, else 0. */
+export function extendedCode(error: unknown): number {
+  if (!(error instanceof Error) || !('errcode' in error)) return 0
+  return typeof error.errcode === 'number' ? error.errcode : 0
+}
+
+/** The primary result code of an error that SQLite raised, else 0. */
+export const resultCode = (error: unknown): number => extendedCode(error) & 0xff
+
+/** What a pragma answers first. */
+export function pragma(db: DatabaseSync, statement: string): unknown {
+  const row = db.prepare(`PRAGMA ${statement}`).get()
+  return row === undefined ? undefined : Object.values(row)[0]
+}
+
 const READER_PRAGMAS = 'PRAGMA cache_size = -16000; PRAGMA query_only = ON;'
 
 /**

@@ -8,8 +8,6 @@ import {
   type ExpectedRevision,
   MAX_APPEND_BYTES,
   type NewEvent,
-  type Overwrite,
-  type OverwriteError,
   type StoreFailure,
 } from '../event-store.ts'
 import { type Append, FileThread, type WriterOperations, type Written } from './messages.ts'
@@ -19,10 +17,11 @@ import {
   CommitFeed,
   follow,
   oneStream,
-  type Reads,
   readStream,
   readsOf,
 } from './reading.ts'
+
+const WRITER = siblingModule('worker-writer', import.meta.url)
 
 /**
  * Opens the event store in one SQLite file. Creates the file if it does not exist, but not its folder. An acknowledged
@@ -36,33 +35,21 @@ export function openEmbeddedStore({
 }): ResultAsync<EventStore, StoreFailure> {
   const feed = new CommitFeed()
   // Both threads start at the same time. The one that reads opens the file after the other has made it.
-  const appends = new AppendQueue(file, feed)
+  const writer: Writer = new FileThread(WRITER, file)
   const reads = readsOf(file)
+  const appends = new AppendQueue(writer, feed)
+  let closing: Promise<void> | null = null
   const close = async (): Promise<void> => {
     feed.close()
     // The writer closes last: it copies the write-ahead log into the file after all reads have ended.
     await reads.end()
-    await appends.close()
+    await appends.settled()
+    await writer.end()
   }
-  return appends
-    .open()
-    .andThen(() => reads.ask('open', file))
-    .map(() => storeOf(file, appends, reads, feed, close))
-    .orElse((failure) => ResultAsync.fromSafePromise(close()).andThen(() => err(failure)))
-}
-
-function storeOf(
-  file: string,
-  appends: AppendQueue,
-  reads: Reads,
-  feed: CommitFeed,
-  close: () => Promise<void>,
-): EventStore {
-  let closing: Promise<void> | null = null
   const message = `the event store ${file} is closed`
   const unlessClosed = <T, E>(act: () => ResultAsync<T, E>): ResultAsync<T, E | StoreFailure> =>
     closing === null ? act() : errAsync({ type: 'store_unavailable', message })
-  return {
+  const store: EventStore = {
     append: (stream, events, { expectedRevision }) =>
       unlessClosed(() => appends.append(stream, events, expectedRevision)),
     readStream: (stream, options) => unlessClosed(() => readStream(reads, stream, options)),
@@ -72,15 +59,23 @@ function storeOf(
       const place = after === null ? 0 : atLeast(0, Number(after))
       return follow(feed, allStreams(reads, prefix), place, signal)
     },
-    overwrite: (events) => unlessClosed(() => appends.overwrite(events)),
-    removeStream: (stream, last) => unlessClosed(() => appends.remove(stream, last)),
-    ping: () => unlessClosed(() => appends.ping().andThen(() => reads.ask('ping', null))),
+    overwrite: (events) => unlessClosed(() => writer.ask('overwrite', events)),
+    removeStream: (stream, last) => unlessClosed(() => writer.ask('remove', { stream, last })),
+    ping: () =>
+      unlessClosed(() => writer.ask('probe', null).andThen(() => reads.ask('ping', null))),
     close: () => {
       closing ??= close()
       return closing
     },
   }
+  return writer
+    .ask('open', file)
+    .andThen(() => reads.ask('open', file))
+    .map(() => store)
+    .orElse((failure) => ResultAsync.fromSafePromise(close()).andThen(() => err(failure)))
 }
+
+type Writer = FileThread<WriterOperations>
 
 type Pending = Append & {
   readonly bytes: number
@@ -90,27 +85,17 @@ type Pending = Append & {
 /** A group takes no more appends once it has this many bytes, so that a commit stays short. */
 const GROUP_BYTES = 8_000_000
 
-const WRITER = siblingModule('worker-writer', import.meta.url)
-
 /** Appends in groups: what arrives while a group is written is the next one, with one commit. */
 class AppendQueue {
-  readonly #file: string
+  readonly #writer: Writer
   readonly #feed: CommitFeed
-  readonly #thread: FileThread<WriterOperations>
   #gathered: Pending[] = []
   /** Null while nothing is written. */
   #writing: Promise<void> | null = null
 
-  /** Starts the thread. */
-  constructor(file: string, feed: CommitFeed) {
-    this.#file = file
+  constructor(writer: Writer, feed: CommitFeed) {
+    this.#writer = writer
     this.#feed = feed
-    this.#thread = new FileThread(WRITER, file)
-  }
-
-  /** Creates the file if it is missing, and locks it. No append may come before. */
-  open(): ResultAsync<null, StoreFailure> {
-    return this.#thread.ask('open', this.#file)
   }
 
   append(
@@ -132,23 +117,9 @@ class AppendQueue {
     )
   }
 
-  overwrite(events: readonly Overwrite[]): ResultAsync<void, OverwriteError> {
-    return this.#thread.ask('overwrite', events)
-  }
-
-  remove(stream: string, last: number): ResultAsync<void, AppendError> {
-    return this.#thread.ask('remove', { stream, last })
-  }
-
-  /** Whether the file takes a write now. */
-  ping(): ResultAsync<void, StoreFailure> {
-    return this.#thread.ask('probe', null)
-  }
-
-  /** Finishes what is under way, and closes the file. No append may follow. */
-  async close(): Promise<void> {
+  /** Resolves when what is under way is written. No append may follow. */
+  async settled(): Promise<void> {
     await this.#writing
-    await this.#thread.end()
   }
 
   async #write(): Promise<void> {
@@ -173,10 +144,10 @@ class AppendQueue {
   }
 
   async #written(group: readonly Pending[]): Promise<readonly Written[]> {
-    const { lost } = this.#thread
+    const { lost } = this.#writer
     if (lost !== null) return group.map(() => lost)
     const appends = group.map(({ stream, expected, events }) => ({ stream, expected, events }))
-    return this.#thread.ask('append', appends).match<readonly Written[]>(
+    return this.#writer.ask('append', appends).match<readonly Written[]>(
       (written) => written,
       ({ message }) => group.map(() => ({ type: 'outcome_unknown', message })),
     )

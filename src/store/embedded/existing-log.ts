@@ -4,11 +4,10 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { backup, DatabaseSync } from 'node:sqlite'
 import { err, errAsync, ok, type Result, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
-import { immutable } from '../../lib/sqlite-file.ts'
+import { immutable, openForReading } from '../../lib/sqlite-file.ts'
 import { counted } from '../../lib/text.ts'
 import { syncFolder } from '../../lib/write-durably.ts'
 import type { EventStore, RecordedEvent, StoreFailure } from '../event-store.ts'
-import { openForReading } from './open-log.ts'
 import { type Reads, readStream, readsOf } from './reading.ts'
 import { refuseOthers, storeFailed } from './schema.ts'
 
@@ -19,15 +18,15 @@ function openExisting(file: string): Result<DatabaseSync, StoreFailure> {
   if (!existsSync(file)) {
     return err(failed(`there is no event store ${file}: name the data folder of a server`))
   }
-  return openForReading(file).andThen((db): Result<DatabaseSync, StoreFailure> => {
-    try {
-      refuseOthers(db, file)
-      return ok(db)
-    } catch (error) {
-      db.close()
-      return err(storeFailed(file, error))
-    }
-  })
+  let db: DatabaseSync | undefined
+  try {
+    db = openForReading(file)
+    refuseOthers(db, file)
+    return ok(db)
+  } catch (error) {
+    db?.close()
+    return err(storeFailed(file, error))
+  }
 }
 
 /** A log to read: `pages` is all of it, in the order of the appends, up to what is stored when the end is reached. */

@@ -1,6 +1,60 @@
-import type { DatabaseSync } from 'node:sqlite'
+import { realpathSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { err, ok, type Result } from 'neverthrow'
 import { messageOf } from '../../lib/message-of.ts'
+import {
+  BUSY_TIMEOUT_MS,
+  extendedCode,
+  lockFile,
+  pragma,
+  resultCode,
+  SQLITE,
+} from '../../lib/sqlite-file.ts'
 import type { StoreFailure } from '../event-store.ts'
+
+export type OpenedLog = {
+  /** The file by its real name: two names of one file are one store. */
+  readonly file: string
+  readonly db: DatabaseSync
+  close(): void
+}
+
+/** Locks the file, checks it, and creates or upgrades it. The lock holds until `close`. */
+export function openLog(wanted: string): Result<OpenedLog, StoreFailure> {
+  const opened: DatabaseSync[] = []
+  const close = (): void => {
+    // The lock is released last, when nothing uses the file any more.
+    for (const db of opened.toReversed()) db.close()
+  }
+  try {
+    const file = realName(wanted)
+    opened.push(lockFile(file))
+    const db = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS })
+    opened.push(db)
+    prepareSchema(db, file)
+    return ok({ file, db, close })
+  } catch (error) {
+    close()
+    return err(resultCode(error) === SQLITE.BUSY ? inUse(wanted) : storeFailed(wanted, error))
+  }
+}
+
+function realName(file: string): string {
+  const path = resolve(file)
+  try {
+    return realpathSync(path)
+  } catch {
+    return join(realpathSync(dirname(path)), basename(path))
+  }
+}
+
+const inUse = (file: string): StoreFailure => ({
+  type: 'store_failed',
+  message:
+    `the event store ${file} is in use already, by another server or another part of this one: ` +
+    'stop that one, or choose another file (for a server: another --data-dir)',
+})
 
 /** Marks the file as ours in the header of the database: "rtAI". */
 const APPLICATION_ID = 0x72744149
@@ -74,11 +128,6 @@ export function prepareSchema(db: DatabaseSync, file: string): void {
   }
 }
 
-function pragma(db: DatabaseSync, statement: string): unknown {
-  const row = db.prepare(`PRAGMA ${statement}`).get()
-  return row === undefined ? undefined : Object.values(row)[0]
-}
-
 /** Refuses a file that is not a log yet. @throws Refused, or an error of SQLite */
 export function refuseOthers(db: DatabaseSync, file: string): void {
   refuseForeign(db, file)
@@ -119,49 +168,34 @@ function refuseDamaged(db: DatabaseSync, file: string): void {
   throw new Refused(`the event store ${file} is damaged (${reason}): restore it from a backup`)
 }
 
-/** Primary result codes of SQLite for which the message gives advice. */
-const [BUSY, LOCKED, CORRUPT, FULL, NOTADB] = [5, 6, 11, 13, 26]
 /** Extended code: written, but it is unknown whether it reached the disk. */
 const IOERR_FSYNC = 1034
 
-/** The extended result code of an error that SQLite raised, else 0. */
-function codeOf(error: unknown): number {
-  if (!(error instanceof Error) || !('errcode' in error)) return 0
-  return typeof error.errcode === 'number' ? error.errcode : 0
-}
-
-export function isBusy(error: unknown): boolean {
-  return (codeOf(error) & 0xff) === BUSY
-}
-
 /** Whether a commit that failed with this error may still be there after a loss of power. */
-export function leavesOutcomeUnknown(error: unknown): boolean {
-  return codeOf(error) === IOERR_FSYNC
-}
+export const leavesOutcomeUnknown = (error: unknown): boolean => extendedCode(error) === IOERR_FSYNC
 
 /** What failed with `file`, and what to do about it. */
 export function storeFailed(file: string, error: unknown): StoreFailure {
-  return { type: 'store_failed', message: describe(file, error) }
+  const isOurs = error instanceof Refused
+  return { type: 'store_failed', message: isOurs ? error.message : describe(file, error) }
 }
 
 function describe(file: string, error: unknown): string {
-  if (error instanceof Refused) return error.message
-  const code = codeOf(error)
   const reason = messageOf(error)
-  switch (code & 0xff) {
-    case FULL:
+  switch (resultCode(error)) {
+    case SQLITE.FULL:
       return `the event store ${file} has no room left (${reason}): free some disk space`
-    case CORRUPT:
+    case SQLITE.CORRUPT:
       return `the event store ${file} is damaged (${reason}): restore it from a backup`
-    case NOTADB:
+    case SQLITE.NOTADB:
       return `${file} is not an event store (${reason}): choose another file, or move it away`
-    case BUSY:
-    case LOCKED:
+    case SQLITE.BUSY:
+    case SQLITE.LOCKED:
       return `the event store ${file} is held by another program (${reason}): close that program`
     default:
       return (
-        `the event store ${file} failed (${reason}, code ${code}): it needs an existing folder, ` +
-        'write access to the file and the folder, and a disk that works'
+        `the event store ${file} failed (${reason}, code ${extendedCode(error)}): it needs an ` +
+        'existing folder, write access to the file and the folder, and a disk that works'
       )
   }
 }

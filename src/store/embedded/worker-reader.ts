@@ -1,38 +1,46 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { err, ok, type Result } from 'neverthrow'
+import { openForReading } from '../../lib/sqlite-file.ts'
 import { answerQuestions } from '../../lib/thread.ts'
 import type { RecordedEvent, StoreFailure } from '../event-store.ts'
 import type { LogPage, LogRequest, ReaderOperations, StreamRequest } from './messages.ts'
-import { openForReading } from './open-log.ts'
 import { replacements } from './overwriting.ts'
 import { storeFailed } from './schema.ts'
 
 /** The thread that reads, so that a long read never delays an append. */
 
-type Opened = { readonly file: string; readonly db: DatabaseSync; readonly reader: LogReader }
-let opened: Opened | null = null
+let file = ''
+let db: DatabaseSync | undefined
+let reader: LogReader | undefined
 
-function attempt<T>(read: (reader: LogReader) => T): Result<T, StoreFailure> {
-  if (opened === null) throw new Error('the file is not open')
+function attempt<T>(read: () => T): Result<T, StoreFailure> {
   try {
-    return ok(read(opened.reader))
+    return ok(read())
   } catch (cause) {
-    return err(storeFailed(opened.file, cause))
+    return err(storeFailed(file, cause))
   }
 }
 
-const operations: ReaderOperations = {
-  open: (file) =>
-    openForReading(file).map((db) => {
-      opened = { file, db, reader: new LogReader(db) }
-      return null
-    }),
-  stream: (request) => attempt((reader) => reader.stream(request)),
-  log: (request) => attempt((reader) => reader.log(request)),
-  ping: () => attempt((reader) => reader.ping()),
+const opened = (): LogReader => {
+  if (reader === undefined) throw new Error('the file is not open')
+  return reader
 }
 
-answerQuestions(operations, () => opened?.db.close())
+const operations: ReaderOperations = {
+  open: (named) => {
+    file = named
+    return attempt(() => {
+      db = openForReading(file)
+      reader = new LogReader(db)
+      return null
+    })
+  },
+  stream: (request) => attempt(() => opened().stream(request)),
+  log: (request) => attempt(() => opened().log(request)),
+  ping: () => attempt(() => opened().ping()),
+}
+
+answerQuestions(operations, () => db?.close())
 
 /** A page of a subscription ends after about so many characters, so that no thread is busy for long. */
 const SHORT_PAGE_CHARS = 256_000

@@ -10,9 +10,8 @@ import type {
   StoreFailure,
 } from '../event-store.ts'
 import type { Append, WriterOperations, Written } from './messages.ts'
-import { type OpenedLog, openLog } from './open-log.ts'
 import { Overwriter } from './overwriting.ts'
-import { leavesOutcomeUnknown, Refused, storeFailed } from './schema.ts'
+import { leavesOutcomeUnknown, type OpenedLog, openLog, Refused, storeFailed } from './schema.ts'
 
 /** The thread that writes. It owns the file: no other thread creates, locks or changes it. */
 
