@@ -71,58 +71,32 @@ const thoughtIn = (body: { [name: string]: unknown }) => {
   return { thinking, output_config, think, reasoning, ...Object(generationConfig) }
 }
 const adaptive = { type: 'adaptive', display: 'summarized' }
+const thinking = (effort: string) => ({ thinking: adaptive, output_config: { effort } })
+const between = { thinking: { type: 'between_tools' }, output_config: { effort: 'low' } }
+const budget = (budget_tokens: number) => ({ thinking: { type: 'enabled', budget_tokens } })
 const level = (thinkingLevel: string) => ({ thinkingLevel, includeThoughts: true })
+const tokens = (thinkingBudget: number) => ({ thinkingBudget, includeThoughts: true })
 
 test.each<[Api, model: string, Effort | undefined, expected: object]>([
   ['messages', 'claude-opus-5-5', undefined, { thinking: adaptive }],
-  ['messages', 'claude-opus-5-5', 'max', { thinking: adaptive, output_config: { effort: 'max' } }],
-  ['messages', 'claude-opus-5-5', 'none', { thinking: adaptive, output_config: { effort: 'low' } }],
-  [
-    'messages',
-    'claude-fable-5-2',
-    'none',
-    { thinking: adaptive, output_config: { effort: 'low' } },
-  ],
-  [
-    'messages',
-    'claude-sonnet-5-5',
-    'none',
-    { thinking: { type: 'between_tools' }, output_config: { effort: 'low' } },
-  ],
+  ['messages', 'claude-opus-5-5', 'max', thinking('max')],
+  ['messages', 'claude-opus-5-5', 'none', thinking('low')],
+  ['messages', 'claude-fable-5-2', 'none', thinking('low')],
+  ['messages', 'claude-sonnet-5-5', 'none', between],
   ['messages', 'claude-haiku-5-5', 'none', { thinking: { type: 'disabled' } }],
   ['messages', 'claude-opus-5', 'none', { thinking: { type: 'disabled' } }],
-  [
-    'messages',
-    'claude-sonnet-4-6',
-    'minimal',
-    { thinking: adaptive, output_config: { effort: 'low' } },
-  ],
-  [
-    'messages',
-    'claude-sonnet-4-6',
-    'max',
-    { thinking: adaptive, output_config: { effort: 'high' } },
-  ],
+  ['messages', 'claude-sonnet-4-6', 'minimal', thinking('low')],
+  ['messages', 'claude-sonnet-4-6', 'max', thinking('high')],
   ['messages', 'claude-opus-4-7', 'none', {}],
   ['messages', 'claude-sonnet-4-5', undefined, {}],
-  ['messages', 'claude-sonnet-4-5', 'low', { thinking: { type: 'enabled', budget_tokens: 4_096 } }],
+  ['messages', 'claude-sonnet-4-5', 'low', budget(4_096)],
   ['messages', 'claude-3-5-haiku-latest', 'high', {}],
-  ['messages', 'claude-next-9', 'high', { thinking: adaptive, output_config: { effort: 'high' } }],
+  ['messages', 'claude-next-9', 'high', thinking('high')],
   ['gemini', 'gemini-3.8-flash', 'high', { thinkingConfig: level('HIGH') }],
   ['gemini', 'gemini-3.8-flash', 'none', { thinkingConfig: level('MINIMAL') }],
   ['gemini', 'gemini-2.5-flash', 'none', { thinkingConfig: { thinkingBudget: 0 } }],
-  [
-    'gemini',
-    'gemini-2.5-pro',
-    'none',
-    { thinkingConfig: { thinkingBudget: 128, includeThoughts: true } },
-  ],
-  [
-    'gemini',
-    'gemini-2.5-pro',
-    'low',
-    { thinkingConfig: { thinkingBudget: 1024, includeThoughts: true } },
-  ],
+  ['gemini', 'gemini-2.5-pro', 'none', { thinkingConfig: tokens(128) }],
+  ['gemini', 'gemini-2.5-pro', 'low', { thinkingConfig: tokens(1024) }],
   ['gemini', 'gemini-2.0-flash', 'low', {}],
   ['ollama', 'qwen3:8b', undefined, {}],
   ['ollama', 'qwen3:8b', 'none', { think: false }],

@@ -116,19 +116,10 @@ describe('a stream of chat completions', () => {
       chunk({ reasoning_details: [{ index: 1, type: 'reasoning.encrypted', data: 'opaque' }] }),
       chunk({ content: 'Done.' }, 'stop'),
     )
+    const joined = { text: 'Let me see', format: 'anthropic-claude-v1', signature: 'Eq==' }
+    const encrypted = { index: 1, type: 'reasoning.encrypted', data: 'opaque' }
     expect(providerItems?.items).toEqual([
-      {
-        reasoning_details: [
-          {
-            index: 0,
-            type: 'reasoning.text',
-            text: 'Let me see',
-            format: 'anthropic-claude-v1',
-            signature: 'Eq==',
-          },
-          { index: 1, type: 'reasoning.encrypted', data: 'opaque' },
-        ],
-      },
+      { reasoning_details: [{ index: 0, type: 'reasoning.text', ...joined }, encrypted] },
     ])
   })
 
@@ -151,13 +142,7 @@ describe('a stream of chat completions', () => {
 
   test.each<[how: string, pieces: Call[]]>([
     ['without an index', [a, b]],
-    [
-      'with the same index',
-      [
-        { index: 0, ...a },
-        { index: 0, ...b },
-      ],
-    ],
+    ['with the same index', [a, b].map((one) => ({ index: 0, ...one }))],
     ['whose id and name come with each piece', [{ id: 'a', ...begun }, { ...a, ...rest }, b]],
     ['whose other pieces have neither an index nor an id', [{ id: 'a', ...begun }, rest, b]],
   ])('finds calls %s', async (_, pieces) => {

@@ -74,28 +74,19 @@ describe('a reply without content', () => {
   }
   const stopped = { candidates: [{ content: { role: 'model', parts: [] }, finishReason: 'STOP' }] }
 
+  const end = { type: 'message_delta', delta: { stop_reason: 'refusal', stop_details: refusal } }
+  const response = { id: 'r', status: 'completed', output: [item], usage: null }
+  const loaded = { message: { role: 'assistant', content: '' }, done: true, done_reason: 'load' }
+
   test.each<[Api, object[], expected: object]>([
     [
       'messages',
-      [
-        EVENTS.messages[0] as object,
-        {
-          type: 'message_delta',
-          delta: { stop_reason: 'refusal', stop_details: refusal },
-          usage: { output_tokens: 3 },
-        },
-        { type: 'message_stop' },
-      ],
+      [EVENTS.messages[0] as object, end, { type: 'message_stop' }],
       { finishReason: 'refusal', text: 'Not this.' },
     ],
     [
       'responses',
-      [
-        {
-          type: 'response.completed',
-          response: { id: 'r', status: 'completed', output: [item], usage: null },
-        },
-      ],
+      [{ type: 'response.completed', response }],
       { finishReason: 'refusal', text: 'No.' },
     ],
     [
@@ -104,11 +95,7 @@ describe('a reply without content', () => {
       { finishReason: 'refusal' },
     ],
     ['gemini', [stopped], { finishReason: 'empty' }],
-    [
-      'ollama',
-      [{ message: { role: 'assistant', content: '' }, done: true, done_reason: 'load' }],
-      { finishReason: 'empty' },
-    ],
+    ['ollama', [loaded], { finishReason: 'empty' }],
   ])('over %s: %j', async (api, messages, expected) => {
     expect(await ending(api, sent(api, messages))).toMatchObject({ calls: 0, ...expected })
   })
@@ -121,46 +108,28 @@ test.each(APIS)('a reply over %s without counts is estimated, and never 0', asyn
 })
 
 const failed = (error: object) => ({ type: 'response.failed', response: { output: [], error } })
+const error = (code: object) => ({ type: 'error', ...code })
+const fails = (kind: string) => ({ type: 'transient', kind })
 
 test.each<[Api, event: object, failure: object]>([
+  ['messages', error({ error: { type: 'overloaded_error', message: '' } }), fails('overloaded')],
   [
     'messages',
-    { type: 'error', error: { type: 'overloaded_error', message: 'Busy.' } },
-    { type: 'transient', kind: 'overloaded' },
-  ],
-  [
-    'messages',
-    { type: 'error', error: { type: 'invalid_request_error', message: 'prompt is too long' } },
+    error({ error: { type: 'invalid_request_error', message: 'prompt is too long' } }),
     { type: 'context_overflow' },
   ],
-  [
-    'responses',
-    { type: 'error', code: 'server_error', message: 'Oops.', param: null },
-    { type: 'transient', kind: 'server_error' },
-  ],
-  [
-    'responses',
-    { type: 'error', code: 'rate_limit_exceeded', message: 'Slow.', param: null },
-    { type: 'transient', kind: 'rate_limited' },
-  ],
+  ['responses', error({ code: 'server_error', message: 'Oops.' }), fails('server_error')],
+  ['responses', error({ code: 'rate_limit_exceeded', message: 'Slow.' }), fails('rate_limited')],
   ['responses', failed({ code: 'bio_policy', message: 'No.' }), { type: 'refused' }],
   ['responses', failed({ code: 'server_error', message: 'Oops.' }), { type: 'transient' }],
-  [
-    'chat',
-    { error: { code: 502, message: 'Upstream.' }, choices: [] },
-    { type: 'transient', kind: 'server_error' },
-  ],
+  ['chat', { error: { code: 502, message: 'Up.' }, choices: [] }, fails('server_error')],
   ['chat', { choices: [{ delta: {}, finish_reason: 'error' }] }, { type: 'transient' }],
   [
     'gemini',
     { candidates: [{ finishReason: 'MISSING_THOUGHT_SIGNATURE' }] },
     { type: 'reasoning_refused' },
   ],
-  [
-    'ollama',
-    { error: 'the runner has stopped' },
-    { type: 'transient', message: expect.stringContaining('the runner has stopped') },
-  ],
+  ['ollama', { error: 'it stopped' }, { message: expect.stringContaining('it stopped') }],
 ])('an error in the middle of a stream over %s: %j', async (api, event, failure) => {
   const stream = sent(api, [...EVENTS[api].slice(0, 3), event])
   expect(await ending(api, stream)).toMatchObject({ failure })

@@ -11,6 +11,7 @@ import { complete, type Deadlines } from '../../../src/models/models.ts'
 import { PROVIDERS } from '../../../src/models/providers.ts'
 import type { Api, Endpoint, Route } from '../../../src/models/routing.ts'
 import { serve } from '../../support/serve.ts'
+import { REQUEST as BARE } from '../support.ts'
 
 export const ADAPTERS: Readonly<Record<Api, Adapter>> = {
   chat: chatAdapter,
@@ -66,14 +67,7 @@ const SCHEMA = {
 }
 export const TOOL = { name: 'file_read', description: 'Reads a file.', parameters: SCHEMA }
 
-export const REQUEST: ModelRequest = {
-  modelName: 'm',
-  messages: [
-    { role: 'system', content: 'You fix programs.' },
-    { role: 'user', content: 'Fix this one.' },
-  ],
-  tools: [TOOL],
-}
+export const REQUEST: ModelRequest = { ...BARE, modelName: 'm', tools: [TOOL] }
 
 /** Server-sent events with these data. Anthropic and OpenAI's Responses name each by its type. */
 export function sse(events: readonly unknown[]): string {

@@ -25,10 +25,7 @@ describe('what a provider reports', () => {
         output_tokens_details: { reasoning_tokens: 640 },
         total_tokens: 9_900,
       },
-      {
-        ...{ cachedTokens: 8_192, cacheWriteTokens: 700 },
-        reasoningTokens: 640,
-      },
+      { cachedTokens: 8_192, cacheWriteTokens: 700, reasoningTokens: 640 },
     ],
     [
       'Anthropic, which counts cached tokens apart',
@@ -39,20 +36,14 @@ describe('what a provider reports', () => {
         output_tokens: 900,
         output_tokens_details: { thinking_tokens: 640 },
       },
-      {
-        ...{ cachedTokens: 8_192, cacheWriteTokens: 700 },
-        reasoningTokens: 640,
-      },
+      { cachedTokens: 8_192, cacheWriteTokens: 700, reasoningTokens: 640 },
     ],
     [
       'Google, which counts thoughts apart',
       'gemini',
       {
-        ...{
-          promptTokenCount: 8_900,
-          toolUsePromptTokenCount: 100,
-          cachedContentTokenCount: 8_192,
-        },
+        ...{ promptTokenCount: 8_900, toolUsePromptTokenCount: 100 },
+        cachedContentTokenCount: 8_192,
         ...{ candidatesTokenCount: 260, thoughtsTokenCount: 640, totalTokenCount: 9_900 },
       },
       { cachedTokens: 8_192, reasoningTokens: 640 },
@@ -88,7 +79,7 @@ describe('what a provider reports', () => {
     ],
     ['Kimi', 'chat', { ...chat, cached_tokens: 8_192 }, { cachedTokens: 8_192 }],
     [
-      'an endpoint that counts reasoning only in the total',
+      'one that counts reasoning only in the total',
       'chat',
       { ...chat, completion_tokens: 260 },
       {},
@@ -98,8 +89,9 @@ describe('what a provider reports', () => {
   })
 })
 
-describe.each(APIS)('of a reply over %s', (api) => {
-  test('if the input or the output is not known, there is no usage, not 0', () => {
+test.each(APIS)(
+  'if the input or the output of a reply over %s is not known, there is no usage, not 0',
+  (api) => {
     const zeros = { input_tokens: 0, output_tokens: 0, promptTokenCount: 0, prompt_tokens: 0 }
     const odd = [{ input_tokens: 'x' }, { output_tokens: 5, eval_count: 5 }, zeros]
     for (const reported of [null, {}, ...odd]) {
@@ -107,8 +99,8 @@ describe.each(APIS)('of a reply over %s', (api) => {
     }
     const half = { input_tokens: 5, promptTokenCount: 5, prompt_eval_count: 5, prompt_tokens: 5 }
     expect(usageOf(api, half)).toBeNull()
-  })
-})
+  },
+)
 
 test('a cost is not known if OpenRouter uses a key of the user', () => {
   expect(reportedCost({ cost: 0.03, is_byok: false })).toBe(0.03)
