@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream'
-import { err, ok, type Result } from 'neverthrow'
+import type { Result } from 'neverthrow'
 import * as z from 'zod'
 import { Backoff, type PauseBoundsMs } from '../lib/backoff.ts'
 import { sha256 as sha256Of } from '../lib/sha256.ts'
@@ -7,7 +7,7 @@ import { uuidOfHash } from '../log/chain.ts'
 import { patientStore, type StreamStore } from '../log/patience.ts'
 import { artifactStream } from '../log/run-log.ts'
 import { eventAt, type StreamReader, streamPages } from '../log/stream-pages.ts'
-import type { EventStore, NewEvent, ReadError } from '../store/event-store.ts'
+import type { EventStore, NewEvent } from '../store/event-store.ts'
 import type { ArtifactSource, Artifacts } from './artifacts.ts'
 
 const KIND = 'artifact_chunk'
@@ -37,8 +37,8 @@ export function artifactsInLog(store: EventStore): Artifacts {
       const sha256 = sha256Of(content)
       const patient = patientFor(store)
       const stream = artifactStream(sha256)
-      if (unwrap(await lastChunk(patient, stream))?.isLast !== true) {
-        unwrap(await appendChunks(patient, stream, chunksOf(Buffer.from(content))))
+      if ((await lastChunk(patient, stream))?.isLast !== true) {
+        await appendChunks(patient, stream, chunksOf(Buffer.from(content)))
       }
       return sha256
     },
@@ -48,7 +48,7 @@ export function artifactsInLog(store: EventStore): Artifacts {
     async remove(sha256) {
       const stream = artifactStream(sha256)
       if (store.deleteStream !== undefined) unwrap(await store.deleteStream(stream))
-      else unwrap(await overwriteChunks(store, stream))
+      else await overwriteChunks(store, stream)
     },
   }
 }
@@ -63,7 +63,7 @@ async function readFromLog(
   sha256: string,
 ): Promise<{ readonly bytes: number; readonly stream: Readable } | null> {
   const stream = artifactStream(sha256)
-  const last = unwrap(await lastChunk(reader, stream))
+  const last = await lastChunk(reader, stream)
   if (!last?.isLast) return null
   return { bytes: last.total, stream: Readable.from(bytesOf(reader, stream)) }
 }
@@ -82,17 +82,12 @@ async function appendChunks(
   store: StreamStore,
   stream: string,
   chunks: readonly Chunk[],
-): Promise<Result<void, { readonly message: string }>> {
+): Promise<void> {
   let expectedRevision: number | 'no_stream' = 'no_stream'
   for (const chunk of chunks) {
     const appended = await store.append(stream, [eventOf(stream, chunk)], { expectedRevision })
-    if (appended.isErr()) {
-      const { error } = appended
-      return err('message' in error ? error : { message: `${error.type} at chunk ${chunk.index}` })
-    }
-    expectedRevision = appended.value.revision
+    expectedRevision = unwrap(appended, (type) => `${type} at chunk ${chunk.index}`).revision
   }
-  return ok()
 }
 
 function eventOf(stream: string, chunk: Chunk): NewEvent {
@@ -106,38 +101,33 @@ function eventOf(stream: string, chunk: Chunk): NewEvent {
 }
 
 /** The last chunk that is stored; null if the stream does not exist. */
-async function lastChunk(
-  store: StreamReader,
-  stream: string,
-): Promise<Result<{ readonly total: number; readonly isLast: boolean } | null, ReadError>> {
-  return eventAt(store, stream, 'end').map((event) => {
-    if (event === null) return null
-    const { index, count, total } = parsedChunk(event.data)
-    return { total, isLast: index === count - 1 }
-  })
+async function lastChunk(store: StreamReader, stream: string) {
+  const event = unwrap(await eventAt(store, stream, 'end'))
+  if (event === null) return null
+  const { index, count, total } = parsedChunk(event.data)
+  return { total, isLast: index === count - 1 }
 }
 
 async function* bytesOf(store: StreamReader, stream: string): AsyncGenerator<Buffer, void, void> {
   for await (const page of streamPages(store, stream, { limit: 4 })) {
-    for (const { data } of unwrap(page)) yield Buffer.from(parsedChunk(data).base64, 'base64')
+    const events = unwrap(page, () => `there is no ${stream}`)
+    for (const { data } of events) yield Buffer.from(parsedChunk(data).base64, 'base64')
   }
 }
 
 /** Leaves the events of a stream in a store that cannot delete streams, without their bytes. */
-async function overwriteChunks(
-  store: EventStore,
-  stream: string,
-): Promise<Result<void, { readonly message: string } | ReadError>> {
+async function overwriteChunks(store: EventStore, stream: string): Promise<void> {
   for await (const page of streamPages(store, stream, { limit: 4 })) {
-    if (page.isErr()) return page.error.type === 'stream_not_found' ? ok() : err(page.error)
-    const emptied = page.value.map(({ id, revision, data, metadata }) => {
+    if (page.isErr() && page.error.type === 'stream_not_found') return
+    const emptied = unwrap(page).map(({ id, revision, data, metadata }) => {
       const chunk: Chunk = { ...parsedChunk(data), index: 0, count: 2, base64: '' }
       return { stream, revision, id, metadata, data: JSON.stringify(chunk) }
     })
     const done = await store.overwrite?.(emptied)
-    if (done?.isErr()) return err({ message: `${stream} cannot be erased: ${done.error.type}` })
+    if (done?.isErr()) {
+      throw new ArtifactsUnreachable(`${stream} cannot be erased: ${done.error.type}`)
+    }
   }
-  return ok()
 }
 
 const parsedChunk = (data: string): Chunk => Chunk.parse(JSON.parse(data))
@@ -150,11 +140,14 @@ function patientFor(store: EventStore): StreamStore {
   })
 }
 
-/** The port of artifacts rejects if the store is in trouble. */
-function unwrap<T>(result: Result<T, { readonly message: string } | ReadError>): T {
+/** The port of artifacts rejects if the store is in trouble. @param words for an error that has none of its own */
+function unwrap<T>(
+  result: Result<T, { readonly type: string; readonly message?: string }>,
+  words: (type: string) => string = String,
+): T {
   if (result.isOk()) return result.value
-  const { error } = result
-  throw new ArtifactsUnreachable('message' in error ? error.message : `there is no ${error.stream}`)
+  const { type, message = words(type) } = result.error
+  throw new ArtifactsUnreachable(message)
 }
 
 /** The place of artifacts does not answer now: nothing is known about whether it has one. */

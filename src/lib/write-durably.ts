@@ -11,12 +11,10 @@ export async function writeDurably(path: string, content: string | Buffer): Prom
   const created = await mkdir(folder, { recursive: true, mode: 0o700 })
   const temporary = join(folder, `.${randomUUID()}.tmp`)
   try {
-    const file = await open(temporary, 'wx', 0o600)
-    try {
+    {
+      await using file = await open(temporary, 'wx', 0o600)
       await file.writeFile(content)
       await file.sync()
-    } finally {
-      await file.close()
     }
     await rename(temporary, path)
   } catch (cause) {
@@ -29,10 +27,6 @@ export async function writeDurably(path: string, content: string | Buffer): Prom
 
 /** The folder holds the name of the file, so the folder must reach the disk too. */
 export async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r')
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
+  await using handle = await open(folder, 'r')
+  await handle.sync()
 }
