@@ -112,8 +112,10 @@ export function clientMessageOf(cause: unknown): string {
   return own || type || String(cause)
 }
 
+const isA = (type: string) => (cause: unknown) => faultOf(cause).type === type
+
 /** The server is not the leader. The client connects to the leader that it named. */
-const isNotLeader = (cause: unknown): boolean => faultOf(cause).type === 'not-leader'
+const isNotLeader = isA('not-leader')
 
 /** gRPC gave up before it had sent anything. */
 export const neverSent = (cause: unknown): boolean => NEVER_SENT.test(faultOf(cause).message)
@@ -128,11 +130,10 @@ const isDropped = (cause: unknown): boolean => {
   return type === 'commit-timeout' || (code === ABORTED && /commit phase timeout/i.test(message))
 }
 
-const isOtherRevision = (cause: unknown): boolean =>
-  faultOf(cause).type === 'wrong-expected-version'
+const isOtherRevision = isA('wrong-expected-version')
 
 /** The stream was tombstoned: it will never exist again. */
-export const isTombstone = (cause: unknown): boolean => faultOf(cause).type === 'stream-deleted'
+export const isTombstone = isA('stream-deleted')
 
 const unavailable = (message: string): StoreFailure => {
   // The client does not say why it finds no node.
@@ -144,19 +145,20 @@ const failed = (message: string): StoreFailure => {
   return { type: 'store_failed', message: `EventStoreDB refused: ${message}` }
 }
 
-/** What gRPC's code of a refusal for want of rights means for the person who runs the server; null for others. */
-function rightMissing({ type, code }: { type?: string | undefined; code?: number | undefined }) {
+/** What went wrong, and what a refusal for want of rights means for the person who runs the server. */
+function wordsOf(cause: unknown): string {
+  const { type, code } = faultOf(cause)
   if (code === 16) {
     return 'it does not know the user in EVENTSTORE_URL, or not with this password. Correct EVENTSTORE_URL.'
   }
   return code === 7 || type === 'access-denied'
     ? 'the user in EVENTSTORE_URL lacks a right. It must read and write the streams run-… and retrai-…, and read $all (for instance as a member of $admins).'
-    : null
+    : clientMessageOf(cause)
 }
 
 export function storeFailure(cause: unknown): StoreFailure {
   const { type, code } = faultOf(cause)
-  const message = rightMissing({ type, code }) ?? clientMessageOf(cause)
+  const message = wordsOf(cause)
   if (cause instanceof NotAnswered || type === 'not-leader' || NEVER_SENT.test(message)) {
     return unavailable(message)
   }
@@ -178,7 +180,7 @@ export function appendError(
   append: { readonly expected: ExpectedRevision; readonly bytes: number },
 ): AppendError {
   const { type, code, actualVersion, maxAppendSize } = faultOf(cause)
-  const message = rightMissing({ type, code }) ?? clientMessageOf(cause)
+  const message = wordsOf(cause)
   const unknown: AppendError = {
     type: 'outcome_unknown',
     message: `EventStoreDB did not confirm: ${message}`,

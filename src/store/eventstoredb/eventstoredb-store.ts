@@ -1,4 +1,5 @@
 import type { EventStoreDBClient } from '@eventstore/db-client'
+import type { ReadReq } from '@eventstore/db-client/generated/streams_pb.js'
 import { err, errAsync, ok, type Result, ResultAsync } from 'neverthrow'
 import { within } from '../../lib/promises.ts'
 import {
@@ -37,7 +38,7 @@ import {
 import { decodePosition, positionInAll } from './event-format.ts'
 import { follow } from './follow.ts'
 import { connect, ofAll, ofStream, page, protocolOf, readPage } from './protocol.ts'
-import { allSource, streamSource } from './sources.ts'
+import { allSource, type Source, streamSource } from './sources.ts'
 
 /** How long the server may take for one call. */
 const CALL_TIMEOUT_MS = 10_000
@@ -116,8 +117,8 @@ class ClientStore implements EventStore {
       return errAsync({ type: 'append_too_large', bytes, limit: MAX_APPEND_BYTES })
     }
     const append = { stream, events, expectedRevision }
-    return this.#do(
-      () => appendWithin(this.#options.timeoutMs, (ms) => this.#batches.append(append, ms)),
+    return this.#write(
+      (ms) => this.#batches.append(append, ms),
       (cause) => appendError(cause, { expected: expectedRevision, bytes }),
     ).map((revision) => ({ revision }))
   }
@@ -128,8 +129,7 @@ class ClientStore implements EventStore {
   ): ResultAsync<RecordedEvent[], ReadError> {
     const place = ofStream(stream, from === 'end' ? from : BigInt(from))
     const request = page(place, direction, Math.min(limit, MAX_PAGE))
-    const once = () => readPage(protocolOf(this.#client), request, this.#options.timeoutMs)
-    return this.#do(once, (cause) => readError(cause, stream)).map((events) =>
+    return this.#read(request, (cause) => readError(cause, stream)).map((events) =>
       events.map(positionInAll),
     )
   }
@@ -140,7 +140,7 @@ class ClientStore implements EventStore {
   ): Subscription {
     const source = streamSource(this.#client, stream, this.#options.timeoutMs)
     const after = options.after < 0 ? null : BigInt(options.after)
-    return follow(source, after, { signal: this.#until(options.signal), log: this.#options.log })
+    return this.#follow(source, after, options.signal)
   }
 
   subscribeAll(options: {
@@ -150,16 +150,13 @@ class ClientStore implements EventStore {
   }): Subscription {
     const source = allSource(this.#client, options.prefix, this.#options.timeoutMs)
     const after = options.after === null ? null : decodePosition(options.after)
-    return follow(source, after, { signal: this.#until(options.signal), log: this.#options.log })
+    return this.#follow(source, after, options.signal)
   }
 
   deleteStream(stream: string): ResultAsync<void, StoreFailure> {
     const options = { expectedRevision: 'any', requiresLeader: true } as const
-    const once = () =>
-      appendWithin(this.#options.timeoutMs, (deadline) =>
-        inTime(deadline, this.#client.deleteStream(stream, { ...options, deadline })),
-      )
-    return this.#do(once, storeFailure).map(() => undefined)
+    const remove = (deadline: number) => this.#client.deleteStream(stream, { ...options, deadline })
+    return this.#write((ms) => inTime(ms, remove(ms)), storeFailure).map(() => undefined)
   }
 
   removeStream(stream: string, last: Revision): ResultAsync<void, AppendError> {
@@ -170,10 +167,7 @@ class ClientStore implements EventStore {
         if (!isTombstone(cause)) throw cause
       })
     }
-    return this.#do(
-      () => appendWithin(this.#options.timeoutMs, remove),
-      (cause) => appendError(cause, { expected: last, bytes: 0 }),
-    )
+    return this.#write(remove, (cause) => appendError(cause, { expected: last, bytes: 0 }))
   }
 
   keepLatest(stream: string, count: number): ResultAsync<void, StoreFailure> {
@@ -184,15 +178,11 @@ class ClientStore implements EventStore {
       if ((maxCount ?? maxAge ?? truncateBefore) !== undefined) return
       await this.#client.setStreamMetadata(stream, { ...metadata, maxCount: count }, options)
     }
-    const once = () =>
-      appendWithin(this.#options.timeoutMs, (deadline) => inTime(deadline, limit(deadline)))
-    return this.#do(once, storeFailure)
+    return this.#write((ms) => inTime(ms, limit(ms)), storeFailure)
   }
 
   ping(): ResultAsync<void, StoreFailure> {
-    const request = page(ofAll('end'), 'backward', 1)
-    const once = () => readPage(protocolOf(this.#client), request, this.#options.timeoutMs)
-    return this.#do(once, storeFailure).map(() => undefined)
+    return this.#read(page(ofAll('end'), 'backward', 1), storeFailure).map(() => undefined)
   }
 
   async close(): Promise<void> {
@@ -202,8 +192,22 @@ class ClientStore implements EventStore {
     await this.#client.dispose()
   }
 
-  #until(signal: AbortSignal): AbortSignal {
-    return AbortSignal.any([signal, this.#closing.signal])
+  #follow<P>(source: Source<P>, after: P | null, signal: AbortSignal): Subscription {
+    const until = AbortSignal.any([signal, this.#closing.signal])
+    return follow(source, after, { signal: until, log: this.#options.log })
+  }
+
+  #read<E extends { readonly type: string }>(request: ReadReq, toError: (cause: unknown) => E) {
+    const { timeoutMs } = this.#options
+    return this.#do(() => readPage(protocolOf(this.#client), request, timeoutMs), toError)
+  }
+
+  /** @param once makes the change within so many milliseconds; it is repeated if the server has dropped it */
+  #write<T, E extends { readonly type: string }>(
+    once: (ms: number) => Promise<T>,
+    toError: (cause: unknown) => E,
+  ): ResultAsync<T, E | StoreFailure> {
+    return this.#do(() => appendWithin(this.#options.timeoutMs, once), toError)
   }
 
   #do<T, E extends { readonly type: string }>(

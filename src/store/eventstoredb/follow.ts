@@ -73,14 +73,23 @@ async function* connected<P>(
         yield { type: 'caught_up' }
       }
       if (!catchingUp.isAsking) {
-        const taken = connection.take(catchingUp.head)
-        const events = fresh(source, cursor, taken.events)
-        if (events.length > 0) {
-          yield { type: 'events', events: events.map(({ recorded }) => recorded) }
-        }
-        advance(source, cursor, taken.passed)
-        if (taken.fellBehind) catchingUp.restart()
-        if (!taken.isEmpty) continue
+        const { head } = catchingUp
+        const messages = connection.take(head)
+        // An event after the head, which is not taken yet, shows that the server has passed the head.
+        const { hasMore } = connection
+        const events = messages.flatMap((message) =>
+          message.type === 'event' && isNew(source, cursor, message.event)
+            ? [message.event.recorded]
+            : [],
+        )
+        if (events.length > 0) yield { type: 'events', events }
+        const places = messages.flatMap((message) =>
+          message.type === 'passed' ? [source.placeInLog(message.place)] : [],
+        )
+        if (hasMore) places.push(head)
+        for (const place of places) advance(source, cursor, place)
+        if (messages.some(({ type }) => type === 'fell_behind')) catchingUp.restart()
+        if (messages.length > 0 || hasMore) continue
       }
       if (connection.end !== null) return connection.end.cause
       await news.wait(signal, seen)
@@ -92,34 +101,15 @@ async function* connected<P>(
   }
 }
 
-/** The events after the cursor, which advances. */
-function fresh<P>(
-  source: Source<P>,
-  cursor: Cursor<P>,
-  events: readonly StoredEvent[],
-): StoredEvent[] {
-  return events.filter((event) => {
-    if (isSystemEvent(event)) return false
-    return advance(source, cursor, source.placeOf(event))
-  })
-}
+/** Whether an event comes after the cursor, which advances to it. */
+const isNew = <P>(source: Source<P>, cursor: Cursor<P>, event: StoredEvent): boolean =>
+  !isSystemEvent(event) && advance(source, cursor, source.placeOf(event))
 
 function advance<P>(source: Source<P>, cursor: Cursor<P>, place: P | null): boolean {
   if (place === null || !source.isAfter(place, cursor.reached)) return false
   cursor.reached = place
   cursor.heard = true
   return true
-}
-
-type Taken<P> = {
-  /** Whether neither a message nor a place is new. */
-  readonly isEmpty: boolean
-  /** Oldest first. */
-  readonly events: readonly StoredEvent[]
-  /** The last place that the server has passed without an event. */
-  readonly passed: P | null
-  /** Whether the server reports that it sends history again. */
-  readonly fellBehind: boolean
 }
 
 /** One call, until it ends. What is not taken stays with the server, except for a few messages. */
@@ -143,33 +133,23 @@ class Connection<P> {
 
   /** Why the call ended, once all that arrived before is taken; null until then. */
   get end(): { readonly cause: unknown } | null {
-    return this.#messages.length === 0 ? this.#end : null
+    return this.hasMore ? null : this.#end
   }
 
-  /** What has arrived since the last call. @param to what comes after this place stays; null takes all */
-  take(to: P | null): Taken<P> {
-    const taken = this.#arrived(to)
-    if (this.#messages.length < READ_AHEAD) this.#call?.resume()
-    const events: StoredEvent[] = []
-    let passed: P | null = null
-    let fellBehind = false
-    for (const message of taken) {
-      if (message.type === 'event') events.push(message.event)
-      else if (message.type === 'passed') passed = this.#source.placeInLog(message.place) ?? passed
-      else fellBehind ||= message.type === 'fell_behind'
-    }
-    // An event after `to` shows that the server has passed `to`.
-    if (this.#messages.length > 0) passed = to
-    return { isEmpty: taken.length === 0 && passed === null, events, passed, fellBehind }
+  /** Whether something has arrived that was not taken. */
+  get hasMore(): boolean {
+    return this.#messages.length > 0
   }
 
-  /** Removes the messages before the first event after `to`, or all, and returns them. */
-  #arrived(to: P | null): Message[] {
+  /** What has arrived since the last call. @param to events after this place stay, and what follows; null takes all */
+  take(to: P | null): Message[] {
     const { placeOf, isAfter } = this.#source
     const end = this.#messages.findIndex(
       (message) => to !== null && message.type === 'event' && isAfter(placeOf(message.event), to),
     )
-    return this.#messages.splice(0, end === -1 ? this.#messages.length : end)
+    const taken = this.#messages.splice(0, end === -1 ? this.#messages.length : end)
+    if (this.#messages.length < READ_AHEAD) this.#call?.resume()
+    return taken
   }
 
   close(): void {
