@@ -27,8 +27,7 @@ export function allSubscriptionTests(open: () => EventStore): void {
     await observer.untilCaughtUp()
     expect(places(observer.events)).toEqual(appended)
     for (let n = 0; n < 40; n += 1) await one(`${prefix}-${n % 5}`)
-    await observer.untilEvents(80)
-    await observer.stop()
+    await observer.stopAfter(80)
     expect(places(observer.events)).toEqual(appended)
     const stored = await readAll(open(), `${prefix}-4`)
     expect(observer.events.filter((event) => event.stream === `${prefix}-4`)).toEqual(stored)
@@ -49,8 +48,7 @@ export function allSubscriptionTests(open: () => EventStore): void {
     const observer = observeAll(open(), prefix)
     await observer.untilCaughtUp()
     for (const stream of [...outside, ...inside]) await append(open(), stream, numbered(1))
-    await observer.untilEvents(6)
-    await observer.stop()
+    await observer.stopAfter(6)
     expect(places(observer.events)).toEqual(
       [0, 1].flatMap((revision) => inside.map((stream) => `${stream}@${revision}`)),
     )
@@ -62,8 +60,7 @@ export function allSubscriptionTests(open: () => EventStore): void {
     await observer.untilCaughtUp()
     await append(open(), uniqueName('elsewhere'), numbered(3))
     await append(open(), `${prefix}-1`, numbered(3))
-    await observer.untilEvents(3)
-    await observer.stop()
+    await observer.stopAfter(3)
     expect(places(observer.events)).toEqual([0, 1, 2].map((n) => `${prefix}-1@${n}`))
   })
 
@@ -74,13 +71,11 @@ export function allSubscriptionTests(open: () => EventStore): void {
       await append(open(), uniqueName('between'), numbered(1))
     }
     const first = observeAll(open(), prefix)
-    await first.untilCaughtUp()
-    await first.stop()
+    await first.stopAfter()
     expect(first.events).toHaveLength(15)
     for (const [index, event] of first.events.entries()) {
       const rest = observeAll(open(), prefix, event.position)
-      await rest.untilCaughtUp()
-      await rest.stop()
+      await rest.stopAfter()
       expect(rest.events).toEqual(first.events.slice(index + 1))
     }
   })

@@ -31,16 +31,11 @@ export function overwriteTests(open: () => EventStore): void {
     expect(await readAll(store, stream)).toEqual([...once, ...before.slice(3)])
     const shorter = replaced(before[2], '')
     expect((await overwrite([shorter])).isOk()).toBe(true)
-    const observer = observeStream(store, stream)
-    await observer.untilEvents(5)
-    await observer.stop()
-    expect(observer.events).toEqual([
-      ...once.with(2, { ...before[2], ...shorter }),
-      ...before.slice(3),
-    ])
+    const events = await observeStream(store, stream).stopAfter(5)
+    expect(events).toEqual([...once.with(2, { ...before[2], ...shorter }), ...before.slice(3)])
     const back = { from: 'end', direction: 'backward', limit: 5 } as const
     const read = (await store.readStream(stream, back))._unsafeUnwrap()
-    expect(read).toEqual(observer.events.toReversed())
+    expect(read).toEqual(events.toReversed())
   })
 
   test('if another event is in its place, none of the events is changed', async ({ skip }) => {

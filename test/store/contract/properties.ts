@@ -93,8 +93,7 @@ async function play(store: EventStore, script: readonly Step[]): Promise<void> {
   const total = counts.reduce((sum, count) => sum + count, 0)
   for (const { observer, stream, after } of present) {
     const last = stream === 'all' ? total - 1 : (counts[stream] ?? 0) - 1
-    await observer.untilEvents(last - after)
-    await observer.stop()
+    await observer.stopAfter(last - after)
     if (stream !== 'all') expectDense(observer, after, last)
   }
   for (const { observer, stream, after } of left) {

@@ -30,10 +30,8 @@ export function removalTests(store: () => EventStore): void {
       const read = await store().readStream(stream, options)
       expect(read._unsafeUnwrapErr()).toEqual({ type: 'stream_not_found', stream })
     }
-    const observer = observeStream(store(), stream)
-    await observer.untilCaughtUp()
-    await observer.stop()
-    expect(observer.events).toEqual([])
+    const events = await observeStream(store(), stream).stopAfter()
+    expect(events).toEqual([])
     for (const expectedRevision of ['any', 'no_stream', 2] as const) {
       const refused = await store().append(stream, numbered(1, 3), { expectedRevision })
       expect(refused._unsafeUnwrapErr()).toMatchObject({ type: 'store_failed' })

@@ -27,8 +27,7 @@ export function streamSubscriptionTests(open: () => EventStore): void {
     await observer.untilCaughtUp()
     expectDense(observer, after, count - 1)
     for (const _ of [1, 2]) await append(open(), stream, numbered(2))
-    await observer.untilEvents(count - 1 - after + 4)
-    await observer.stop()
+    await observer.stopAfter(count - 1 - after + 4)
     expectDense(observer, after, count + 3)
     expect(observer.events).toEqual((await readAll(open(), stream)).slice(after + 1))
   })
@@ -44,8 +43,7 @@ export function streamSubscriptionTests(open: () => EventStore): void {
     const refused = await open().append(stream, numbered(1), { expectedRevision: 0 })
     expect(refused.isErr()).toBe(true)
     await append(open(), stream, numbered(1), 1)
-    await observer.untilEvents(3)
-    await observer.stop()
+    await observer.stopAfter(3)
     expectDense(observer, -1, 2)
     expect(observer.events.every((event) => event.stream === stream)).toBe(true)
   })
@@ -93,8 +91,7 @@ export function leavingTests(open: () => EventStore): void {
   test('aborting ends an iteration that waits, normally', async () => {
     const name = uniqueName('abort-waiting')
     for (const observer of [observeStream(open(), name), observeAll(open(), name)]) {
-      await observer.untilCaughtUp()
-      await observer.stop()
+      await observer.stopAfter()
     }
   })
 
@@ -102,8 +99,7 @@ export function leavingTests(open: () => EventStore): void {
     const stream = uniqueName('abort-history')
     for (let n = 0; n < 5; n += 1) await append(open(), stream, numbered(1000))
     const observer = observeStream(open(), stream)
-    await observer.untilEvents(1)
-    await observer.stop()
+    await observer.stopAfter(1)
     expectDense(observer, -1, observer.events.length - 1)
   })
 
@@ -131,8 +127,7 @@ export function leavingTests(open: () => EventStore): void {
     expect(after).toBe(3)
     await append(open(), stream, numbered(2))
     const observer = observeStream(open(), stream, after)
-    await observer.untilEvents(2)
-    await observer.stop()
+    await observer.stopAfter(2)
     expectDense(observer, 3, 5)
   })
 }

@@ -75,6 +75,8 @@ export type Observer = {
   untilCaughtUp(): Promise<void>
   /** Aborts; resolves when the iteration has ended, rejects when it did not end normally. */
   stop(): Promise<void>
+  /** Waits for so many events, or to be caught up, and stops. Resolves to what was delivered. */
+  stopAfter(count?: number): Promise<readonly RecordedEvent[]>
 }
 
 export function observe(
@@ -112,18 +114,18 @@ export function observe(
     })
     await Promise.race([holds, tooEarly])
   }
-  return {
-    items,
-    events,
-    caughtUpAt,
-    until,
-    untilEvents: (count) => until(() => events.length >= count),
-    untilCaughtUp: () => until(() => caughtUpAt.length > 0),
-    stop: () => {
-      controller.abort()
-      return ended
-    },
+  const untilEvents = (count: number) => until(() => events.length >= count)
+  const untilCaughtUp = () => until(() => caughtUpAt.length > 0)
+  const stop = () => {
+    controller.abort()
+    return ended
   }
+  const stopAfter = async (count?: number) => {
+    await (count === undefined ? untilCaughtUp() : untilEvents(count))
+    await stop()
+    return events
+  }
+  return { items, events, caughtUpAt, until, untilEvents, untilCaughtUp, stop, stopAfter }
 }
 
 export const observeStream = (

@@ -96,8 +96,7 @@ describe('a subscription', () => {
     }
     const warned = new Promise<Error>((resolve) => process.once('warning', resolve))
     const observer = observe((signal) => follow(feed, failing, -1, signal))
-    await observer.untilCaughtUp()
-    await observer.stop()
+    await observer.stopAfter()
     expect(revisions(observer.events)).toEqual([0])
     expect((await warned).message).toContain('the disk hiccups')
   })

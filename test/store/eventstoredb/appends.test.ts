@@ -13,7 +13,7 @@ import {
   readAll,
   revisions,
 } from '../contract/support.ts'
-import { openStore, standIn } from './support.ts'
+import { connected, openStore, standIn } from './support.ts'
 
 const failed = async (
   store: EventStore,
@@ -35,8 +35,7 @@ const unanswered: Readonly<Record<string, (faults: Faults) => void>> = {
 test.each(Object.entries(unanswered))(
   'if %s, the outcome of an append is unknown; repeating it settles that, and it is stored once',
   async (_, strike) => {
-    const server = await standIn()
-    const store = await openStore(server.connectionString, { timeoutMs: 400 })
+    const { server, store } = await connected({ timeoutMs: 400 })
     const events = numbered(3)
     strike(server.faults)
     expect(await failed(store, events)).toMatchObject({ type: 'outcome_unknown' })
@@ -50,8 +49,7 @@ test.each(Object.entries(unanswered))(
 test.each(['drop', 'drop_stored'] as const)(
   'an append that the server answers with ABORTED (%s) is retried until it is stored once',
   async (fault) => {
-    const server = await standIn()
-    const store = await openStore(server.connectionString)
+    const { server, store } = await connected()
     server.faults.nextAppends(fault, 2)
     expect(await append(store, 'run-1', numbered(3), 'no_stream')).toBe(2)
     expect(server.calls.batchAppends).toBe(3)
@@ -60,23 +58,20 @@ test.each(['drop', 'drop_stored'] as const)(
 )
 
 test('an append that the server keeps dropping ends within the time limit, with an unknown outcome', async () => {
-  const server = await standIn()
-  const store = await openStore(server.connectionString, { timeoutMs: 400 })
+  const { server, store } = await connected({ timeoutMs: 400 })
   server.faults.nextAppends('drop', 1000)
   expect(await failed(store, numbered(1))).toMatchObject({ type: 'outcome_unknown' })
   expect(server.calls.batchAppends).toBeGreaterThan(1)
 })
 
 test('an append that was dropped, and then refused because of its revision, is known not to be stored', async () => {
-  const server = await standIn()
-  const store = await openStore(server.connectionString)
+  const { server, store } = await connected()
   server.faults.nextAppends('drop')
   expect(await failed(store, numbered(1), 4)).toMatchObject({ type: 'wrong_expected_revision' })
 })
 
 test('on a frozen network, appends have an unknown outcome, and reads and pings find no store', async () => {
-  const server = await standIn()
-  const store = await openStore(server.connectionString, { timeoutMs: 400 })
+  const { server, store } = await connected({ timeoutMs: 400 })
   await append(store, 'run-1', numbered(1))
   server.faults.freeze()
   const events = numbered(2)
@@ -141,15 +136,13 @@ test.each(Object.entries(outages))(
     await end(server.faults)
     await expect.poll(async () => (await store.ping()).isOk()).toBe(true)
     expect(await append(store, 'run-1', events, 'no_stream')).toBe(1)
-    await observer.untilEvents(2)
-    await observer.stop()
+    await observer.stopAfter(2)
     expectDense(observer, -1, 1)
   },
 )
 
 test('if connections break again and again during many appends, each is stored once, in order', async () => {
-  const server = await standIn()
-  const store = await openStore(server.connectionString)
+  const { server, store } = await connected()
   const [writers, each] = [24, 12]
   const write = async (writer: number): Promise<void> => {
     for (let n = 0; n < each; n += 1) await settle(store, `run-${writer}`, n - 1, newEvent({ n }))
@@ -230,8 +223,7 @@ test('a cluster is found by gossip, lost as a whole, and found again', async () 
 })
 
 test('closing waits for an append without an answer no longer than the time limit', async () => {
-  const server = await standIn()
-  const store = await openStore(server.connectionString, { timeoutMs: 300 })
+  const { server, store } = await connected({ timeoutMs: 300 })
   server.faults.nextAppends('stay_silent')
   const appended = store.append('run-1', numbered(1), { expectedRevision: 'no_stream' })
   await store.close()
@@ -280,8 +272,7 @@ test('the same append from two sides at once succeeds on both, and is stored onc
 })
 
 test('what an old leader cuts off its log was never visible, and the same append is stored once by the next leader', async () => {
-  const server = await standIn()
-  const store = await openStore(server.connectionString)
+  const { server, store } = await connected()
   await append(store, 'run-1', numbered(1), 'no_stream')
   const observer = observeStream(store, 'run-1')
   await observer.untilEvents(1)
@@ -296,7 +287,6 @@ test('what an old leader cuts off its log was never visible, and the same append
   await expect.poll(async () => (await store.ping()).isOk()).toBe(true)
   expect(await readAll(store, 'run-1')).toHaveLength(1)
   expect(await append(store, 'run-1', [event], 0)).toBe(1)
-  await observer.untilEvents(2)
-  await observer.stop()
+  await observer.stopAfter(2)
   expectDense(observer, -1, 1)
 })

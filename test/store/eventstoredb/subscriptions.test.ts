@@ -12,7 +12,7 @@ import {
   observeStream,
   revisions,
 } from '../contract/support.ts'
-import { openStore, standIn } from './support.ts'
+import { connected, openStore, standIn } from './support.ts'
 
 /** Faults of a subscription that its reader must not notice. */
 const faults: Record<string, (server: StandIn) => Promise<void>> = {
@@ -27,8 +27,7 @@ const faults: Record<string, (server: StandIn) => Promise<void>> = {
 test.each(Object.entries(faults))(
   '%s: nothing is lost, doubled or out of order, and caught up is reported again',
   async (_name, strike) => {
-    const server = await standIn()
-    const store = await openStore(server.connectionString)
+    const { server, store } = await connected()
     const writer = await openStore(server.connectionString)
     const ofStream = observeStream(store, 'run-1')
     const ofAll = observeAll(store, 'run-')
@@ -58,8 +57,7 @@ test.each(Object.entries(faults))(
 )
 
 test('if the server reports that a subscription fell behind, it reports again when it has caught up', async () => {
-  const server = await standIn()
-  const store = await openStore(server.connectionString)
+  const { server, store } = await connected()
   await append(store, 'run-1', numbered(2))
   const observer = observeStream(store, 'run-1')
   await observer.untilCaughtUp()
@@ -70,8 +68,7 @@ test('if the server reports that a subscription fell behind, it reports again wh
 })
 
 test('a subscription catches up past the events of others at the end of the log', async () => {
-  const server = await standIn()
-  const store = await openStore(server.connectionString)
+  const { store } = await connected()
   await append(store, 'run-1', numbered(3))
   await append(store, '$stats-127.0.0.1:2113', numbered(300))
   const observer = observeAll(store, 'run-')
@@ -84,8 +81,7 @@ test('a subscription catches up past the events of others at the end of the log'
 })
 
 test('a position that the server reports between events counts only after the events before it', async () => {
-  const server = await standIn()
-  const store = await openStore(server.connectionString)
+  const { server, store } = await connected()
   for (let n = 0; n < 20; n += 1) {
     await append(store, 'run-1', numbered(50))
     await append(store, 'other', numbered(50))
@@ -99,26 +95,21 @@ test('a position that the server reports between events counts only after the ev
     server.faults.failSubscriptions()
   }
   await observer.untilEvents(1000)
-  await observer.untilCaughtUp()
-  await observer.stop()
+  await observer.stopAfter()
   expectDense(observer, -1, 999)
 })
 
 test('without a prefix, all streams are followed except those of the system', async () => {
-  const server = await standIn()
-  const store = await openStore(server.connectionString)
+  const { store } = await connected()
   for (const stream of ['$stats', 'run-1', '$$run-1', 'other']) {
     await append(store, stream, numbered(1))
   }
-  const observer = observeAll(store, '')
-  await observer.untilCaughtUp()
-  await observer.stop()
-  expect(observer.events.map(({ stream }) => stream)).toEqual(['run-1', 'other'])
+  const events = await observeAll(store, '').stopAfter()
+  expect(events.map(({ stream }) => stream)).toEqual(['run-1', 'other'])
 })
 
 test('a reader that stops reading holds the server back, and later continues where it was', async () => {
-  const server = await standIn()
-  const store = await openStore(server.connectionString)
+  const { server, store } = await connected()
   const total = 6000
   for (let n = 0; n < total; n += 300) {
     const events = Array.from({ length: 300 }, () => newEvent({ x: 'x'.repeat(2000) }))
@@ -140,14 +131,12 @@ test('a reader that stops reading holds the server back, and later continues whe
     .toBe(true)
   expect(sent).toBeLessThan(total / 2)
   gate.resolve()
-  await observer.untilEvents(total)
-  await observer.stop()
+  await observer.stopAfter(total)
   expectDense(observer, -1, total - 1)
 })
 
 test('an observer that leaves keeps no call open on the server', async () => {
-  const server = await standIn()
-  const store = await openStore(server.connectionString)
+  const { server, store } = await connected()
   for (let n = 0; n < 5; n += 1) await append(store, 'run-1', numbered(400))
   const observers = [observeStream(store, 'run-1'), observeAll(store, 'run-')]
   await Promise.all(observers.map((observer) => observer.untilEvents(1)))

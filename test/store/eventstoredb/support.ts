@@ -20,3 +20,9 @@ export async function openStore(
   onTestFinished(() => store.close())
   return store
 }
+
+/** A stand-in, and a store that is connected to it. */
+export async function connected(options?: Parameters<typeof openStore>[1]) {
+  const server = await standIn()
+  return { server, store: await openStore(server.connectionString, options) }
+}
