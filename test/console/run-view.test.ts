@@ -78,10 +78,10 @@ describe('the view of a run', () => {
           if (record.kind !== 'step_start') expect(shown).toContain(JSON.stringify(record.payload))
         }
         for (const row of rows) {
-          if (row.type !== 'tool' || row.result === null) continue
-          expect(row.result.payload.call_id).toBe(row.call.payload.call_id)
+          if (row.type !== 'tool' || row.end === null) continue
+          expect(row.end.payload.call_id).toBe(row.call.payload.call_id)
         }
-        const answered = rows.filter((row) => row.type === 'tool' && row.result !== null)
+        const answered = rows.filter((row) => row.type === 'tool' && row.end !== null)
         expect(answered).toHaveLength(records.filter(({ kind }) => kind === 'tool_result').length)
       }),
     )

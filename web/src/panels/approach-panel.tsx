@@ -1,6 +1,6 @@
 import { thin } from '../replay/marks.ts'
-import { countUpTo } from '../run/moments.ts'
-import type { RunView, Verdict } from '../run/run-view.ts'
+import { type AtMoment, countUpTo } from '../run/moments.ts'
+import type { Verdict } from '../run/run-view.ts'
 import { distanceOf } from '../run/verdict.ts'
 import { visible } from '../ui/foreign-text.ts'
 import { formatCount } from '../ui/format.ts'
@@ -12,14 +12,8 @@ const ROOM = 48
 /** Among more bars than these there is no room for a number below each. */
 const LABELLED = 12
 
-type Props = {
-  readonly view: RunView
-  readonly moment: number
-  readonly onSeek: (seq: number) => void
-}
-
 /** The checks of the goal side by side: how far each was from it. */
-export function ApproachPanel({ view, moment, onSeek }: Props) {
+export function ApproachPanel({ view, moment, onSeek }: AtMoment) {
   const bars = thin(view.verdicts, ROOM)
   const done = countUpTo(view.verdicts, moment, ({ seq }) => seq)
   const newest = view.verdicts[done - 1]

@@ -1,21 +1,14 @@
 import { useMemo } from 'react'
-import { countUpTo } from '../run/moments.ts'
-import type { RunView } from '../run/run-view.ts'
+import { type AtMoment, countUpTo } from '../run/moments.ts'
 import { counted } from '../ui/format.ts'
 import classes from './approach-panel.module.css'
 
-type Props = {
-  readonly view: RunView
-  readonly moment: number
-  readonly onSeek: (seq: number) => void
-}
-
 /** How many calls have failed up to a moment. It leads from one to the one before. */
-export function FailedCalls({ view: { rows }, moment, onSeek }: Props) {
+export function FailedCalls({ view: { rows }, moment, onSeek }: AtMoment) {
   const all = useMemo(
     () =>
       rows.flatMap((row) => {
-        const result = row.type === 'tool' ? row.result : null
+        const result = row.type === 'tool' ? row.end : null
         return result === null || result.payload.outcome === 'ok' ? [] : [result]
       }),
     [rows],

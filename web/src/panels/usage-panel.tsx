@@ -2,48 +2,30 @@ import { scaleLinear } from 'd3-scale'
 import { area, curveStepAfter, line } from 'd3-shape'
 import { type MouseEvent, memo, type ReactNode, useMemo } from 'react'
 import { thin } from '../replay/marks.ts'
-import { countUpTo, lastUpTo } from '../run/moments.ts'
-import type { RunView } from '../run/run-view.ts'
+import { type AtMoment, countUpTo, lastUpTo } from '../run/moments.ts'
 import { counted, formatClock, formatCompact, formatCost, formatCount } from '../ui/format.ts'
 import { Panel } from './panel.tsx'
 import classes from './usage-panel.module.css'
 
 const ROOM = 300
 
-type Props = {
-  readonly view: RunView
-  readonly moment: number
-  readonly onSeek: (seq: number) => void
-}
-
 /** What the run has used, over its time. */
-export function UsagePanel({ view, moment, onSeek }: Props) {
+export function UsagePanel({ view, moment, onSeek }: AtMoment) {
   const { usage, records } = view
   const began = records[0]?.ts ?? 0
   const points = useMemo(() => thin(usage, ROOM), [usage])
-  const tokens = useMemo(
-    () => points.map((p): ChartPoint => ({ x: p.ts - began, y: p.tokens, seq: p.seq })),
-    [points, began],
-  )
-  const cost = useMemo(
-    () =>
-      points.flatMap((p): ChartPoint[] =>
-        p.costUsd === null ? [] : [{ x: p.ts - began, y: p.costUsd, seq: p.seq }],
-      ),
-    [points, began],
-  )
+  const [tokens, cost] = useMemo(() => {
+    const charted = (of: 'tokens' | 'costUsd') =>
+      points.flatMap(({ ts, seq, [of]: y }) => (y === null ? [] : [{ x: ts - began, y, seq }]))
+    return [charted('tokens'), charted('costUsd')]
+  }, [points, began])
   const span = Math.max(0.001, (records.at(-1)?.ts ?? began) - began)
   const at = (records[moment]?.ts ?? began) - began
   const now = lastUpTo(usage, moment)
+  const calls = countUpTo(usage, moment, ({ seq }) => seq)
   const common = { span, at, onSeek }
   return (
-    <Panel
-      title="Tokens and cost"
-      aside={counted(
-        countUpTo(usage, moment, ({ seq }) => seq),
-        'model call',
-      )}
-    >
+    <Panel title="Tokens and cost" aside={counted(calls, 'model call')}>
       <Line name="Tokens" value={formatCount(now?.tokens ?? 0)}>
         <LineChart {...common} points={tokens} format={formatCompact} label="Tokens over time" />
       </Line>
@@ -62,11 +44,7 @@ export function UsagePanel({ view, moment, onSeek }: Props) {
   )
 }
 
-type LineProps = {
-  readonly name: string
-  readonly value: string
-  readonly children: ReactNode
-}
+type LineProps = { readonly name: string; readonly value: string; readonly children: ReactNode }
 
 function Line({ name, value, children }: LineProps) {
   return (

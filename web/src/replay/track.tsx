@@ -1,16 +1,11 @@
 import { memo, useMemo } from 'react'
+import type { AtMoment } from '../run/moments.ts'
 import { type RunView, stateAt } from '../run/run-view.ts'
 import { marksOf, thin } from './marks.ts'
 import classes from './track.module.css'
 
-type Props = {
-  readonly view: RunView
-  readonly moment: number
-  readonly onSeek: (seq: number) => void
-}
-
 /** The whole run as a line: drag to any of its records. */
-export function Track({ view, moment, onSeek }: Props) {
+export function Track({ view, moment, onSeek }: AtMoment) {
   const last = Math.max(0, view.records.length - 1)
   const record = view.records[moment]
   const iteration = stateAt(view, moment)?.iteration ?? 0

@@ -8,7 +8,7 @@ export type Answer = SeqRecordOf<'human_check_response'> | SeqRecordOf<'run_end'
 /** How the human check with this seq ended; null while it is open. */
 export function answerTo({ rows, rowOfSeq, records }: RunView, seq: number): Answer | null {
   const row = rows[rowOfSeq[seq] ?? -1]
-  if (row?.type === 'human' && row.response !== null) return row.response
+  if (row?.type === 'human' && row.end !== null) return row.end
   const last = records.at(-1)
   return last?.kind === 'run_end' ? last : null
 }

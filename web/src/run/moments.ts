@@ -1,5 +1,13 @@
 import type { RunView } from './run-view.ts'
 
+/** What is shown of a run at a moment, and leads to another one. */
+export type AtMoment = {
+  readonly view: RunView
+  /** The seq of the record that is shown. */
+  readonly moment: number
+  readonly onSeek: (seq: number) => void
+}
+
 /** The last element up to `seq`, in a list sorted by seq. */
 export function lastUpTo<T extends { readonly seq: number }>(
   list: readonly T[],

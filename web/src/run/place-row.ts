@@ -1,4 +1,4 @@
-import type { Row, RowOf } from './rows.ts'
+import type { Note, Row, RowOf } from './rows.ts'
 import type { SeqRecord, SeqRecordOf } from './seq-record.ts'
 
 /** The part of a view under construction that rows are placed in. */
@@ -17,16 +17,16 @@ export function placeRow(draft: Draft, record: SeqRecord): void {
       break
     case 'llm_usage':
       if (record.payload.purpose !== undefined) push(draft, note(record))
-      else push(draft, { type: 'message', seq, usage: record, message: null })
+      else push(draft, { type: 'message', seq, usage: record, end: null })
       break
     case 'assistant_message':
-      endMessage(draft, record)
+      endRow(draft, 'message', record)
       break
     case 'tool_call':
-      push(draft, { type: 'tool', seq, call: record, result: null })
+      push(draft, { type: 'tool', seq, call: record, end: null })
       break
     case 'tool_result':
-      endTool(draft, record)
+      endRow(draft, 'tool', record)
       break
     case 'goal_check':
       // Before the first iteration, more than the check comes before the next step.
@@ -34,11 +34,11 @@ export function placeRow(draft: Draft, record: SeqRecord): void {
       push(draft, { type: 'goal', seq, check: record })
       break
     case 'human_check_required':
-      push(draft, { type: 'human', seq, required: record, response: null })
+      push(draft, { type: 'human', seq, required: record, end: null })
       break
     case 'human_check_response':
       endStep(draft, record)
-      endHuman(draft, record)
+      endRow(draft, 'human', record)
       break
     case 'iteration_complete':
       closeIteration(draft, record)
@@ -57,10 +57,14 @@ export function placeRow(draft: Draft, record: SeqRecord): void {
   }
 }
 
-function endMessage(draft: Draft, record: SeqRecordOf<'assistant_message'>): void {
-  const open = lastOf(draft, 'message')
-  if (open === null || open.row.message !== null) push(draft, note(record))
-  else complete(draft, open.index, { ...open.row, message: record })
+/** Completes the open row of this type. A record that completes none is a row of its own. */
+function endRow(draft: Draft, type: 'message' | 'tool' | 'human', record: Note): void {
+  const open = lastOf(draft, type)
+  if (open === null || open.row.end !== null) push(draft, note(record))
+  else {
+    draft.rowOfSeq.push(open.index)
+    draft.rows[open.index] = { ...open.row, end: record } as Row
+  }
 }
 
 /** The usage right before a failure is that of a reply that could not be used. */
@@ -69,29 +73,11 @@ function dropReply({ rows }: Draft, { seq }: SeqRecord): void {
   if (last?.type === 'message' && last.seq === seq - 1) rows[rows.length - 1] = note(last.usage)
 }
 
-function endTool(draft: Draft, record: SeqRecordOf<'tool_result'>): void {
-  const open = lastOf(draft, 'tool')
-  if (open === null || open.row.result !== null) push(draft, note(record))
-  else complete(draft, open.index, { ...open.row, result: record })
-}
-
-function endHuman(draft: Draft, record: SeqRecordOf<'human_check_response'>): void {
-  const open = lastOf(draft, 'human')
-  if (open === null || open.row.response !== null) push(draft, note(record))
-  else complete(draft, open.index, { ...open.row, response: record })
-}
-
-const note = (record: RowOf<'note'>['record']): Row => ({ type: 'note', seq: record.seq, record })
+const note = (record: Note): Row => ({ type: 'note', seq: record.seq, record })
 
 function push(draft: Draft, row: Row): void {
   draft.rowOfSeq[row.seq] = draft.rows.length
   draft.rows.push(row)
-}
-
-/** Replaces a row by one that holds the newest record too. */
-function complete(draft: Draft, index: number, row: Row): void {
-  draft.rowOfSeq.push(index)
-  draft.rows[index] = row
 }
 
 /** The row of this type that a record completes. Only notes can come between the two. */
@@ -121,16 +107,17 @@ function beginStep(draft: Draft, record: SeqRecordOf<'step_start'>): void {
   endStep(draft, record)
   const { seq, ts, iteration } = record
   const { node } = record.payload
-  if (beginsIteration(draft, record))
-    push(draft, { type: 'iteration', seq, iteration, ts, closed: null })
-  push(draft, { type: 'step', seq, node, ts, until: null })
+  if (beginsIteration(draft, record)) {
+    push(draft, { type: 'iteration', seq, iteration, ts, end: null })
+  }
+  push(draft, { type: 'step', seq, node, ts, end: null })
 }
 
 /** The step under way ends with the record. */
 function endStep(draft: Draft, { seq, ts }: SeqRecord): void {
   const open = lastOf(draft, 'step')
-  if (open === null || open.row.until !== null) return
-  draft.rows[open.index] = { ...open.row, until: { seq, ts } }
+  if (open === null || open.row.end !== null) return
+  draft.rows[open.index] = { ...open.row, end: { seq, ts } }
 }
 
 function closeIteration(draft: Draft, record: SeqRecordOf<'iteration_complete'>): void {
@@ -138,6 +125,6 @@ function closeIteration(draft: Draft, record: SeqRecordOf<'iteration_complete'>)
   const index = draft.rowOfSeq[draft.iterationStarts.at(-1) ?? -1]
   const head = index === undefined ? -1 : index - 1
   const row = draft.rows[head]
-  if (row?.type === 'iteration') draft.rows[head] = { ...row, closed: record }
+  if (row?.type === 'iteration') draft.rows[head] = { ...row, end: record }
   push(draft, { type: 'closed', seq: record.seq, record })
 }

@@ -77,19 +77,9 @@ type Draft = {
  * records, so hand over many at a time.
  */
 export function extend(view: RunView, records: readonly SeqRecord[]): RunView {
-  const draft: Draft = {
-    ...view,
-    records: [...view.records],
-    rows: [...view.rows],
-    rowOfSeq: [...view.rowOfSeq],
-    iterationStarts: [...view.iterationStarts],
-    usage: [...view.usage],
-    verdicts: [...view.verdicts],
-    humanChecks: [...view.humanChecks],
-    filesAt: [...view.filesAt],
-    redactions: [...view.redactions],
-    snapshots: [...view.snapshots],
-  }
+  const draft: Draft = Object.fromEntries(
+    Object.entries(view).map(([name, part]) => [name, Array.isArray(part) ? [...part] : part]),
+  ) as Draft
   for (const record of records) {
     if (draft.broken !== null) break
     take(draft, record)

@@ -12,10 +12,10 @@ import type { SeqRecordOf } from '../run/seq-record.ts'
 import { visible } from '../ui/foreign-text.ts'
 import { counted, formatCost, formatCount } from '../ui/format.ts'
 import { inWords } from '../ui/reason.ts'
-import { lineAnd, More, type Notes, plain } from './note-parts.tsx'
+import { lineAnd, More, type Notes, type PropsOf, plain, shown } from './note-parts.tsx'
 import classes from './rows.module.css'
 
-type Listed = SeqRecordOf<'mcp_tools_listed'>
+type Listed = SeqRecordOf<'mcp_tools_listed'>['payload']
 
 /** What is recorded about the work of the agent, apart from its replies and calls. */
 export const AGENT_NOTES: Notes<
@@ -28,29 +28,21 @@ export const AGENT_NOTES: Notes<
   | 'run_ending'
   | 'run_summary'
 > = {
-  project_context: (record) => ({
-    icon: IconFolderOpen,
-    tone: 'plain',
-    content: <Context record={record} />,
-  }),
+  project_context: (record) => shown(IconFolderOpen, <Context record={record} />),
   mcp_tools_listed: (record) => {
     const { problem, changes, stops } = record.payload
     const isFine = problem === undefined && changes === undefined
-    return {
-      icon: IconPlugConnected,
-      tone: stops !== undefined ? 'failed' : isFine ? 'plain' : 'human',
-      content: <Listing record={record} />,
-    }
+    const tone = stops !== undefined ? 'failed' : isFine ? 'plain' : 'human'
+    return shown(IconPlugConnected, <Listing record={record} />, tone)
   },
   agent_stuck: ({ payload: { action, message } }) =>
     plain(IconRotate2, `${STUCK[action]}: ${message}`, 'human'),
   final_check: ({ payload: { reason, rejected } }) =>
     plain(IconShieldCheck, `Final check: ${reason}`, rejected === null ? 'plain' : 'failed'),
-  context_compacted: (record) => ({
-    icon: IconFold,
-    tone: record.payload.failure === undefined ? 'plain' : 'human',
-    content: <Compacted record={record} />,
-  }),
+  context_compacted: (record) => {
+    const tone = record.payload.failure === undefined ? 'plain' : 'human'
+    return shown(IconFold, <Compacted record={record} />, tone)
+  },
   llm_usage: ({ payload: { purpose, input_tokens, output_tokens, cost_usd } }) => {
     const cost = cost_usd === null ? '' : `, ${formatCost(cost_usd)}`
     const sizes = `${counted(input_tokens, 'token')} in, ${formatCount(output_tokens)} out`
@@ -71,11 +63,7 @@ const REQUESTS = {
   summary: 'The model was asked to summarize its work',
 } as const
 
-function Context({
-  record: { seq, payload },
-}: {
-  readonly record: SeqRecordOf<'project_context'>
-}) {
+function Context({ record: { seq, payload } }: PropsOf<'project_context'>) {
   const { documents, files, git, programs, ignored_keys: ignored = [] } = payload
   const parts = [
     ...documents.map(({ path, text }) => `# ${path}\n${text}`),
@@ -98,11 +86,7 @@ function Context({
   )
 }
 
-function Compacted({
-  record: { seq, payload },
-}: {
-  readonly record: SeqRecordOf<'context_compacted'>
-}) {
+function Compacted({ record: { seq, payload } }: PropsOf<'context_compacted'>) {
   const { turns, outputs_only = false, summary, failure, tokens_before, tokens_after } = payload
   const sizes = `${counted(tokens_before, 'token')} before, ${formatCount(tokens_after)} after`
   return (
@@ -124,7 +108,7 @@ const STUCK = {
 } as const
 
 /** The tools that an MCP server has listed. Its words are shown as they are, and may lie. */
-function Listing({ record: { seq, payload } }: { readonly record: Listed }) {
+function Listing({ record: { seq, payload } }: PropsOf<'mcp_tools_listed'>) {
   const { server, tools, left_out = [], problem, changes, stops } = payload
   const name = `mcp ${seq}`
   return (
@@ -156,12 +140,8 @@ function Listing({ record: { seq, payload } }: { readonly record: Listed }) {
   )
 }
 
-function identityOf({
-  transport,
-  server_name,
-  server_version,
-  protocol_version,
-}: Listed['payload']) {
+function identityOf(listed: Listed) {
+  const { transport, server_name, server_version, protocol_version } = listed
   const facts = [
     ...(server_name === undefined ? [] : [`${server_name} ${server_version ?? ''}`.trim()]),
     transport,
@@ -170,22 +150,16 @@ function identityOf({
   return visible(`(${facts.join(', ')})`)
 }
 
-const textOf = (changes: NonNullable<Listed['payload']['changes']>): string =>
+const textOf = (changes: NonNullable<Listed['changes']>): string =>
   Object.entries(changes)
     .filter(([, names]) => names.length > 0)
     .map(([how, names]) => `${how}: ${names.join(', ')}`)
     .join('; ')
 
-const toolText = ({
-  name,
-  description,
-  read_only,
-  sha256,
-  input_schema,
-}: Listed['payload']['tools'][number]) =>
+const toolText = ({ name, read_only, sha256, ...words }: Listed['tools'][number]) =>
   [
     `${name}${read_only ? ' (only reads)' : ''}`,
     `SHA-256 ${sha256}`,
-    visible(description),
-    visible(JSON.stringify(input_schema)),
+    visible(words.description),
+    visible(JSON.stringify(words.input_schema)),
   ].join('\n')

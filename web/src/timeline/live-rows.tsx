@@ -67,10 +67,7 @@ export function LiveRowView({ row }: { readonly row: LiveRow }) {
 /** The end of a summary of reasoning is enough, until there is something else to read. */
 const REASONING_CHARS = 600
 
-function ReplyRow({
-  text,
-  reasoning,
-}: Pick<Extract<LiveRow, { type: 'reply' }>, 'text' | 'reasoning'>) {
+function ReplyRow({ text, reasoning }: Omit<Extract<LiveRow, { type: 'reply' }>, 'type'>) {
   return (
     <LiveFrame icon={<IconSparkles size={15} stroke={1.7} />}>
       {text !== null && text.text.trim() !== '' && (
@@ -88,16 +85,8 @@ function ReplyRow({
 
 /** Tools that change something: their calls are open at first. */
 const CHANGING: ReadonlySet<string> = new Set([
-  ...[
-    'apply_patch',
-    'bash_exec',
-    'file_delete',
-    'file_patch',
-    'file_rename',
-    'file_write',
-    'run_pytest',
-  ],
-  ...['process_start', 'process_input', 'process_stop'],
+  ...['apply_patch', 'bash_exec', 'file_delete', 'file_patch', 'file_rename', 'file_write'],
+  ...['run_pytest', 'process_start', 'process_input', 'process_stop'],
 ])
 
 function CallRow({ part: { key, tool = '', text, lost } }: { readonly part: PartText }) {

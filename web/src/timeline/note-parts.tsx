@@ -14,27 +14,47 @@ type Tone = 'plain' | 'human' | 'achieved' | 'failed'
 /** How a record is shown that makes a row of its own. */
 export type Shown = { readonly icon: Icon; readonly tone: Tone; readonly content: ReactNode }
 
+export type PropsOf<K extends Note['kind']> = { readonly record: SeqRecordOf<K> }
+
 /** How records of these kinds are shown. */
 export type Notes<K extends Note['kind'] = Note['kind']> = {
   readonly [P in K]: (record: SeqRecordOf<P>) => Shown
 }
 
-/** A row of one line, and below it the words of somebody, if there are any. */
-export const lineAnd = (
-  icon: Icon,
-  line: ReactNode,
-  words?: string | null,
-  tone: Tone = 'plain',
-): Shown => ({
+export const shown = (icon: Icon, content: ReactNode, tone: Tone = 'plain'): Shown => ({
   icon,
+  content,
   tone,
-  content: (
+})
+
+/** A row of one line, and below it the words of somebody, if there are any. */
+export const lineAnd = (icon: Icon, line: ReactNode, words?: string | null, tone?: Tone): Shown =>
+  shown(
+    icon,
     <>
       <p className={classes.line}>{line}</p>
       {words != null && <Said words={words} />}
-    </>
-  ),
-})
+    </>,
+    tone,
+  )
+
+/** What a person did, by whom and why. */
+export const done = (
+  icon: Icon,
+  record: SeqRecord,
+  what: string,
+  { rest = '', words, tone }: { rest?: string; words?: string | null | undefined; tone?: Tone },
+): Shown =>
+  lineAnd(
+    icon,
+    <>
+      {what}
+      <By record={record} />
+      {rest}
+    </>,
+    words,
+    tone,
+  )
 
 /** What somebody wrote. */
 export const Said = ({ words }: { readonly words: string }) => (
@@ -59,16 +79,10 @@ export function By({ record }: { readonly record: SeqRecord }) {
   )
 }
 
+type MoreProps = { readonly name: string; readonly label: string; readonly text: string }
+
 /** A long text that can be folded out. `name` is unique on the page. */
-export function More({
-  name,
-  label,
-  text,
-}: {
-  readonly name: string
-  readonly label: string
-  readonly text: string
-}) {
+export function More({ name, label, text }: MoreProps) {
   const [open, toggle] = useFold(name)
   return (
     <>

@@ -27,7 +27,18 @@ import { ruleText } from '../ui/rule-text.ts'
 import { STATUS_NAMES } from '../ui/status.ts'
 import { AGENT_NOTES } from './agent-note.tsx'
 import { Frame } from './frame.tsx'
-import { By, lineAnd, More, type Notes, plain, Said, type Shown } from './note-parts.tsx'
+import {
+  By,
+  done,
+  lineAnd,
+  More,
+  type Notes,
+  type PropsOf,
+  plain,
+  Said,
+  type Shown,
+  shown,
+} from './note-parts.tsx'
 import classes from './rows.module.css'
 import { RunVerdictLines } from './run-verdict.tsx'
 import { SubagentLine } from './subagent-line.tsx'
@@ -41,11 +52,8 @@ export function NoteRow({ row: { record } }: { readonly row: RowOf<'note'> }) {
   )
 }
 
-const raw = ({ payload }: Note): Shown => ({
-  icon: IconNote,
-  tone: 'plain',
-  content: <Code text={JSON.stringify(payload, null, 2)} language="json" />,
-})
+const raw = ({ payload }: Note): Shown =>
+  shown(IconNote, <Code text={JSON.stringify(payload, null, 2)} language="json" />)
 
 const APPLIED = {
   files: 'Applied onto the folder',
@@ -54,33 +62,18 @@ const APPLIED = {
 } as const
 
 /** What a person did with what the run did to files. */
-function carried(
-  record: SeqRecordOf<'changes_applied' | 'files_rolled_back'>,
-  what: string,
-): Shown {
-  const { count, reason } = record.payload
-  const line = (
-    <>
-      {what}
-      <By record={record} />: {counted(count, 'file')}
-    </>
-  )
-  return lineAnd(IconFiles, line, reason)
-}
+const carried = (record: SeqRecordOf<'changes_applied' | 'files_rolled_back'>, what: string) =>
+  done(IconFiles, record, what, {
+    rest: `: ${counted(record.payload.count, 'file')}`,
+    words: record.payload.reason,
+  })
 
 const NOTES: Notes = {
   ...AGENT_NOTES,
   run_paused: ({ payload: { reason } }) =>
     plain(IconPlayerPause, `Paused: ${inWords(reason)}`, 'human'),
-  run_resumed: (record) => {
-    const line = (
-      <>
-        The run continues
-        <By record={record} />
-      </>
-    )
-    return lineAnd(IconPlayerPlay, line, record.payload.reason)
-  },
+  run_resumed: (record) =>
+    done(IconPlayerPlay, record, 'The run continues', { words: record.payload.reason }),
   project_copied: ({ payload: { project, files } }) =>
     plain(
       IconFiles,
@@ -89,19 +82,10 @@ const NOTES: Notes = {
   changes_applied: (record) => carried(record, APPLIED[record.payload.as]),
   files_rolled_back: (record) => carried(record, `Rolled back to snapshot ${record.payload.to}`),
   copy_discarded: (record) => lineAnd(IconFiles, 'The copy was removed', record.payload.reason),
-  run_created: (record) => ({
-    icon: IconFlag,
-    tone: 'plain',
-    content: <Created record={record} />,
-  }),
+  run_created: (record) => shown(IconFlag, <Created record={record} />),
   user_message: (record) => {
-    const line = (
-      <>
-        A message to the agent
-        <By record={record} />
-      </>
-    )
-    return lineAnd(IconMessage, line, record.payload.text, 'human')
+    const { text: words } = record.payload
+    return done(IconMessage, record, 'A message to the agent', { words, tone: 'human' })
   },
   run_claimed: ({ payload: { pid, host } }) =>
     lineAnd(
@@ -110,15 +94,10 @@ const NOTES: Notes = {
     ),
   run_queued: ({ payload: { reason } }) => plain(IconHourglassEmpty, `Queued: ${reason}`, 'human'),
   run_config_changed: (record) => {
-    const { changes, reason } = record.payload
+    const { changes, reason: words } = record.payload
     const told = Object.entries(changes).map(([name, value]) => `${name} is now ${String(value)}`)
-    const line = (
-      <>
-        Configuration changed
-        <By record={record} />: {told.join(', ')}
-      </>
-    )
-    return lineAnd(IconSettings, line, reason)
+    const rest = `: ${told.join(', ')}`
+    return done(IconSettings, record, 'Configuration changed', { rest, words })
   },
   approval_required: ({ payload: { tool, rule, content } }) => {
     const why = content.reason === undefined ? '' : `: ${content.reason}`
@@ -126,16 +105,10 @@ const NOTES: Notes = {
     return plain(IconHandStop, what, 'human')
   },
   approval_response: (record) => {
-    const { decision, reason, lifts_rule } = record.payload
-    const isAllowed = decision === 'allow'
-    const line = (
-      <>
-        {isAllowed ? 'Allowed' : 'Denied'}
-        <By record={record} />
-        {lifts_rule === true && ', and the rule no longer asks in this run'}
-      </>
-    )
-    return lineAnd(IconHandStop, line, reason, isAllowed ? 'plain' : 'failed')
+    const { decision, reason: words, lifts_rule } = record.payload
+    const [what, tone] = DECIDED[decision]
+    const rest = lifts_rule === true ? ', and the rule no longer asks in this run' : ''
+    return done(IconHandStop, record, what, { rest, words, tone })
   },
   llm_retry: ({ payload: { attempt, reason, delay_ms, fallback } }) => {
     const next =
@@ -160,15 +133,11 @@ const NOTES: Notes = {
     const what = `What snapshots leave out was hashed before any call changed files: ${counted(many, 'path')}`
     return plain(IconFiles, what)
   },
-  subagent_started: ({ payload: { run_id, config } }) => ({
-    icon: IconRobot,
-    tone: 'plain',
-    content: <SubagentLine runId={run_id} goal={config.goal} />,
-  }),
-  error: ({ seq, payload: { message, traceback } }) => ({
-    icon: IconAlertTriangle,
-    tone: 'failed',
-    content: (
+  subagent_started: ({ payload: { run_id, config } }) =>
+    shown(IconRobot, <SubagentLine runId={run_id} goal={config.goal} />),
+  error: ({ seq, payload: { message, traceback } }) =>
+    shown(
+      IconAlertTriangle,
       <>
         <p className={classes.line}>
           <b>Error</b> {visible(message)}
@@ -176,26 +145,28 @@ const NOTES: Notes = {
         {traceback.trim() !== '' && (
           <More name={`trace ${seq}`} label="Traceback" text={traceback} />
         )}
-      </>
+      </>,
+      'failed',
     ),
-  }),
   run_end: (record) => {
     const { status } = record.payload
-    return {
-      icon: IconFlag3Filled,
-      tone: status === 'aborted' ? 'plain' : status,
-      content: <Ended record={record} />,
-    }
+    return shown(
+      IconFlag3Filled,
+      <Ended record={record} />,
+      status === 'aborted' ? 'plain' : status,
+    )
   },
   assistant_message: raw,
   tool_result: raw,
   human_check_response: raw,
 }
 
+const DECIDED = { allow: ['Allowed', 'plain'], deny: ['Denied', 'failed'] } as const
+
 const noteOf = <K extends Note['kind']>(kind: K, record: SeqRecordOf<K>): Shown =>
   NOTES[kind](record)
 
-function Created({ record }: { readonly record: SeqRecordOf<'run_created'> }) {
+function Created({ record }: PropsOf<'run_created'>) {
   const { config, system_prompt, instructions, reason, server_approvals } = record.payload
   const { all_of: goals = [], mcp_servers: servers = [], network } = config
   const rules = [...(server_approvals ?? []), ...(config.approvals ?? [])]
@@ -223,7 +194,7 @@ function Created({ record }: { readonly record: SeqRecordOf<'run_created'> }) {
   )
 }
 
-function Ended({ record }: { readonly record: SeqRecordOf<'run_end'> }) {
+function Ended({ record }: PropsOf<'run_end'>) {
   const { status, reason, verdict, iterations, total_tokens, estimated_cost_usd } = record.payload
   const isDoubted = doubtOf(verdict) !== null
   // The head of the page says it, and the check above.
@@ -264,7 +235,7 @@ const networkOf = (network: RunConfig['network']): string =>
   typeof network === 'object' ? network.allow.join(', ') : (network ?? 'none')
 
 /** `ada asked`, or only `Asked` if it is not known who did. */
-function Asked({ record }: { readonly record: Note }) {
+function Asked({ record }: PropsOf<'run_created'>) {
   const principal = principalOf(record)
   if (principal === null) return 'Asked'
   return (

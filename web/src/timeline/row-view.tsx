@@ -61,14 +61,14 @@ const STEPS: Readonly<Record<StepNode, string>> = {
   human_check: 'Human check',
 }
 
-function StepRow({ row: { seq, node, ts, until }, moment, working }: RowProps<'step'>) {
+function StepRow({ row: { seq, node, ts, end }, moment, working }: RowProps<'step'>) {
   const begun = seq <= moment
-  const over = until !== null && until.seq <= moment
+  const over = end !== null && end.seq <= moment
   return (
     <div className={classes.step}>
       <span className={classes.stepName}>{STEPS[node]}</span>
       <span className={classes.quiet}>
-        {over ? formatDuration(until.ts - ts) : working && begun ? 'in progress' : ''}
+        {over ? formatDuration(end.ts - ts) : working && begun ? 'in progress' : ''}
       </span>
     </div>
   )
@@ -84,14 +84,15 @@ const ENDINGS: Readonly<Record<string, string>> = {
   malformed: 'with a call that cannot be read',
 }
 
-function MessageRow({ row: { usage, message }, moment }: RowProps<'message'>) {
-  const said = message !== null && message.seq <= moment ? message.payload : null
+function MessageRow({ row: { usage, end }, moment }: RowProps<'message'>) {
+  const message = end !== null && end.seq <= moment ? end : null
+  const said = message?.payload ?? null
   const { input_tokens, output_tokens, cost_usd, duration_ms, model_name, omitted_turns } =
     usage.payload
   const ending = said === null ? undefined : ENDINGS[said.finish_reason]
   return (
     <Frame
-      records={said === null || message === null ? [usage] : [usage, message]}
+      records={message === null ? [usage] : [usage, message]}
       icon={<IconSparkles size={15} stroke={1.7} />}
     >
       {said !== null && said.text !== null && said.text !== '' && <Words text={said.text} />}
@@ -153,8 +154,8 @@ function GoalRow({ row: { check } }: RowProps<'goal'>) {
   )
 }
 
-function HumanRow({ row: { required, response: whole }, moment, working }: RowProps<'human'>) {
-  const response = whole !== null && whole.seq <= moment ? whole : null
+function HumanRow({ row: { required, end }, moment, working }: RowProps<'human'>) {
+  const response = end !== null && end.seq <= moment ? end : null
   return (
     <Frame
       records={response === null ? [required] : [required, response]}

@@ -1,3 +1,4 @@
+import type { ComponentProps } from 'react'
 import type { PartText } from '../../../src/client/index.ts'
 import { Code } from '../code/code.tsx'
 import { Folded } from '../code/fold.tsx'
@@ -19,9 +20,7 @@ export function Asked({ name, call }: { readonly name: string; readonly call: As
     return (
       <>
         <p className={classes.nothing}>The arguments are not a JSON object</p>
-        <Folded name={asked} text={raw_args}>
-          {(shown) => <Code text={shown} />}
-        </Folded>
+        <FoldedCode name={asked} text={raw_args} />
       </>
     )
   }
@@ -41,36 +40,29 @@ export function Asked({ name, call }: { readonly name: string; readonly call: As
   }
   const patch = textArg(args, 'input')
   if (tool === 'apply_patch' && patch !== null) {
-    return (
-      <Folded name={asked} text={patch}>
-        {(shown) => <Code text={shown} language="diff" />}
-      </Folded>
-    )
+    return <FoldedCode name={asked} text={patch} language="diff" />
   }
   const content = textArg(args, 'content')
   if (tool === 'file_write' && content !== null) {
-    return (
-      <Folded name={asked} text={content}>
-        {(shown) => <Code text={shown} language={languageOf(path ?? '')} />}
-      </Folded>
-    )
+    return <FoldedCode name={asked} text={content} language={languageOf(path ?? '')} />
   }
   const command = textArg(args, 'command')
   if ((tool === 'bash_exec' || tool === 'process_start') && command !== null) {
-    return (
-      <Folded name={asked} text={`$ ${command}`}>
-        {(shown) => <Code text={shown} copies={command} look="terminal" />}
-      </Folded>
-    )
+    return <FoldedCode name={asked} text={`$ ${command}`} copies={command} look="terminal" />
   }
   const told = Object.keys(args).length > (path === null ? 0 : 1)
   if (!told) return null
-  return (
-    <Folded name={asked} text={JSON.stringify(args, null, 2)}>
-      {(shown) => <Code text={shown} language="json" />}
-    </Folded>
-  )
+  return <FoldedCode name={asked} text={JSON.stringify(args, null, 2)} language="json" />
 }
+
+type FoldedProps = Omit<ComponentProps<typeof Folded>, 'children'> & ComponentProps<typeof Code>
+
+/** Code of which a long one is shortened until a person opens it. */
+const FoldedCode = ({ name, text, by = 'head', ...look }: FoldedProps) => (
+  <Folded name={name} text={text} by={by}>
+    {(shown) => <Code text={shown} {...look} />}
+  </Folded>
+)
 
 /** The edits of a call, if all of them are as they should be. */
 function editsOf(args: AskedCall['args']): { readonly old: string; readonly fresh: string }[] {
@@ -90,22 +82,16 @@ const IN_TERMINAL = new Set([
   ...['process_start', 'process_read', 'process_input', 'process_stop'],
 ])
 
-export function Output({
-  call,
-  result,
-}: {
-  readonly call: Call
-  readonly result: SeqRecordOf<'tool_result'>
-}) {
-  const { tool, output, outcome, truncated, bytes, sha256 } = result.payload
+type OutputProps = { readonly call: Call; readonly result: SeqRecordOf<'tool_result'> }
+
+export function Output({ call, result }: OutputProps) {
+  const { tool, output, outcome, truncated, bytes, sha256, image } = result.payload
   const terminal = IN_TERMINAL.has(tool)
-  if (result.payload.image !== undefined) {
+  if (image !== undefined) {
     return (
       <>
         {output.includes('\n') ? (
-          <Folded name={`output ${result.seq}`} text={output}>
-            {(shown) => <Code text={shown} />}
-          </Folded>
+          <FoldedCode name={`output ${result.seq}`} text={output} />
         ) : (
           <p className={classes.nothing}>{output}</p>
         )}
@@ -119,11 +105,13 @@ export function Output({
   }
   const look = terminal ? 'terminal' : 'code'
   const part = (
-    <Folded name={`output ${result.seq}`} text={output} by={terminal ? 'tail' : 'head'}>
-      {(shown) => (
-        <Code text={shown} language={terminal ? 'ansi' : outputLanguage(call)} look={look} />
-      )}
-    </Folded>
+    <FoldedCode
+      name={`output ${result.seq}`}
+      text={output}
+      by={terminal ? 'tail' : 'head'}
+      language={terminal ? 'ansi' : outputLanguage(call)}
+      look={look}
+    />
   )
   if (!truncated || sha256 === null) return part
   return (
@@ -137,9 +125,11 @@ export function Output({
 export function WrittenOutput({ part: { key, text, lost } }: { readonly part: PartText }) {
   return (
     <div data-partial>
-      <Folded name={key} text={`${lost > 0 ? '…' : ''}${text}`} by="tail">
-        {(shown) => <Code text={shown} language="ansi" look="terminal" />}
-      </Folded>
+      <FoldedCode
+        name={key}
+        text={`${lost > 0 ? '…' : ''}${text}`}
+        {...({ by: 'tail', language: 'ansi', look: 'terminal' } as const)}
+      />
     </div>
   )
 }

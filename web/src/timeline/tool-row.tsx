@@ -52,8 +52,8 @@ type Props = {
 }
 
 /** A call and its result, which are shown together. */
-export function ToolRow({ row: { call, result: whole }, moment, working }: Props) {
-  const result = whole !== null && whole.seq <= moment ? whole : null
+export function ToolRow({ row: { call, end }, moment, working }: Props) {
+  const result = end !== null && end.seq <= moment ? end : null
   const outcome = result?.payload.outcome ?? null
   const written = use(OutputContext).get(call.payload.call_id)
   const tone =
@@ -129,20 +129,16 @@ const OUTCOMES: Readonly<Record<Result['payload']['outcome'], string>> = {
   unknown: 'outcome unknown',
 }
 
-type Result = NonNullable<RowOf<'tool'>['result']>
+type Result = NonNullable<RowOf<'tool'>['end']>
 
 /** The limits that end a command with the outcome `failed`: the other outcomes name what ended it. */
 const LIMITS: ReadonlySet<Result['payload']['killed_by']> = new Set([
   ...(['memory', 'processes', 'disk', 'output'] as const),
 ])
 
-function Outcome({
-  result,
-  working,
-}: {
-  readonly result: Result | null
-  readonly working: boolean
-}) {
+type OutcomeProps = { readonly result: Result | null; readonly working: boolean }
+
+function Outcome({ result, working }: OutcomeProps) {
   if (result === null) {
     return (
       <span className={classes.outcome} data-outcome="open">

@@ -22,12 +22,8 @@ export function WholeOutput({ bytes, sha256, look, children }: Props) {
   const { runId } = use(RowToolsContext)
   const whole = useMutation({
     mutationFn: async () => {
-      const content = await fetchArtifact(runId, sha256)
-      const found = await sha256Of(content)
-      return {
-        text: new TextDecoder().decode(content),
-        genuine: found === sha256,
-      }
+      const { content, genuine } = await fetched(runId, sha256)
+      return { text: new TextDecoder().decode(content), genuine }
     },
   })
   if (whole.data === undefined) {
@@ -62,12 +58,9 @@ export function ShownImage({ result }: { readonly result: SeqRecordOf<'tool_resu
   const found = useQuery({
     queryKey: ['image', runId, sha256],
     queryFn: async () => {
-      const content = await fetchArtifact(runId, sha256 ?? '')
-      const genuine = (await sha256Of(content)) === sha256
-      return {
-        genuine,
-        url: await dataUrlOf(new Blob([content], { type: image?.media_type ?? '' })),
-      }
+      const { content, genuine } = await fetched(runId, sha256 ?? '')
+      const url = await dataUrlOf(new Blob([content], { type: image?.media_type ?? '' }))
+      return { genuine, url }
     },
     staleTime: Number.POSITIVE_INFINITY,
     retry: false,
@@ -97,6 +90,12 @@ export function ShownImage({ result }: { readonly result: SeqRecordOf<'tool_resu
       )}
     </>
   )
+}
+
+/** An artifact, and whether it is the one that the record names. */
+async function fetched(runId: string, sha256: string) {
+  const content = await fetchArtifact(runId, sha256)
+  return { content, genuine: (await sha256Of(content)) === sha256 }
 }
 
 function dataUrlOf(file: Blob): Promise<string> {
