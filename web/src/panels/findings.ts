@@ -18,10 +18,18 @@ import type { Verifying } from '../verify/use-verification.ts'
 export type Finding = {
   readonly verdict: 'good' | 'bad' | 'open' | 'note'
   readonly what: string
-  readonly more?: string
+  readonly more: string | undefined
   /** What a person can do about it. */
-  readonly action?: { readonly label: string; readonly run: () => void }
+  readonly action: { readonly label: string; readonly run: () => void } | undefined
 }
+
+const found =
+  (verdict: Finding['verdict']) =>
+  (what: string, more?: string, label?: string, run: () => void = () => {}): Finding => ({
+    ...{ verdict, what, more },
+    action: label === undefined ? undefined : { label, run },
+  })
+const [good, bad, open, note] = [found('good'), found('bad'), found('open'), found('note')]
 
 /** Whether the server's signature was requested, and the result. */
 export type Signing = {
@@ -68,71 +76,50 @@ function order({ records, broken }: RunView): Finding[] {
     records.length === 0
       ? 'No record is shown: the first one is not valid'
       : `Showing records up to ${formatCount(records.length - 1)}`
-  return [{ verdict: 'bad', what, more: broken.message }]
+  return [bad(what, broken.message)]
 }
 
 function chain({ view: { records }, verifying, onSeek }: Evidence): Finding {
-  const { verified, bad, failure, begun, begin } = verifying
-  const all = records.length
-  if (bad !== null) {
-    const before = bad.seq === 0 ? '' : ` The ${counted(bad.seq, 'record')} before it are valid.`
-    return {
-      verdict: 'bad',
-      what: `Record ${formatCount(bad.seq)} is not valid`,
-      more: `Verified here, in your browser: ${bad.message}.${before} The records after it were not verified.`,
-      action: { label: `Look at record ${formatCount(bad.seq)}`, run: () => onSeek(bad.seq) },
-    }
+  const { verified, bad: wrong, failure, begun, begin } = verifying
+  const all = counted(records.length, 'record')
+  if (wrong !== null) {
+    const { seq, message } = wrong
+    const before = seq === 0 ? '' : ` The ${counted(seq, 'record')} before it are valid.`
+    return bad(
+      `Record ${formatCount(seq)} is not valid`,
+      `Verified here, in your browser: ${message}.${before} The records after it were not verified.`,
+      `Look at record ${formatCount(seq)}`,
+      () => onSeek(seq),
+    )
   }
-  if (failure !== null) {
-    return { verdict: 'open', what: 'This browser cannot verify the hashes', more: failure }
+  if (failure !== null) return open('This browser cannot verify the hashes', failure)
+  if (records.length === 0) return open('No record has arrived yet')
+  if (verified === records.length) {
+    return good(
+      `${formatCount(verified)} of ${all} verified here, in your browser`,
+      'Each hash was computed again and includes the one before it. The order of the records is valid',
+    )
   }
-  if (all === 0) return { verdict: 'open', what: 'No record has arrived yet' }
-  if (verified === all) {
-    return {
-      verdict: 'good',
-      what: `${formatCount(verified)} of ${counted(all, 'record')} verified here, in your browser`,
-      more: 'Each hash was computed again and includes the one before it. The order of the records is valid',
-    }
-  }
-  if (begun) {
-    return {
-      verdict: 'open',
-      what: `${formatCount(verified)} of ${counted(all, 'record')} verified so far, in your browser`,
-    }
-  }
-  return {
-    verdict: 'open',
-    what: 'The hashes of this long run have not been verified here',
-    action: { label: `Verify ${counted(all, 'record')} in this browser`, run: begin },
-  }
+  if (begun) return open(`${formatCount(verified)} of ${all} verified so far, in your browser`)
+  const what = 'The hashes of this long run have not been verified here'
+  return open(what, undefined, `Verify ${all} in this browser`, begin)
 }
 
 function signed(evidence: Evidence): Finding {
-  const { signing } = evidence
-  if (signing.error !== null) {
-    return {
-      verdict: 'open',
-      what: "The server's signature could not be checked",
-      more: signing.error,
-      action: { label: 'Try again', run: signing.ask },
-    }
+  const { verdict, error, pending, ask } = evidence.signing
+  if (error !== null) {
+    return open("The server's signature could not be checked", error, 'Try again', ask)
   }
-  if (signing.verdict !== null) return judged(signing.verdict, evidence)
-  if (signing.pending) return { verdict: 'open', what: 'Asking the server for its signature' }
-  return {
-    verdict: 'open',
-    what: 'The server has not signed this yet',
-    action: { label: 'Ask for its signature now', run: signing.ask },
-  }
+  if (verdict !== null) return judged(verdict, evidence)
+  if (pending) return open('Asking the server for its signature')
+  const what = 'The server has not signed this yet'
+  return open(what, undefined, 'Ask for its signature now', ask)
 }
 
 function judged(
   verdict: ProofVerdict,
   { view, connection, verifying, signing }: Evidence,
 ): Finding {
-  const bad = (what: string, more?: string): Finding => {
-    return { verdict: 'bad', what, ...(more === undefined ? {} : { more }) }
-  }
   switch (verdict.type) {
     case 'unreadable':
       return bad("The server's signature cannot be read", verdict.message)
@@ -151,24 +138,22 @@ function judged(
     return bad(`The server has signed ${counted(length, 'record')}, but this run has other records`)
   }
   if (last === undefined || verifying.verified < length) {
-    const what = `The server has signed ${counted(length, 'record')}, and not all of them are verified here`
-    return { verdict: 'open', what }
+    const part = counted(length, 'record')
+    return open(`The server has signed ${part}, and not all of them are verified here`)
   }
   if (last.meta?.hash !== head) return bad('The server has signed a different history')
   if (policy !== null && policyOf(view)?.policy_sha256 !== policy) {
     return bad('The server has signed a different isolation policy from the recorded one', policy)
   }
-  const again = ended ? {} : { action: { label: 'Ask again', run: signing.ask } }
-  return {
-    verdict: 'good',
-    what: ended
+  const names = policy === null ? '' : '. It names the recorded isolation policy'
+  return good(
+    ended
       ? 'The server has signed exactly this history'
       : `The server has signed the first ${counted(length, 'record')} as they are here`,
-    more:
-      `Its head hash equals the one computed here; the Ed25519 signature of ${momentOf(signedAt)} is valid` +
-      (policy === null ? '' : '. It names the recorded isolation policy'),
-    ...again,
-  }
+    `Its head hash equals the one computed here; the Ed25519 signature of ${momentOf(signedAt)} is valid${names}`,
+    ended ? undefined : 'Ask again',
+    signing.ask,
+  )
 }
 
 /** What the server says of its witnesses: they can be asked, and `retrai verify --witness` checks their signatures. */
@@ -180,15 +165,9 @@ function seen({ witnessed }: Evidence): Finding[] {
   const problems = witnesses.flatMap(({ name, problem }) =>
     problem === null ? [] : [`${name}: ${problem}`],
   )
-  return [
-    {
-      verdict: quorum.holds ? 'note' : 'open',
-      what: `The newest checkpoint was seen by ${quorum.seen} of ${witnesses.length} witnesses${ago}`,
-      more: [`That is what the server reports; ${quorum.needed} must see it`, ...problems].join(
-        '. ',
-      ),
-    },
-  ]
+  const what = `The newest checkpoint was seen by ${quorum.seen} of ${witnesses.length} witnesses${ago}`
+  const told = `That is what the server reports; ${quorum.needed} must see it`
+  return [(quorum.holds ? note : open)(what, [told, ...problems].join('. '))]
 }
 
 /** What the server says of its newest time stamp: `retrai verify` checks the one of an export. */
@@ -196,13 +175,9 @@ function stamped({ witnessed }: Evidence): Finding[] {
   const { name, at, problem } = witnessed?.stamp ?? {}
   if (problem === undefined) return []
   const newest = name && at ? `stamped by ${name} at ${momentOf(at)}` : 'not stamped yet'
-  return [
-    {
-      verdict: problem === null ? 'note' : 'open',
-      what: `The time of the checkpoints was ${newest}`,
-      more: ['That is what the server reports', ...(problem === null ? [] : [problem])].join('. '),
-    },
-  ]
+  const what = `The time of the checkpoints was ${newest}`
+  const told = 'That is what the server reports'
+  return [problem === null ? note(what, told) : open(what, `${told}. ${problem}`)]
 }
 
 const MOMENT = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'medium' })
@@ -221,9 +196,7 @@ function isolation(view: RunView): Finding[] {
   const { records } = view
   if (records[0]?.kind !== 'run_created') return []
   const policy = policyOf(view)
-  if (policy === undefined) {
-    return [{ verdict: 'note', what: 'The record does not say how its commands were isolated' }]
-  }
+  if (policy === undefined) return [note('The record does not say how its commands were isolated')]
   const [level = '', ...facts] = isolationFacts(policy)
   const differing = records.flatMap(({ kind, payload }) =>
     (kind === 'tool_result' || kind === 'goal_check') && payload.isolation !== undefined
@@ -235,9 +208,7 @@ function isolation(view: RunView): Finding[] {
     ...(differing.includes('check') ? [CHECKS_AS_COMMANDS] : []),
     ...(others === 0 ? [] : [`${counted(others, 'result')} with another isolation, as recorded`]),
   ]
-  return [
-    { verdict: 'note', what: `Isolation: ${level}`, more: [...facts, ...otherwise].join('; ') },
-  ]
+  return [note(`Isolation: ${level}`, [...facts, ...otherwise].join('; '))]
 }
 
 /** The tools of its MCP servers, as they were listed. */
@@ -251,11 +222,13 @@ function mcpServers({ records }: RunView): Finding[] {
     const hashes = tools.map(({ tool, sha256 }) => `${tool} ${sha256.slice(0, 12)}`)
     return `${server}: ${problem ?? hashes.join(', ')}`
   })
-  const what =
+  const all = listed.map(({ server, tools }) => `${server} (${tools.length})`).join(', ')
+  const servers = changed.map(({ server }) => server).join(', ')
+  return [
     changed.length === 0
-      ? `Tools of MCP servers: ${listed.map(({ server, tools }) => `${server} (${tools.length})`).join(', ')}`
-      : `The tools of an MCP server changed in the run: ${changed.map(({ server }) => server).join(', ')}`
-  return [{ verdict: changed.length === 0 ? 'note' : 'bad', what, more: more.join('; ') }]
+      ? note(`Tools of MCP servers: ${all}`, more.join('; '))
+      : bad(`The tools of an MCP server changed in the run: ${servers}`, more.join('; ')),
+  ]
 }
 
 function redactions({ records, redactions: redacted }: RunView): Finding[] {
@@ -264,44 +237,33 @@ function redactions({ records, redactions: redacted }: RunView): Finding[] {
     const record = records[seq]
     return sum + (record === undefined ? 0 : redactedIn(record))
   }, 0)
-  return [
-    {
-      verdict: 'note',
-      what: `${counted(texts, 'text')} redacted in ${counted(redacted.length, 'record')}`,
-      more: 'Commitments replace them, so that the rest can still be verified',
-    },
-  ]
+  const what = `${counted(texts, 'text')} redacted in ${counted(redacted.length, 'record')}`
+  return [note(what, 'Commitments replace them, so that the rest can still be verified')]
 }
 
 function held(server: RunDetails | null): Finding[] {
   if (server?.hold === undefined) return []
   const { reason, since, principal } = server.hold
   const more = `${visible(reason)}. By ${principal ?? 'somebody'}, ${formatAgo(Date.parse(since), Date.now())}`
-  return [{ verdict: 'note', what: 'On hold: no rule of retention removes it', more }]
+  return [note('On hold: no rule of retention removes it', more)]
 }
 
 function complete(view: RunView, server: RunDetails | null, connection: Connection): Finding {
   const last = view.records.length - 1
-  if (connection.type === 'complete') {
-    return { verdict: 'good', what: 'The run has ended, and all its records are here' }
-  }
+  if (connection.type === 'complete') return good('The run has ended, and all its records are here')
   if (connection.type === 'lost') {
-    return { verdict: 'open', what: 'There may be more records: the connection is lost' }
+    return open('There may be more records: the connection is lost')
   }
   const head = server?.progress.seq ?? null
   return head !== null && last < head
-    ? {
-        verdict: 'open',
-        what: `Not complete yet: the server has records up to ${formatCount(head)}`,
-      }
-    : { verdict: 'good', what: 'Up to date with the server' }
+    ? open(`Not complete yet: the server has records up to ${formatCount(head)}`)
+    : good('Up to date with the server')
 }
 
 /** If page and server are at the same record, the server's totals must be those that follow from the records. */
 function account({ state, usage }: RunView, server: RunDetails | null): Finding {
-  const what = "The server's totals match the records"
   if (server === null || state === null || server.progress.seq !== state.seq) {
-    return { verdict: 'open', what: 'Totals are compared when both are at the same record' }
+    return open('Totals are compared when both are at the same record')
   }
   const { total_tokens, estimated_cost_usd, iteration } = server.progress
   const same =
@@ -309,11 +271,7 @@ function account({ state, usage }: RunView, server: RunDetails | null): Finding 
     iteration === state.iteration &&
     total_tokens === state.total.tokens &&
     estimated_cost_usd === state.total.costUsd
-  return same
-    ? {
-        verdict: 'good',
-        what,
-        more: `status, iteration, tokens and cost of ${counted(usage.length, 'model call')}`,
-      }
-    : { verdict: 'bad', what: "The server's totals do not match the records" }
+  if (!same) return bad("The server's totals do not match the records")
+  const compared = `status, iteration, tokens and cost of ${counted(usage.length, 'model call')}`
+  return good("The server's totals match the records", compared)
 }

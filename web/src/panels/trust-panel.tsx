@@ -2,44 +2,36 @@ import { IconAlertTriangle, IconCheck, IconCircleDashed, IconEyeOff } from '@tab
 import { useMutation, useQuery } from '@tanstack/react-query'
 import { memo, useState } from 'react'
 import { Link } from 'wouter'
-import type { RunDetails } from '../../../src/client/index.ts'
 import { fetchExport, save } from '../api/files.ts'
 import { messageOf } from '../api/problem.ts'
 import { logQuery, meQuery, proofQuery } from '../api/queries.ts'
 import { useMayNot } from '../api/use-may.ts'
-import type { Connection } from '../run/run-store.ts'
 import type { RunView } from '../run/run-view.ts'
 import { CopyButton } from '../ui/copy-button.tsx'
 import { formatCount } from '../ui/format.ts'
 import type { ProofVerdict } from '../verify/protocol.ts'
 import type { Verifying } from '../verify/use-verification.ts'
-import { examine, type Finding, type Signing } from './findings.ts'
+import { type Evidence, examine, type Finding, type Signing } from './findings.ts'
 import { Panel } from './panel.tsx'
 import classes from './trust-panel.module.css'
 
-type Props = {
-  readonly view: RunView
-  readonly server: RunDetails | null
-  readonly connection: Connection
-  readonly verifying: Verifying
-  readonly onSeek: (seq: number) => void
-}
+type Props = Omit<Evidence, 'signing' | 'witnessed'>
 
 /** What this page has checked of the run, and what it has not. The same at every moment of a replay. */
 export const TrustPanel = memo(function TrustPanel(props: Props) {
-  const { view, server, connection, verifying, onSeek } = props
+  const { view, connection, verifying } = props
   const runId = view.records[0]?.run_id ?? ''
   const signing = useSigning(runId, connection.type === 'complete')
   const { data: me } = useQuery(meQuery)
   const log = useQuery(logQuery(me?.may.includes('checkpoints:read') === true))
   const witnessed = log.data && { ...log.data, now: log.dataUpdatedAt }
-  const findings = examine({ view, server, connection, verifying, signing, witnessed, onSeek })
+  const findings = examine({ ...props, signing, witnessed })
   return (
     <Panel title="Can you trust this?" aside={asideOf(findings)}>
       <ul className={classes.findings} data-testid="findings">
         {findings.map((finding) => (
           <li key={finding.what} className={classes.finding} data-verdict={finding.verdict}>
-            <Icon verdict={finding.verdict} />
+            {ICONS[finding.verdict]}
             <span>
               {finding.what}
               {finding.more !== undefined && <small>{finding.more}</small>}
@@ -80,17 +72,11 @@ function asideOf(findings: readonly Finding[]): string | undefined {
   return count('open') > 0 ? `${count('open')} not checked` : undefined
 }
 
-function Icon({ verdict }: { readonly verdict: Finding['verdict'] }) {
-  switch (verdict) {
-    case 'good':
-      return <IconCheck size={16} stroke={2.2} aria-label="Checked:" />
-    case 'bad':
-      return <IconAlertTriangle size={16} stroke={2} aria-label="Wrong:" />
-    case 'open':
-      return <IconCircleDashed size={16} stroke={1.8} aria-label="Not checked:" />
-    case 'note':
-      return <IconEyeOff size={16} stroke={1.8} aria-label="Note:" />
-  }
+const ICONS = {
+  good: <IconCheck size={16} stroke={2.2} aria-label="Checked:" />,
+  bad: <IconAlertTriangle size={16} stroke={2} aria-label="Wrong:" />,
+  open: <IconCircleDashed size={16} stroke={1.8} aria-label="Not checked:" />,
+  note: <IconEyeOff size={16} stroke={1.8} aria-label="Note:" />,
 }
 
 type HashesProps = {
