@@ -10,22 +10,10 @@ import { Shell } from './shell.tsx'
 
 /** Files of their own, so that nobody waits for what they do not see. */
 const TokenForm = lazy(() => import('./token-form.tsx'))
-const RunPage = lazy(async () => {
-  const { RunPage } = await import('../run-page/run-page.tsx')
-  return { default: RunPage }
-})
-const WebhooksPage = lazy(async () => {
-  const { WebhooksPage } = await import('../webhooks/webhooks-page.tsx')
-  return { default: WebhooksPage }
-})
-const ServerPage = lazy(async () => {
-  const { ServerPage } = await import('../server/server-page.tsx')
-  return { default: ServerPage }
-})
-const SearchPage = lazy(async () => {
-  const { SearchPage } = await import('../search/search-page.tsx')
-  return { default: SearchPage }
-})
+const RunPage = lazy(() => import('../run-page/run-page.tsx'))
+const WebhooksPage = lazy(() => import('../webhooks/webhooks-page.tsx'))
+const ServerPage = lazy(() => import('../server/server-page.tsx'))
+const SearchPage = lazy(() => import('../search/search-page.tsx'))
 
 export function App() {
   const [path] = useLocation()

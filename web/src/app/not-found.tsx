@@ -2,13 +2,9 @@ import { Button, Center, Stack, Text, Title } from '@mantine/core'
 import { Link } from 'wouter'
 import { useTitle } from '../ui/use-title.ts'
 
-export function NotFound({
-  title = 'Nothing here',
-  children = 'There is nothing at this address.',
-}: {
-  readonly title?: string
-  readonly children?: string
-}) {
+type Props = { readonly title?: string; readonly children?: string }
+
+export function NotFound({ title = 'Nothing here', children }: Props) {
   useTitle(title)
   return (
     <Center h="60vh" p="lg">
@@ -17,7 +13,7 @@ export function NotFound({
           {title}
         </Title>
         <Text c="dimmed" ta="center">
-          {children}
+          {children ?? 'There is nothing at this address.'}
         </Text>
         <Button component={Link} href="/" variant="default" mt="sm">
           All runs

@@ -12,10 +12,7 @@ import { useColorScheme } from './use-color-scheme.ts'
 import { useDesktopNotices } from './use-desktop-notices.tsx'
 
 const Shortcuts = lazy(() => import('./shortcuts.tsx'))
-const StartForm = lazy(async () => {
-  const { StartForm } = await import('../start/start-form.tsx')
-  return { default: StartForm }
-})
+const StartForm = lazy(() => import('../start/start-form.tsx'))
 
 /** What is around every page: the bar at the top, the form that starts a run, the list of shortcuts. */
 export function Shell({ children }: { readonly children: ReactNode }) {

@@ -1,6 +1,7 @@
 import { Button, Center, PasswordInput, Stack, Text, Title } from '@mantine/core'
 import { type FormEvent, useEffect, useRef, useState } from 'react'
 import { hasToken, keepToken } from '../api/client.ts'
+import { bound } from '../ui/field.ts'
 
 type Props = {
   readonly refused: boolean
@@ -34,8 +35,7 @@ export default function TokenForm({ refused, isTrying, onTry }: Props) {
           <PasswordInput
             ref={input}
             label="Token"
-            value={token}
-            onChange={(event) => setToken(event.currentTarget.value)}
+            {...bound(token, setToken)}
             error={!hasToken() || isTrying ? null : 'The server does not accept this token.'}
           />
           <Button type="submit" loading={isTrying} disabled={token.trim() === ''}>

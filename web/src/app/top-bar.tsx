@@ -13,6 +13,7 @@ import { Link } from 'wouter'
 import { meQuery, waitingQuery } from '../api/queries.ts'
 import { useMayNot } from '../api/use-may.ts'
 import { formatUpTo100 } from '../ui/format.ts'
+import { IconButton } from '../ui/icon-button.tsx'
 import { ServerMenu } from './server-menu.tsx'
 import classes from './top-bar.module.css'
 import { useColorScheme } from './use-color-scheme.ts'
@@ -50,26 +51,18 @@ export function TopBar({ onStart, onHelp }: Props) {
             </ActionIcon>
           </Tooltip>
         )}
-        <Tooltip label="Shortcuts (?)">
-          <ActionIcon
-            className={classes.wideOnly}
-            variant="subtle"
-            size="lg"
-            aria-label="Keyboard shortcuts"
-            onClick={onHelp}
-          >
-            <IconKeyboard size={19} stroke={1.6} />
-          </ActionIcon>
-        </Tooltip>
-        <Tooltip label={`Show in ${other} (t)`}>
-          <ActionIcon variant="subtle" size="lg" aria-label={`Show in ${other}`} onClick={toggle}>
-            {shown === 'dark' ? (
-              <IconSun size={19} stroke={1.6} />
-            ) : (
-              <IconMoon size={19} stroke={1.6} />
-            )}
-          </ActionIcon>
-        </Tooltip>
+        <IconButton
+          tip="Shortcuts (?)"
+          aria-label="Keyboard shortcuts"
+          icon={IconKeyboard}
+          className={classes.wideOnly}
+          onClick={onHelp}
+        />
+        <IconButton
+          tip={`Show in ${other} (t)`}
+          icon={shown === 'dark' ? IconSun : IconMoon}
+          onClick={toggle}
+        />
         <ServerMenu />
         <Button
           leftSection={<IconPlus size={16} />}

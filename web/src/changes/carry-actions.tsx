@@ -8,6 +8,7 @@ import { answerOf, messageOf } from '../api/problem.ts'
 import { useMayNot } from '../api/use-may.ts'
 import { seenIn } from '../run/answers.ts'
 import type { RunView } from '../run/run-view.ts'
+import { bound } from '../ui/field.ts'
 import { visible } from '../ui/foreign-text.ts'
 import { FormDialog } from '../ui/form-dialog.tsx'
 import classes from './changes-view.module.css'
@@ -128,8 +129,7 @@ function CarryDialog({ what, runId, view, at, onClose }: DialogProps) {
         label="Reason"
         description="Optional. It is recorded in the log."
         autosize
-        value={reason}
-        onChange={(event) => setReason(event.currentTarget.value)}
+        {...bound(reason, setReason)}
       />
     </FormDialog>
   )

@@ -8,6 +8,7 @@ import { useMayNot } from '../api/use-may.ts'
 import { seenIn } from '../run/answers.ts'
 import type { RunView } from '../run/run-view.ts'
 import { DECISION_ID } from '../run-page/use-run-shortcuts.ts'
+import { bound } from '../ui/field.ts'
 import { formatClock, formatMoment } from '../ui/format.ts'
 import { ScrollRegion } from '../ui/scroll-region.tsx'
 import { useNow } from '../ui/use-now.ts'
@@ -109,8 +110,7 @@ function AnswerForm<D extends string>(props: Props<D>) {
         id={DECISION_ID}
         aria-label={props.reasonLabel}
         placeholder={props.placeholder}
-        value={reason}
-        onChange={(event) => setReason(event.currentTarget.value)}
+        {...bound(reason, setReason)}
         disabled={isBusy}
         error={answer.isError ? messageOf(answer.error) : null}
         errorProps={{ role: 'alert' }}

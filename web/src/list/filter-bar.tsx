@@ -4,6 +4,7 @@ import { useEffect, useRef, useState } from 'react'
 import { RUN_STATUSES } from '../../../src/api/records.ts'
 import type { RunSummary } from '../../../src/client/index.ts'
 import { useStatusNames } from '../api/use-may.ts'
+import { bound } from '../ui/field.ts'
 import { useShortcuts } from '../ui/use-shortcuts.ts'
 import classes from './runs-page.module.css'
 import type { Filter, TextName } from './use-filter.ts'
@@ -70,9 +71,8 @@ function TextFilter({ filter: { q = '' }, onChange }: Omit<Props, 'runs'>) {
           /
         </Kbd>
       }
-      value={text}
+      {...bound(text, setText)}
       maxLength={200}
-      onChange={(event) => setText(event.currentTarget.value)}
       className={classes.search}
     />
   )

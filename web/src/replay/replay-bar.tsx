@@ -1,4 +1,4 @@
-import { ActionIcon, NativeSelect, Tooltip } from '@mantine/core'
+import { NativeSelect } from '@mantine/core'
 import { useDisclosure } from '@mantine/hooks'
 import {
   IconChevronLeft,
@@ -9,14 +9,14 @@ import {
   IconPlayerPlayFilled,
   IconPlayerSkipBackFilled,
   IconPlayerSkipForwardFilled,
-  type IconProps,
 } from '@tabler/icons-react'
-import type { ComponentType } from 'react'
+import type { ComponentProps } from 'react'
 import { useMayNot } from '../api/use-may.ts'
 import { iterationBeside } from '../run/moments.ts'
 import type { RunView } from '../run/run-view.ts'
 import { CopyButton } from '../ui/copy-button.tsx'
 import { formatCount, formatMoment } from '../ui/format.ts'
+import { IconButton } from '../ui/icon-button.tsx'
 import { ForkDialog } from './fork-dialog.tsx'
 import { hashOf } from './playhead.ts'
 import classes from './replay-bar.module.css'
@@ -59,7 +59,7 @@ export function ReplayBar({ view, moment, playback, following, ended }: Props) {
         <CopyButton value={location.origin + location.pathname + hashOf(Math.max(0, moment))}>
           {({ copied, copy }) => (
             <Control
-              label={copied ? 'Copied' : 'Copy a link to this moment (c)'}
+              tip={copied ? 'Copied' : 'Copy a link to this moment (c)'}
               icon={IconLink}
               onClick={copy}
             />
@@ -88,21 +88,21 @@ function Steps({ view, moment, playback: { playing, toggle, go } }: ReplayProps)
     <div className={classes.buttons}>
       {/* It is in the middle, and the first one for the Tab key. */}
       <Control
-        label={playing ? 'Pause (space)' : 'Play (space)'}
+        tip={playing ? 'Pause (space)' : 'Play (space)'}
         icon={playing ? IconPlayerPauseFilled : IconPlayerPlayFilled}
         disabled={last < 1}
         onClick={toggle}
         main
       />
       <Control
-        label="Previous iteration ([)"
+        tip="Previous iteration ([)"
         back
         icon={IconPlayerSkipBackFilled}
         disabled={before === null}
         onClick={() => go(before ?? 0)}
       />
       <Control
-        label="Previous record (k)"
+        tip="Previous record (k)"
         back
         icon={IconChevronLeft}
         disabled={moment <= 0}
@@ -110,14 +110,14 @@ function Steps({ view, moment, playback: { playing, toggle, go } }: ReplayProps)
         onClick={() => go(moment - 1)}
       />
       <Control
-        label="Next record (j)"
+        tip="Next record (j)"
         icon={IconChevronRight}
         disabled={moment >= last}
         wideOnly
         onClick={() => go(moment + 1)}
       />
       <Control
-        label="Next iteration (])"
+        tip="Next iteration (])"
         icon={IconPlayerSkipForwardFilled}
         disabled={next === null}
         onClick={() => go(next)}
@@ -126,43 +126,24 @@ function Steps({ view, moment, playback: { playing, toggle, go } }: ReplayProps)
   )
 }
 
-type ControlProps = {
-  readonly label: string
-  readonly icon: ComponentType<IconProps>
-  readonly onClick: () => void
+type ControlProps = Pick<ComponentProps<typeof IconButton>, 'tip' | 'icon' | 'onClick'> & {
   readonly disabled?: boolean
   readonly main?: boolean
   readonly back?: boolean
   readonly wideOnly?: boolean
 }
 
-function Control({
-  label,
-  icon: Icon,
-  onClick,
-  disabled = false,
-  main = false,
-  back = false,
-  wideOnly = false,
-}: ControlProps) {
-  return (
-    <Tooltip label={label}>
-      <ActionIcon
-        variant={main ? 'filled' : 'subtle'}
-        size="lg"
-        radius="xl"
-        className={classes.control}
-        data-wide-only={wideOnly}
-        data-back={back}
-        aria-label={label.replace(/ \(.*\)$/, '')}
-        disabled={disabled}
-        onClick={onClick}
-      >
-        <Icon size={17} />
-      </ActionIcon>
-    </Tooltip>
-  )
-}
+const Control = ({ main = false, back = false, wideOnly = false, ...rest }: ControlProps) => (
+  <IconButton
+    {...rest}
+    variant={main ? 'filled' : 'subtle'}
+    radius="xl"
+    iconProps={{ size: 17, stroke: 2 }}
+    className={classes.control}
+    data-wide-only={wideOnly}
+    data-back={back}
+  />
+)
 
 type NoteProps = {
   readonly runId: string

@@ -1,12 +1,13 @@
 import { Switch, TextInput } from '@mantine/core'
 import { useMutation } from '@tanstack/react-query'
 import { useState } from 'react'
-import type { ConfigChanges, RunConfig, Seen } from '../../../src/api/records.ts'
+import { type ConfigChanges, LIMITS, type RunConfig, type Seen } from '../../../src/api/records.ts'
 import { client } from '../api/client.ts'
 import { answerOf, problemsIn } from '../api/problem.ts'
 import { type LimitDraft, limitChanges, type ModelDraft } from '../start/draft.ts'
 import { BudgetLimits, LimitField } from '../start/limit-fields.tsx'
 import { ModelField, ModelSettings } from '../start/model-fields.tsx'
+import { bound } from '../ui/field.ts'
 import { FormDialog } from '../ui/form-dialog.tsx'
 
 type Props = {
@@ -59,19 +60,14 @@ export function ConfigDialog({ runId, seen, config, onClose }: Props) {
       <TextInput
         label="Reason"
         description="Optional. It is recorded in the log."
-        value={reason}
-        onChange={(event) => setReason(event.currentTarget.value)}
+        {...bound(reason, setReason)}
       />
     </FormDialog>
   )
 }
 
-const limitsOf = (config: RunConfig): LimitDraft => ({
-  max_iterations: config.max_iterations,
-  max_cost_usd: config.max_cost_usd ?? '',
-  max_tokens: config.max_tokens ?? '',
-  max_seconds: config.max_seconds ?? '',
-})
+const limitsOf = (config: RunConfig) =>
+  Object.fromEntries(LIMITS.map((limit) => [limit, config[limit] ?? ''])) as LimitDraft
 
 const modelOf = (config: RunConfig): ModelDraft => ({
   model_name: config.model_name,

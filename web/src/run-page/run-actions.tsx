@@ -7,12 +7,11 @@ import {
   IconRepeat,
 } from '@tabler/icons-react'
 import { useMutation } from '@tanstack/react-query'
-import { type ReactNode, useState } from 'react'
+import { useState } from 'react'
 import { useLocation } from 'wouter'
 import { requestOfRun } from '../../../src/api/create-run.ts'
 import type { Seen } from '../../../src/api/records.ts'
 import type { SendMessage } from '../../../src/api/run-requests.ts'
-import type { Permission } from '../../../src/client/index.ts'
 import type { RunState } from '../../../src/domain/state.ts'
 import { client } from '../api/client.ts'
 import { answerOf, problemsIn } from '../api/problem.ts'
@@ -22,7 +21,8 @@ import { AbortDialog } from '../decide/abort-dialog.tsx'
 import { seenIn } from '../run/answers.ts'
 import type { RunView } from '../run/run-view.ts'
 import { type Draft, draftOf } from '../start/draft.ts'
-import { StartForm } from '../start/start-form.tsx'
+import StartForm from '../start/start-form.tsx'
+import { bound } from '../ui/field.ts'
 import { FormDialog } from '../ui/form-dialog.tsx'
 import { ConfigDialog } from './config-dialog.tsx'
 import classes from './run-header.module.css'
@@ -40,20 +40,8 @@ function EndedActions({ runId, view }: Props) {
   const again = useMutation({ mutationFn: () => draftAgain(runId, view) })
   return (
     <div className={classes.actions}>
-      <Action
-        label="Continue"
-        name="Continue this run"
-        icon={<IconMessage size={15} />}
-        permission="runs:create"
-        onClick={write.open}
-      />
-      <Action
-        label="Run again"
-        name="Run again"
-        icon={<IconRepeat size={15} />}
-        permission="runs:create"
-        onClick={again.mutate}
-      />
+      <Action is="goOn" onClick={write.open} />
+      <Action is="again" onClick={again.mutate} />
       {writing && <MessageDialog runId={runId} seen={seenIn(view)} isOver onClose={write.close} />}
       {again.data !== undefined && <StartForm initial={again.data} onClose={again.reset} />}
     </div>
@@ -77,28 +65,9 @@ function Actions({ runId, view, state }: Props) {
   const [writing, write] = useDisclosure(false)
   return (
     <div className={classes.actions}>
-      <Action
-        label="Message"
-        name="Send a message to the agent"
-        icon={<IconMessage size={15} />}
-        permission="runs:message"
-        onClick={write.open}
-      />
-      <Action
-        label="Change"
-        name="Change the run"
-        icon={<IconAdjustmentsHorizontal size={15} />}
-        permission="runs:configure"
-        onClick={configure.open}
-      />
-      <Action
-        label="Abort"
-        name="Abort the run"
-        icon={<IconPlayerStopFilled size={14} />}
-        permission="runs:abort"
-        className={classes.abort}
-        onClick={abort.open}
-      />
+      <Action is="message" onClick={write.open} />
+      <Action is="change" onClick={configure.open} />
+      <Action is="abort" onClick={abort.open} />
       {aborting && <AbortWithReason runId={runId} seen={seen} onClose={abort.close} />}
       {writing && <MessageDialog runId={runId} seen={seen} onClose={write.close} />}
       {configuring && (
@@ -108,26 +77,28 @@ function Actions({ runId, view, state }: Props) {
   )
 }
 
-type ActionProps = {
-  readonly label: string
-  /** What the button is called where there is no room for its label. */
-  readonly name: string
-  readonly icon: ReactNode
-  readonly permission: Permission
-  readonly className?: string | undefined
-  readonly onClick: () => void
-}
+/** The label of each button, its name where there is no room for that, its icon, and the right that it takes. */
+const ACTIONS = {
+  goOn: ['Continue', 'Continue this run', IconMessage, 'runs:create'],
+  again: ['Run again', 'Run again', IconRepeat, 'runs:create'],
+  message: ['Message', 'Send a message to the agent', IconMessage, 'runs:message'],
+  change: ['Change', 'Change the run', IconAdjustmentsHorizontal, 'runs:configure'],
+  abort: ['Abort', 'Abort the run', IconPlayerStopFilled, 'runs:abort'],
+} as const
 
-function Action({ label, name, icon, permission, className, onClick }: ActionProps) {
+type ActionProps = { readonly is: keyof typeof ACTIONS; readonly onClick: () => void }
+
+function Action({ is, onClick }: ActionProps) {
+  const [label, name, Icon, permission] = ACTIONS[is]
   const mayNot = useMayNot(permission)
   return (
     <Button
       variant="default"
       size="xs"
-      className={className}
+      className={is === 'abort' ? classes.abort : undefined}
       aria-label={name}
       classNames={{ section: classes.section }}
-      leftSection={icon}
+      leftSection={<Icon size={is === 'abort' ? 14 : 15} />}
       disabled={mayNot !== null}
       title={mayNot ?? undefined}
       onClick={onClick}
@@ -140,6 +111,8 @@ function Action({ label, name, icon, permission, className, onClick }: ActionPro
 type DialogProps = {
   readonly runId: string
   readonly seen: Seen | null
+  /** Whether the run has ended. */
+  readonly isOver?: boolean
   readonly onClose: () => void
 }
 
@@ -154,8 +127,7 @@ function AbortWithReason({ runId, seen, onClose }: DialogProps) {
         autosize
         minRows={1}
         maxRows={5}
-        value={reason}
-        onChange={(event) => setReason(event.currentTarget.value)}
+        {...bound(reason, setReason)}
         data-autofocus
       />
     </AbortDialog>
@@ -163,12 +135,7 @@ function AbortWithReason({ runId, seen, onClose }: DialogProps) {
 }
 
 /** What a person says to the agent of a run. If that has ended, another run continues it. */
-function MessageDialog({
-  runId,
-  seen,
-  isOver = false,
-  onClose,
-}: DialogProps & { readonly isOver?: boolean }) {
+function MessageDialog({ runId, seen, isOver = false, onClose }: DialogProps) {
   const [, navigate] = useLocation()
   const [text, setText] = useState('')
   const attempt = useAttempt<SendMessage>()
@@ -200,8 +167,7 @@ function MessageDialog({
         autosize
         minRows={3}
         maxRows={12}
-        value={text}
-        onChange={(event) => setText(event.currentTarget.value)}
+        {...bound(text, setText)}
         error={problemsIn(send.error)('text')}
         data-autofocus
       />

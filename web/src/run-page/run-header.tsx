@@ -145,16 +145,10 @@ function Facts({ view, state, moment, live }: FactsProps) {
         {formatCount(iteration)}
         <span className={classes.of}> of {formatCount(config.max_iterations)}</span>
       </Fact>
-      <Fact
-        name="Tokens"
-        limit={config.max_tokens === null ? null : formatCount(config.max_tokens)}
-      >
+      <Fact name="Tokens" limit={config.max_tokens} format={formatCount}>
         {formatCount(total.tokens)}
       </Fact>
-      <Fact
-        name="Cost"
-        limit={config.max_cost_usd === null ? null : formatCost(config.max_cost_usd)}
-      >
+      <Fact name="Cost" limit={config.max_cost_usd} format={formatCost}>
         {formatCost(total.costUsd)}
       </Fact>
       <Fact name="Time">{formatClock(until - state.createdAt)}</Fact>
@@ -168,18 +162,19 @@ function Facts({ view, state, moment, live }: FactsProps) {
 
 type FactProps = {
   readonly name: string
-  readonly limit?: string | null
+  readonly limit?: number | null
+  readonly format?: (limit: number) => string
   readonly wide?: boolean
   readonly children: ReactNode
 }
 
-function Fact({ name, limit = null, wide = false, children }: FactProps) {
+function Fact({ name, limit = null, format, wide = false, children }: FactProps) {
   return (
     <div className={classes.fact} data-wide={wide} data-fact={name}>
       <dt>{name}</dt>
       <dd title={wide && typeof children === 'string' ? children : undefined}>
         {children}
-        {limit !== null && <span className={classes.of}> of {limit}</span>}
+        {limit !== null && <span className={classes.of}> of {format?.(limit)}</span>}
       </dd>
     </div>
   )

@@ -49,7 +49,7 @@ function titleOf(state: RunState | null, names: ReturnType<typeof useStatusNames
 }
 
 /** One run: as it happens, or as it was at any moment. */
-export function RunPage({ runId }: { readonly runId: string }) {
+export default function RunPage({ runId }: { readonly runId: string }) {
   const { view, parts, connection, server, head, verifying } = useWatched(runId)
   const playhead = usePlayhead()
   const playback = usePlayback(view, playhead)

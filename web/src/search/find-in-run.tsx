@@ -4,6 +4,7 @@ import { IconChevronDown, IconChevronUp } from '@tabler/icons-react'
 import { type KeyboardEvent, useEffect, useRef, useState } from 'react'
 import { messageOf } from '../api/problem.ts'
 import type { RunView } from '../run/run-view.ts'
+import { bound } from '../ui/field.ts'
 import { formatCount } from '../ui/format.ts'
 import { useShortcuts } from '../ui/use-shortcuts.ts'
 import { GROUPS, type Group, Snippet, useSearch } from './found.tsx'
@@ -81,8 +82,7 @@ export function FindInRun({ runId, view, at, onSeek }: Props) {
         size="xs"
         aria-label="Find in this run"
         placeholder="Find in this run"
-        value={typed}
-        onChange={(event) => setTyped(event.currentTarget.value)}
+        {...bound(typed, setTyped)}
         onKeyDown={onKeyDown}
       />
       {isAsked && (

@@ -5,6 +5,7 @@ import { useEffect, useRef, useState } from 'react'
 import { Link, useSearchParams } from 'wouter'
 import type { SearchResult } from '../../../src/client/index.ts'
 import { messageOf } from '../api/problem.ts'
+import { bound } from '../ui/field.ts'
 import { visible } from '../ui/foreign-text.ts'
 import { counted, formatFullTime, shortId } from '../ui/format.ts'
 import { useShortcuts } from '../ui/use-shortcuts.ts'
@@ -15,7 +16,7 @@ import classes from './search.module.css'
 const TYPING_MS = 250
 
 /** Words in all runs. The address has them. */
-export function SearchPage() {
+export default function SearchPage() {
   const [params, setParams] = useSearchParams()
   const [typed, setTyped] = useState(params.get('q') ?? '')
   const [q] = useDebouncedValue(typed, TYPING_MS)
@@ -38,8 +39,7 @@ export function SearchPage() {
         aria-label="Search all runs"
         placeholder={'Words, all of them, or "a phrase"'}
         leftSection={<IconSearch size={18} aria-hidden />}
-        value={typed}
-        onChange={(event) => setTyped(event.currentTarget.value)}
+        {...bound(typed, setTyped)}
         error={error === null || q.trim() === '' ? null : messageOf(error)}
         autoFocus
       />

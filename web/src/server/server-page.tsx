@@ -16,7 +16,7 @@ const PAGES = {
 }
 
 /** What the server as a whole has recorded and signed. */
-export function ServerPage({ name }: { readonly name: string }) {
+export default function ServerPage({ name }: { readonly name: string }) {
   const page = SERVER_PAGES.find((each) => each.name === name)
   const mayNot = useMayNot(page?.needs ?? 'self:read')
   useTitle(page?.title ?? '')

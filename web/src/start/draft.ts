@@ -2,88 +2,63 @@ import type { Level } from '../../../src/api/about-server.ts'
 import { type Effort, LIMITS, type Limit } from '../../../src/api/records.ts'
 import type { RunRequest } from '../../../src/client/index.ts'
 
-/** The settings of a run that depend on its model, as they are filled in. An empty number field holds ''. */
-export type ModelDraft = {
-  readonly model_name: string
-  readonly reasoning_effort: Effort | null
-  readonly max_output_tokens: number | string
-  readonly fallback_models: readonly string[]
-}
+/** A number as it is filled in. An empty field holds ''. */
+type Entered = number | string
 
-/** Limits as they are filled in. */
-export type LimitDraft = { readonly [L in Limit]: number | string }
-
-/** What its commands may do, as it is filled in. */
-export type CommandDraft = {
-  /** Null: the level of the server. */
-  readonly isolation: Level | null
-  /** Hosts that commands may reach, or `full`; '' is nothing. */
-  readonly network: string
-}
-
-/** The goal as it is filled in. */
-export type GoalDraft = {
-  readonly goal: string
-  /** The goal that was chosen because it fits the folder; '' once a person has chosen. */
-  readonly fitted: string
-  /** A command instead of the command of the goal. Empty: there is no such command. */
-  readonly check: string
-  readonly exit_code: number | string
-  readonly output_contains: string
-  readonly check_seconds: number | string
-  /** Further goals, as JSON. */
-  readonly all_of: string
-}
-
-/** The form as it is filled in. An empty field holds ''. */
-export type Draft = GoalDraft &
-  ModelDraft &
-  CommandDraft &
-  LimitDraft & {
-    readonly cwd: string
-    readonly max_turns_per_iteration: number | string
-    readonly hitl_enabled: boolean
-    /** '': in the folder of the project. */
-    readonly workspace: '' | 'copy' | 'shared'
-    /** Rules for calls, and MCP servers, as JSON. */
-    readonly approvals: string
-    readonly mcp_servers: string
-    readonly instructions: string
-    readonly tags: readonly string[]
-    readonly reason: string
-    /** What a run that is started again was asked for and the form has no field for. */
-    readonly kept: Partial<RunRequest>
-  }
-
-export const EMPTY_DRAFT: Draft = {
-  goal: '',
-  fitted: '',
-  check: '',
-  exit_code: '',
-  output_contains: '',
-  check_seconds: '',
-  all_of: '',
-  cwd: '',
+/** The settings of a run that depend on its model. */
+const MODEL = {
   model_name: '',
-  reasoning_effort: null,
-  max_output_tokens: '',
-  fallback_models: [],
-  max_iterations: '',
-  max_turns_per_iteration: '',
-  hitl_enabled: false,
-  workspace: '',
-  max_cost_usd: '',
-  max_tokens: '',
-  max_seconds: '',
-  isolation: null,
+  reasoning_effort: null as Effort | null,
+  max_output_tokens: '' as Entered,
+  fallback_models: [] as readonly string[],
+}
+export type ModelDraft = Readonly<typeof MODEL>
+
+export type LimitDraft = { readonly [L in Limit]: Entered }
+
+/** What its commands may do. */
+const COMMANDS = {
+  /** Null: the level of the server. */
+  isolation: null as Level | null,
+  /** Hosts that commands may reach, or `full`; '' is nothing. */
   network: '',
+}
+export type CommandDraft = Readonly<typeof COMMANDS>
+
+const GOAL = {
+  goal: '',
+  /** The goal that was chosen because it fits the folder; '' once a person has chosen. */
+  fitted: '',
+  /** A command instead of the command of the goal. Empty: there is no such command. */
+  check: '',
+  exit_code: '' as Entered,
+  output_contains: '',
+  check_seconds: '' as Entered,
+  /** Further goals, as JSON. */
+  all_of: '',
+}
+export type GoalDraft = Readonly<typeof GOAL>
+
+export const EMPTY_DRAFT = {
+  ...{ ...GOAL, ...MODEL, ...COMMANDS },
+  ...(Object.fromEntries(LIMITS.map((limit) => [limit, ''])) as LimitDraft),
+  cwd: '',
+  max_turns_per_iteration: '' as Entered,
+  hitl_enabled: false,
+  /** '': in the folder of the project. */
+  workspace: '' as '' | 'copy' | 'shared',
+  /** Rules for calls, and MCP servers, as JSON. */
   approvals: '',
   mcp_servers: '',
   instructions: '',
-  tags: [],
+  tags: [] as readonly string[],
   reason: '',
-  kept: {},
+  /** What a run that is started again was asked for and the form has no field for. */
+  kept: {} as Partial<RunRequest>,
 }
+
+/** The form as it is filled in. */
+export type Draft = Readonly<typeof EMPTY_DRAFT>
 
 const NUMBERS = [
   ...(['max_iterations', 'max_turns_per_iteration', 'max_output_tokens'] as const),

@@ -80,14 +80,10 @@ function useStart(onStarted: () => void, initial: Draft | undefined) {
   return { sending, form: { value: draft, onChange: change, problem } }
 }
 
+type Props = { readonly onClose: () => void; readonly initial?: Draft }
+
 /** All settings of a run. For those that are left out, the server has defaults. */
-export function StartForm({
-  onClose,
-  initial,
-}: {
-  readonly onClose: () => void
-  readonly initial?: Draft
-}) {
+export default function StartForm({ onClose, initial }: Props) {
   const { sending, form } = useStart(onClose, initial)
   return (
     <FormDialog

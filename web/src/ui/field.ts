@@ -15,13 +15,18 @@ export type FieldsOf<T> = {
   readonly problem: (field: string) => string | undefined
 }
 
+/** The value of a text input, and what a change of it does. */
+export const bound = (value: string, set: (text: string) => void) => ({
+  value,
+  onChange: ({ currentTarget }: ChangeEvent<HTMLInputElement | HTMLTextAreaElement>) =>
+    set(currentTarget.value),
+})
+
 /** The value of a text input, what a change of it does, and what is wrong with it, by the name of its field. */
 export const textField = <K extends string>(
   name: K,
   { value, onChange, problem }: FieldsOf<Readonly<Record<K, string>>>,
 ) => ({
-  value: value[name],
-  onChange: (event: ChangeEvent<HTMLInputElement | HTMLTextAreaElement>) =>
-    onChange({ [name]: event.currentTarget.value } as Record<K, string>),
+  ...bound(value[name], (text) => onChange({ [name]: text } as Record<K, string>)),
   error: problem(name),
 })

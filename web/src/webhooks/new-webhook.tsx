@@ -5,6 +5,7 @@ import { ALL_KINDS, type Kind } from '../../../src/client/index.ts'
 import { client } from '../api/client.ts'
 import { answerOf } from '../api/problem.ts'
 import { CopyButton } from '../ui/copy-button.tsx'
+import { bound } from '../ui/field.ts'
 import { FormDialog } from '../ui/form-dialog.tsx'
 import classes from './webhooks-page.module.css'
 
@@ -38,8 +39,7 @@ export function NewWebhook({ onClose }: { readonly onClose: () => void }) {
         label="Address"
         placeholder="https://"
         type="url"
-        value={url}
-        onChange={(event) => setUrl(event.currentTarget.value)}
+        {...bound(url, setUrl)}
         data-autofocus
       />
       <MultiSelect
@@ -53,8 +53,7 @@ export function NewWebhook({ onClose }: { readonly onClose: () => void }) {
       <TextInput
         label="Only runs in a folder with this name"
         placeholder="All runs"
-        value={project}
-        onChange={(event) => setProject(event.currentTarget.value)}
+        {...bound(project, setProject)}
       />
     </FormDialog>
   )

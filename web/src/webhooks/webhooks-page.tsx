@@ -19,7 +19,7 @@ const webhooksQuery = queryOptions({
 })
 
 /** To whom the server sends word of runs, how far each is, and why. */
-export function WebhooksPage() {
+export default function WebhooksPage() {
   const { data: all, error } = useQuery(webhooksQuery)
   const [adding, setAdding] = useState(false)
   useTitle('Webhooks')
