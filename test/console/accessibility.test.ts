@@ -1,7 +1,13 @@
 import type { Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
 import { faults } from './support/faults.ts'
-import { describeInBrowser, unfold, useBrowser, useConsoleServer } from './support/page.ts'
+import {
+  describeInBrowser,
+  unfold,
+  untilReceived,
+  useBrowser,
+  useConsoleServer,
+} from './support/page.ts'
 import { sampleRuns } from './support/sample-runs.ts'
 
 const { samples, achieved, waiting } = sampleRuns(Date.now() / 1000)
@@ -33,7 +39,7 @@ const STORIES: Readonly<Record<string, readonly [path: string, steps: readonly S
       async (page) => {
         await page.evaluate(`location.hash = ''`)
         await page.locator('[data-future="true"]').first().waitFor({ state: 'detached' })
-        await page.getByTestId('connection').getByText('All records received').waitFor()
+        await untilReceived(page)
       },
     ],
   ],

@@ -1,6 +1,5 @@
 import { expect, test } from 'vitest'
 import { script } from '../../examples/scripted-model/fix-the-calculator.ts'
-import { createClient } from '../../src/client/index.ts'
 import { describeInBrowser, fact, useBrowser, useConsoleServer } from './support/page.ts'
 
 const COMMAND = 'printf "\u202e" && touch made-by-the-agent'
@@ -39,7 +38,7 @@ describeInBrowser('a call that waits for a person', () => {
     await timeline.getByText('Not this file').first().waitFor()
     await expect
       .poll(async () => {
-        const { runs } = createClient({ baseUrl: server.url })
+        const { runs } = server.client()
         const found = (await runs.get(runId))._unsafeUnwrap()
         return found.progress.seq
       })

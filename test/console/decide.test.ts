@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { type AgentEvent, createClient } from '../../src/client/index.ts'
+import type { AgentEvent } from '../../src/client/index.ts'
 import { gatedModel } from './support/gate.ts'
 import {
   abortIn,
@@ -7,6 +7,7 @@ import {
   fact,
   signIn,
   TOKEN,
+  untilReceived,
   useBrowser,
   useConsoleServer,
 } from './support/page.ts'
@@ -43,7 +44,7 @@ describeInBrowser('a run that waits for a person', () => {
     await panel.getByText('2 of 9 tests failing').waitFor()
     await abortIn(list)
     await panel.waitFor({ state: 'detached' })
-    await list.getByTestId('connection').getByText('All records received').waitFor()
+    await untilReceived(list)
     await expect.poll(() => list.title()).toContain('Aborted')
   })
 
@@ -109,9 +110,9 @@ describeInBrowser('who did what', () => {
   allowReplies(2)
 
   const clientOf = async (name: string) => {
-    const { tokens } = createClient({ baseUrl: server.url, token: TOKEN })
+    const { tokens } = server.client(TOKEN)
     const made = (await tokens.create({ name, role: 'operator' }))._unsafeUnwrap()
-    return { ...createClient({ baseUrl: server.url, token: made.secret }), secret: made.secret }
+    return { ...server.client(made.secret), secret: made.secret }
   }
 
   test('appears in the timeline and in the panel that asks, while it happens', async () => {

@@ -1,6 +1,13 @@
 import { expect, test } from 'vitest'
 import { gatedModel } from './support/gate.ts'
-import { describeInBrowser, fact, unfold, useBrowser, useConsoleServer } from './support/page.ts'
+import {
+  describeInBrowser,
+  fact,
+  unfold,
+  untilReceived,
+  useBrowser,
+  useConsoleServer,
+} from './support/page.ts'
 
 describeInBrowser('a run that goes on', () => {
   const open = useBrowser()
@@ -35,7 +42,7 @@ describeInBrowser('a run that goes on', () => {
     await page.getByTestId('timeline').getByText('3 of 9 tests failing').first().waitFor()
     await expect.poll(() => fact(page, 'Iteration').textContent()).toBe('2 of 20')
     allowReplies(3)
-    await page.getByTestId('connection').getByText('All records received').waitFor()
+    await untilReceived(page)
     await expect.poll(() => fact(page, 'Goal').textContent()).toBe('All 9 tests passed')
     // The page follows the run to its end, and shows it.
     const below = `(({ scrollHeight, scrollTop, clientHeight }) => scrollHeight - scrollTop - clientHeight)(
@@ -65,7 +72,7 @@ describeInBrowser('a run that goes on', () => {
     await abort.getByRole('button', { name: 'Abort the run' }).click()
     await abort.waitFor({ state: 'hidden' })
     await timeline.getByText('Wrong branch').waitFor()
-    await page.getByTestId('connection').getByText('All records received').waitFor()
+    await untilReceived(page)
   })
 
   test('that does not exist is reported', async () => {

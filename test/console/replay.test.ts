@@ -7,6 +7,7 @@ import {
   describeInBrowser,
   elementsIn,
   fact,
+  untilReceived,
   useBrowser,
   useConsoleServer,
 } from './support/page.ts'
@@ -27,9 +28,8 @@ describeInBrowser('replay', () => {
   const open = useBrowser()
   const server = useConsoleServer([], [...samples, long])
 
-  test('goes from failure to failure', async () => {
-    const page = await open(`${server.url}/runs/${achieved}`)
-    await page.getByTestId('connection').getByText('All records received').waitFor()
+  test('goes from failure to failure, and shows the state at any record, as the domain folds it', async () => {
+    const page = await open(`${server.url}/runs/${achieved}`, { received: true })
     const here = page.getByTestId('timeline').locator('[data-here="true"]')
     await page.keyboard.press('End')
     const failures = page.getByRole('button', { name: /^\d failed calls?$/ })
@@ -37,11 +37,6 @@ describeInBrowser('replay', () => {
       await failures.click()
       await here.getByText(what).first().waitFor()
     }
-  })
-
-  test('shows the state at any record, as the domain folds it', async () => {
-    const page = await open(`${server.url}/runs/${achieved}`)
-    await page.getByTestId('connection').getByText('All records received').waitFor()
     for (const seq of [0, 7, 29, 41, short.length - 2]) {
       await scrubTo(page, seq)
       await expect.poll(() => moment(page)).toBe(`${seq} / ${short.length - 1}`)
@@ -94,7 +89,7 @@ describeInBrowser('replay', () => {
     )
     await page.goto(`${server.url}/runs/${LONG}`)
     const last = long.records.length - 1
-    await page.getByTestId('connection').getByText('All records received').waitFor()
+    await untilReceived(page)
     // All of it came as one answer, not as so many messages.
     expect(frames).toBeLessThan(10)
     const all = new Intl.NumberFormat('en-US').format(last + 1)

@@ -3,13 +3,13 @@ import { readFile } from 'node:fs/promises'
 import { gunzipSync } from 'node:zlib'
 import { expect, test } from 'vitest'
 import type { Turn } from '../../examples/scripted-model/script.ts'
-import { createClient } from '../../src/client/index.ts'
 import { bash, printed } from '../support/site.ts'
 import { faults } from './support/faults.ts'
 import {
   describeInBrowser,
   elementsIn,
   fact,
+  untilReceived,
   useBrowser,
   useConsoleServer,
 } from './support/page.ts'
@@ -66,8 +66,7 @@ describeInBrowser('the page of a run', () => {
 
   test('loads a long output in full and checks it, and downloads the run as a signed export', async () => {
     const runId = await server.start('counting', { max_iterations: 1 })
-    const page = await open(`${server.url}/runs/${runId}`)
-    await page.getByTestId('connection').getByText('All records received').waitFor()
+    const page = await open(`${server.url}/runs/${runId}`, { received: true })
     await page.getByText('The server has signed exactly this history').waitFor()
 
     const timeline = page.getByTestId('timeline')
@@ -93,7 +92,7 @@ describeInBrowser('the page of a run', () => {
     await page.getByRole('combobox', { name: 'Tags of the run' }).fill('nightly')
     await page.keyboard.press('Enter')
     await page.keyboard.type('flaky,')
-    const { runs } = createClient({ baseUrl: server.url })
+    const { runs } = server.client()
     const tags = () => runs.get(LONG).map((run) => run.tags)
     await expect.poll(() => tags().unwrapOr([])).toEqual(['nightly', 'flaky'])
     await page.reload()
@@ -107,12 +106,12 @@ describeInBrowser('the page of a run', () => {
     const page = await open(`${server.url}/runs/${runId}`)
     const panel = page.locator('section', { has: page.getByRole('heading', { name: 'Plan' }) })
     await panel.getByText('1 of 2 done').waitFor()
-    await page.getByTestId('connection').getByText('All records received').waitFor()
+    await untilReceived(page)
     const items = await panel.getByRole('listitem').allTextContents()
     expect(items).toEqual([`✓${STEPS[0]}`, `○${STEPS[1]}`])
 
     const results: number[] = []
-    for await (const { kind, seq } of createClient({ baseUrl: server.url }).watch(runId)) {
+    for await (const { kind, seq } of server.client().watch(runId)) {
       if (kind === 'tool_result') results.push(seq)
     }
     const [first = 0] = results
@@ -141,8 +140,7 @@ describeInBrowser('the page of a run', () => {
 
   test('shows the doubt in a run that changed its tests: in the list, in its head and at its end', async () => {
     const runId = await server.start('cheated', { max_iterations: 2 })
-    const page = await open(`${server.url}/runs/${runId}`)
-    await page.getByTestId('connection').getByText('All records received').waitFor()
+    const page = await open(`${server.url}/runs/${runId}`, { received: true })
     const head = page.locator('h1 + [data-status]')
     await head.getByText('Achieved, in doubt').waitFor()
     await expect

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { faults } from './support/faults.ts'
-import { describeInBrowser, useBrowser, useConsoleServer } from './support/page.ts'
+import { describeInBrowser, untilReceived, useBrowser, useConsoleServer } from './support/page.ts'
 import { sampleRuns } from './support/sample-runs.ts'
 
 const { samples, achieved } = sampleRuns(Date.now() / 1000)
@@ -31,7 +31,7 @@ describeInBrowser('a search', () => {
   test('of one run goes from record to record, of one kind or of failures, and to the first error', async () => {
     const page = await open(`${server.url}/runs/${achieved}`)
     const hash = () => new URL(page.url()).hash
-    await page.getByTestId('connection').getByText('All records received').waitFor()
+    await untilReceived(page)
     await page.keyboard.press('/')
     await page.keyboard.insertText('passed')
     const status = page.getByRole('search').getByRole('status')

@@ -4,7 +4,6 @@ import { DatabaseSync } from 'node:sqlite'
 import type { Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
 import * as z from 'zod'
-import { createClient } from '../../src/client/index.ts'
 import { gatedModel } from './support/gate.ts'
 import { longRun } from './support/long-run.ts'
 import {
@@ -12,6 +11,7 @@ import {
   describeInBrowser,
   signIn,
   TOKEN,
+  untilReceived,
   useBrowser,
   useConsoleServer,
 } from './support/page.ts'
@@ -57,7 +57,7 @@ describeInBrowser('a run that continues, verified in the browser', () => {
     await findings(page).getByText(`The server has signed the first ${length} records`).waitFor()
     await abortIn(page)
 
-    await page.getByTestId('connection').getByText('All records received').waitFor()
+    await untilReceived(page)
     const proof = await proofOf(server.url, runId)
     await findings(page).getByText(SIGNED).waitFor()
     await findings(page).getByText('It names the recorded isolation policy').waitFor()
@@ -92,12 +92,24 @@ describeInBrowser('a stored history', () => {
     return page
   }
 
+  /** Changes events of a run on the disk, and returns how many. The server starts again after that. */
+  async function damage(how: string, runId: string): Promise<number | bigint> {
+    let changes: number | bigint = 0
+    await server.restart((dataDir) => {
+      const log = new DatabaseSync(join(dataDir, 'log.sqlite'))
+      const ofRun = 'AND stream_id = (SELECT id FROM streams WHERE name = ?)'
+      changes = log.prepare(`${how} ${ofRun}`).run(`run-${runId}`).changes
+      log.close()
+    })
+    return changes
+  }
+
   test('that is long is verified on request', async () => {
-    const { runs } = createClient({ baseUrl: server.url, token: TOKEN })
+    const { runs } = server.client(TOKEN)
     const length = async () => (await runs.get(longId)).map(({ progress }) => progress.seq + 1)
     await expect.poll(async () => (await length()).unwrapOr(0)).toBe(long.records.length)
     const page = await visit(`/runs/${longId}`)
-    await page.getByTestId('connection').getByText('All records received').waitFor()
+    await untilReceived(page)
     const what = 'The hashes of this long run have not been verified here'
     await findings(page).getByText(what).waitFor()
     await findings(page)
@@ -121,19 +133,8 @@ describeInBrowser('a stored history', () => {
     ])
   })
 
-  test('is shown as signed even if the page loses its request for the signature', async () => {
+  test('is shown as signed even if the page loses its request for the signature, with who has seen the newest checkpoint, and when', async () => {
     let asked = 0
-    const page = await visit(`/runs/${achieved}`, (page) =>
-      page.route('**/proof', (route) => {
-        asked += 1
-        return asked === 1 ? route.abort('connectionreset') : route.continue()
-      }),
-    )
-    await findings(page).getByText(SIGNED).waitFor()
-    expect(asked).toBe(2)
-  })
-
-  test('says how many witnesses have seen the newest checkpoint, and when', async () => {
     const at = new Date(Date.now() - 70_000).toISOString()
     const witnesses = [
       { name: 'w/1', size: 7, at, problem: null },
@@ -142,11 +143,17 @@ describeInBrowser('a stored history', () => {
     ]
     const quorum = { needed: 2, seen: 2, holds: true }
     const stamp = { name: 'Clock', size: 7, at, problem: 'It answers with the status 500.' }
-    const page = await visit(`/runs/${achieved}`, (page) =>
-      page.route('**/api/log', (route) =>
+    const page = await visit(`/runs/${achieved}`, async (page) => {
+      await page.route('**/proof', (route) => {
+        asked += 1
+        return asked === 1 ? route.abort('connectionreset') : route.continue()
+      })
+      await page.route('**/api/log', (route) =>
         route.fulfill({ json: { origin: 'o', key: 'k', size: 7, quorum, witnesses, stamp } }),
-      ),
-    )
+      )
+    })
+    await findings(page).getByText(SIGNED).waitFor()
+    expect(asked).toBe(2)
     await findings(page).getByText('seen by 2 of 3 witnesses, 1 min ago').waitFor()
     await findings(page).getByText('w/2: It cannot be reached').waitFor()
     await findings(page).getByText('stamped by Clock at').waitFor()
@@ -204,17 +211,8 @@ describeInBrowser('a stored history', () => {
   })
 
   test('with one changed character on the disk reports its first bad record', async () => {
-    await server.restart((dataDir) => {
-      const log = new DatabaseSync(join(dataDir, 'log.sqlite'))
-      const { changes } = log
-        .prepare(
-          `UPDATE events SET data = replace(data, 'for three reasons', 'for three Reasons')
-           WHERE revision = ? AND stream_id = (SELECT id FROM streams WHERE name = ?)`,
-        )
-        .run(changed, `run-${achieved}`)
-      log.close()
-      expect(changes).toBe(1)
-    })
+    const how = `UPDATE events SET data = replace(data, 'for three reasons', 'for three Reasons')`
+    expect(await damage(`${how} WHERE revision = ${changed}`, achieved)).toBe(1)
     const page = await visit(`/runs/${achieved}`)
     await findings(page).getByText(`Record ${changed} is not valid`).waitFor()
     await findings(page).getByText(`The ${changed} records before it are valid.`).waitFor()
@@ -230,13 +228,7 @@ describeInBrowser('a stored history', () => {
   })
 
   test('that was deleted is reported in the list of runs after the next start', async () => {
-    await server.restart((dataDir) => {
-      const log = new DatabaseSync(join(dataDir, 'log.sqlite'))
-      log
-        .prepare('DELETE FROM events WHERE stream_id = (SELECT id FROM streams WHERE name = ?)')
-        .run(`run-${longId}`)
-      log.close()
-    })
+    await damage('DELETE FROM events WHERE true', longId)
     const page = await visit('/')
     await page.getByRole('alert').getByText("The server's own verification has failed.").waitFor()
   })

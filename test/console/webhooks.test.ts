@@ -1,5 +1,4 @@
 import { expect, test } from 'vitest'
-import { createClient } from '../../src/client/index.ts'
 import { startReceiver } from '../webhooks/receiver.ts'
 import { faults } from './support/faults.ts'
 import { gatedModel } from './support/gate.ts'
@@ -43,7 +42,7 @@ describeInBrowser('the page of webhooks', () => {
     await hook.getByText('0 delivered, 0 pending').waitFor()
     expect(await page.content()).not.toContain('whsec_')
     const runId = await server.start('aborted')
-    ;(await createClient({ baseUrl: server.url }).runs.abort(runId))._unsafeUnwrap()
+    ;(await server.client().runs.abort(runId))._unsafeUnwrap()
     await hook.getByText('It answered 410: it wants no more.').waitFor()
     await hook.getByText('Stopped', { exact: true }).waitFor()
     expect(await faults(page)).toEqual([])

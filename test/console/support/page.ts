@@ -30,7 +30,7 @@ export function useBrowser(expected = NETWORK) {
     }
     expect(complaints.splice(0)).toEqual([])
   })
-  return async (url: string, options: BrowserContextOptions = {}): Promise<Page> => {
+  return async (url: string, { received, ...options }: Opening = {}): Promise<Page> => {
     if (browser === undefined) throw new Error('pages are opened in tests')
     const context = await browser.newContext({
       viewport: { width: 1280, height: 800 },
@@ -46,9 +46,16 @@ export function useBrowser(expected = NETWORK) {
       if (message.type() === 'error' && !told) complaints.push(text)
     })
     await page.goto(url)
+    if (received) await untilReceived(page)
     return page
   }
 }
+
+/** `received`: the page of a run that has ended, when all its records have arrived. */
+type Opening = BrowserContextOptions & { readonly received?: true }
+
+export const untilReceived = (page: Page): Promise<void> =>
+  page.getByTestId('connection').getByText('All records received').waitFor()
 
 /** A server for the tests of a block: it starts before the first of them, and stops after the last. */
 export function useConsoleServer(
@@ -63,6 +70,7 @@ export function useConsoleServer(
     get url() {
       return server.url
     },
+    client: (token) => server.client(token),
     path: (...names) => server.path(...names),
     newProject: (name) => server.newProject(name),
     start: (project, body) => server.start(project, body),

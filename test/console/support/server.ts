@@ -1,5 +1,6 @@
 import { goal } from '../../../examples/scripted-model/fix-the-calculator.ts'
 import type { Script } from '../../../examples/scripted-model/script.ts'
+import { type Client, createClient } from '../../../src/client/index.ts'
 import { Site } from '../../support/site.ts'
 import type { SampleRun } from './sample-run.ts'
 import { seed } from './seed.ts'
@@ -7,6 +8,7 @@ import { seed } from './seed.ts'
 export type ConsoleServer = {
   /** Another one after a restart. */
   readonly url: string
+  readonly client: (token?: string) => Client
   /** A path in the folder of its projects. */
   readonly path: (...names: string[]) => string
   /** A folder with a project whose tests fail. */
@@ -39,6 +41,7 @@ export async function startConsoleServer(
     get url() {
       return server.url
     },
+    client: (token) => createClient({ baseUrl: server.url, token }),
     path: (...names) => site.path(...names),
     newProject: (name) => site.brokenProject(name),
     start: async (project, body = {}) => {
