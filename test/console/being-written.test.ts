@@ -3,7 +3,7 @@ import type { Page } from 'playwright-core'
 import { expect, test } from 'vitest'
 import type { Script } from '../../examples/scripted-model/script.ts'
 import { partialObject } from '../../web/src/run/partial-json.ts'
-import { describeInBrowser, useBrowser, useConsoleServer } from './support/page.ts'
+import { describeInBrowser, untilReceived, useBrowser, useConsoleServer } from './support/page.ts'
 
 const TEXT = 'I look at it all and run the tests.'
 const COMMAND = 'echo printed while it runs; while ! test -f go; do sleep 0.05; done'
@@ -77,7 +77,7 @@ describeInBrowser('what is being written', () => {
     expect(Math.max(...seen) - Math.min(...seen)).toBeLessThanOrEqual(4)
 
     await writeFile(server.path('written', 'go'), '')
-    await page.getByTestId('connection').getByText('All records received').waitFor()
+    await untilReceived(page)
     expect(await written.count()).toBe(0)
     expect(
       await timeline.getByText('printed while it runs', { exact: true }).count(),

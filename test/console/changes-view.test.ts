@@ -1,10 +1,15 @@
 import { readFile } from 'node:fs/promises'
 import type { Page } from 'playwright-core'
 import { expect, test } from 'vitest'
-import { createClient } from '../../src/client/index.ts'
 import { bash } from '../support/site.ts'
 import { faults } from './support/faults.ts'
-import { abortIn, describeInBrowser, useBrowser, useConsoleServer } from './support/page.ts'
+import {
+  abortIn,
+  describeInBrowser,
+  untilReceived,
+  useBrowser,
+  useConsoleServer,
+} from './support/page.ts'
 
 const TOKEN = `ghp_${'a1B2'.repeat(9)}`
 const FIRST = bash(`
@@ -83,7 +88,7 @@ describeInBrowser('what a run did to the files', () => {
 
     await changes.getByRole('combobox', { name: 'Which changes' }).selectOption('run')
     await summary.getByText('4 files changed (+43 −0); 2 left out of snapshots changed').waitFor()
-    const { history } = createClient({ baseUrl: server.url })
+    const { history } = server.client()
     const all = (await history.changes(runId))._unsafeUnwrap()
     expect(all.files.map(({ path }) => path)).toEqual([
       ...['conf.old', 'docs/deep/notes.md', 'odd\ufffd', 'x\u202ey'],
@@ -118,7 +123,7 @@ describeInBrowser('what a run did to the files', () => {
       if (path !== undefined) asked.push(path)
     })
     await page.goto(`${server.url}/runs/${runId}`)
-    await page.getByTestId('connection').getByText('All records received').waitFor()
+    await untilReceived(page)
     expect(asked).toEqual([])
     await page.getByRole('tab', { name: 'Changes' }).click()
     await page.locator('#panel-changes').getByText('4 files changed (+43 −0)').waitFor()

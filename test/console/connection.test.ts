@@ -1,6 +1,5 @@
 import type { Page, Route } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { createClient } from '../../src/client/index.ts'
 import { Wire } from '../support/eventstore-stand-in/wire.ts'
 import { gatedModel } from './support/gate.ts'
 import { describeInBrowser, fact, useBrowser, useConsoleServer } from './support/page.ts'
@@ -41,7 +40,7 @@ describeInBrowser('a connection that is lost', () => {
     await wire.close()
     await badge.getByText(/Connection lost at record \d+/).waitFor()
     allowReplies(3)
-    const { runs } = createClient({ baseUrl: server.url })
+    const { runs } = server.client()
     const status = async () => (await runs.get(runId))._unsafeUnwrap().status
     await expect.poll(status, { timeout: 90_000 }).toBe('achieved')
     expect(await fact(page, 'Iteration').textContent()).toBe('1 of 20')
@@ -121,7 +120,7 @@ describeInBrowser('a connection that looks open', () => {
     await page.goto(`${server.url}/runs/${runId}`)
     await page.getByTestId('connection').getByText('Live', { exact: true }).waitFor()
     isDeaf = true
-    const { runs } = createClient({ baseUrl: server.url })
+    const { runs } = server.client()
     ;(await runs.send(runId, { text: 'Can you hear me?' }))._unsafeUnwrap()
     await page.getByTestId('timeline').getByText('Can you hear me?').waitFor()
   })

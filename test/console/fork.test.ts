@@ -1,5 +1,4 @@
 import { beforeAll, expect, test } from 'vitest'
-import { createClient } from '../../src/client/index.ts'
 import { describeInBrowser, unfold, useBrowser, useConsoleServer } from './support/page.ts'
 
 const ID = /\/runs\/([0-9a-f-]{36})/
@@ -7,7 +6,7 @@ const ID = /\/runs\/([0-9a-f-]{36})/
 describeInBrowser('after a run', () => {
   const open = useBrowser()
   const server = useConsoleServer([{ text: 'There is nothing that I can do.' }])
-  const client = () => createClient({ baseUrl: server.url })
+  const client = () => server.client()
 
   let runId: string
   beforeAll(async () => {

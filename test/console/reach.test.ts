@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Page } from 'playwright-core'
 import { expect, test } from 'vitest'
 import { faults } from './support/faults.ts'
-import { describeInBrowser, useBrowser, useConsoleServer } from './support/page.ts'
+import { describeInBrowser, untilReceived, useBrowser, useConsoleServer } from './support/page.ts'
 import { SampleRun } from './support/sample-run.ts'
 import { sampleRuns } from './support/sample-runs.ts'
 import { configOf } from './support/seed.ts'
@@ -54,8 +54,7 @@ describeInBrowser('what is needed is reached', () => {
   })
 
   test('Play is few Tab stops away, and the moment stays', async () => {
-    const page = await open(`${server.url}/runs/${achieved}#seq=5`)
-    await page.getByTestId('connection').getByText('All records received').waitFor()
+    const page = await open(`${server.url}/runs/${achieved}#seq=5`, { received: true })
     const focused = () => focusedIn(page)
     let stops = 0
     while ((await focused()) !== 'Play' && stops < 10) {
@@ -69,8 +68,7 @@ describeInBrowser('what is needed is reached', () => {
   })
 
   test('the timeline is one stop, in which the arrows lead from row to row and within a row', async () => {
-    const page = await open(`${server.url}/runs/${achieved}`)
-    await page.getByTestId('connection').getByText('All records received').waitFor()
+    const page = await open(`${server.url}/runs/${achieved}`, { received: true })
     await page.getByRole('button', { name: 'First error' }).focus()
     await page.keyboard.press('Tab')
     const first = Number(await rowOfFocus(page))
@@ -85,6 +83,13 @@ describeInBrowser('what is needed is reached', () => {
     expect(await focusedIn(page)).toBe('Play')
     await page.keyboard.press('Shift+Tab')
     expect([await rowOfFocus(page), await focusedIn(page)]).toEqual([row, label])
+    // All rows are printed, and success is said once.
+    await page.emulateMedia({ media: 'print' })
+    const rows = page.getByTestId('timeline').locator('li')
+    await expect.poll(() => rows.count()).toBeGreaterThan(20)
+    await page.getByText('The run has ended', { exact: true }).waitFor()
+    expect(await page.getByText('Achieved', { exact: true }).count()).toBe(1)
+    expect(await page.getByRole('button', { name: 'Play' }).isVisible()).toBe(false)
   })
 
   test('a sign that needs Shift or AltGr is the same shortcut, and no other with Shift or Control', async () => {
@@ -108,7 +113,7 @@ describeInBrowser('what is needed is reached', () => {
     expect(await search.evaluate('document.activeElement.type')).toBe('search')
     expect(await page.getByRole('dialog').count()).toBe(0)
     await page.goto(`${server.url}/runs/${achieved}#seq=1`)
-    await page.getByTestId('connection').getByText('All records received').waitFor()
+    await untilReceived(page)
     await press({ key: ']', code: 'Digit9', ctrlKey: true, altKey: true, modifierAltGraph: true })
     await expect.poll(() => page.url()).not.toMatch(/#seq=1$/)
   })
@@ -137,16 +142,5 @@ describeInBrowser('what is needed is reached', () => {
     await timeline.getByText('A server works on the run').waitFor()
     await timeline.getByText('Two are left').waitFor()
     expect(await faults(page)).toEqual([])
-  })
-
-  test('all rows are printed, and success is said once', async () => {
-    const page = await open(`${server.url}/runs/${achieved}`)
-    await page.getByTestId('connection').getByText('All records received').waitFor()
-    await page.emulateMedia({ media: 'print' })
-    const rows = page.getByTestId('timeline').locator('li')
-    await expect.poll(() => rows.count()).toBeGreaterThan(20)
-    await page.getByText('The run has ended', { exact: true }).waitFor()
-    expect(await page.getByText('Achieved', { exact: true }).count()).toBe(1)
-    expect(await page.getByRole('button', { name: 'Play' }).isVisible()).toBe(false)
   })
 })

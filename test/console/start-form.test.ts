@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { createClient } from '../../src/client/index.ts'
 import { FIXTURE } from '../mcp/support.ts'
 import { describeInBrowser, unfold, useBrowser } from './support/page.ts'
 import { type ConsoleServer, startConsoleServer } from './support/server.ts'
@@ -38,6 +37,14 @@ describeInBrowser('the form that starts a run', () => {
     return { page, form }
   }
 
+  /** Sends the form, and returns the run that it starts. */
+  async function started(page: Page) {
+    await page.getByRole('button', { name: 'Start the run' }).click()
+    await page.waitForURL(/\/runs\/[0-9a-f-]{36}$/)
+    const { runs } = server.client()
+    return (await runs.get(page.url().split('/').at(-1) ?? ''))._unsafeUnwrap()
+  }
+
   test('gives a run several goals, rules for its calls, and MCP servers', async () => {
     const { page, form } = await openForm()
     await form.getByLabel('Project folder').fill(await server.newProject('whole'))
@@ -54,11 +61,7 @@ describeInBrowser('the form that starts a run', () => {
     await form.getByText('The server offers: docs.').waitFor()
     const mine = { name: 'mine', command: process.execPath, args: [FIXTURE, 'good'] }
     await form.getByLabel('MCP servers').fill(JSON.stringify(['docs', mine]))
-    await form.getByRole('button', { name: 'Start the run' }).click()
-
-    await page.waitForURL(/\/runs\/[0-9a-f-]{36}$/)
-    const { runs } = createClient({ baseUrl: server.url })
-    const run = (await runs.get(page.url().split('/').at(-1) ?? ''))._unsafeUnwrap()
+    const run = await started(page)
     expect(run.all_of).toEqual([
       {
         goal: 'shell-goal',
@@ -141,10 +144,7 @@ approvals: [{tool: bash_exec, action: ask}]
     await form.getByLabel('Project folder').fill(project)
     await form.getByRole('radio', { name: /\.retrai\.yml names its goals$/ }).click()
     await form.getByLabel('Iteration limit').fill('1')
-    await form.getByRole('button', { name: 'Start the run' }).click()
-    await page.waitForURL(/\/runs\/[0-9a-f-]{36}$/)
-    const { runs } = createClient({ baseUrl: server.url })
-    const run = (await runs.get(page.url().split('/').at(-1) ?? ''))._unsafeUnwrap()
+    const run = await started(page)
     expect(run.all_of?.map(({ goal }) => goal)).toEqual(['shell-goal', 'npm-test'])
     expect(run.approvals?.run).toEqual([{ tool: 'bash_exec', action: 'ask' }])
   })

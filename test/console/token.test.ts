@@ -1,6 +1,5 @@
 import { expect, test } from 'vitest'
 import { ROLES } from '../../src/api/auth.ts'
-import { createClient } from '../../src/client/index.ts'
 import { faults } from './support/faults.ts'
 import { describeInBrowser, signIn, TOKEN, useBrowser, useConsoleServer } from './support/page.ts'
 import { sampleRuns } from './support/sample-runs.ts'
@@ -32,7 +31,7 @@ describeInBrowser('a server with a token', () => {
   })
 
   test('shows each role what it may do, and is dropped once it is revoked', async () => {
-    const { tokens } = createClient({ baseUrl: server.url, token: TOKEN })
+    const { tokens } = server.client(TOKEN)
     for (const role of ROLES) {
       const made = (await tokens.create({ name: `an-${role}`, role }))._unsafeUnwrap()
       const page = await open(`${server.url}/runs/${waiting}`)
@@ -78,7 +77,7 @@ describeInBrowser('a server with a token', () => {
   })
 
   test('a viewer reads that runs wait for a person, and signs out', async () => {
-    const { tokens } = createClient({ baseUrl: server.url, token: TOKEN })
+    const { tokens } = server.client(TOKEN)
     const made = (await tokens.create({ name: 'vi', role: 'viewer' }))._unsafeUnwrap()
     const page = await open(server.url)
     await signIn(page, made.secret)
@@ -101,7 +100,7 @@ describeInBrowser('a server with a token', () => {
   })
 
   test('the pages about the server say who saw what, what was removed, and what signs', async () => {
-    const { access, audit, runs } = createClient({ baseUrl: server.url, token: TOKEN })
+    const { access, audit, runs } = server.client(TOKEN)
     const body = { seq: 0, pointer: '/system_prompt', reason: 'It names a customer' }
     ;(await runs.redact(achieved, body))._unsafeUnwrap()
     const page = await open(`${server.url}/runs/${achieved}`)
