@@ -4,6 +4,7 @@ import type { Workspace } from '../workspace/workspace.ts'
 import { checkWith } from './check-tool.ts'
 import {
   ALL_OF,
+  achieved,
   cannotCheck,
   FIT,
   type Goal,
@@ -32,7 +33,7 @@ const instructionsGoal: Goal = {
   check: async ({ lastWords = null }) => {
     if (lastWords === null) return notAchieved('The agent has not said that it is done')
     const said = oneLine(lastWords, REASON_CHARACTERS)
-    return { verdict: 'achieved', reason: `The agent says that it is done: ${said}`, details: '' }
+    return achieved(`The agent says that it is done: ${said}`)
   },
 }
 
@@ -73,9 +74,6 @@ type Linter = Pick<ToolCheck, 'tool' | 'programs' | 'missing' | 'lacks' | 'witho
   readonly detect: (files: Workspace) => Promise<string | null>
 }
 
-const hasRuffSection = async (files: Workspace): Promise<boolean> =>
-  /^\[tool\.ruff/m.test((await textOf(files, 'pyproject.toml')) ?? '')
-
 /** One for each language. A project in several has the first that fits. */
 const LINTERS: readonly Linter[] = [
   {
@@ -88,11 +86,11 @@ const LINTERS: readonly Linter[] = [
   {
     tool: 'ruff check',
     detect: async (files) =>
-      (await hasRuffSection(files))
+      /^\[tool\.ruff/m.test((await textOf(files, 'pyproject.toml')) ?? '')
         ? 'pyproject.toml has settings of ruff'
         : thereIs(files, ['ruff.toml', '.ruff.toml']),
     programs: async (files) => [
-      ...(await ownProgram(['.venv/bin', 'venv/bin'], 'ruff', RUFF)(files)),
+      { file: (await ownProgram(files, 'ruff')) ?? 'ruff', args: RUFF },
       { file: 'python3', args: ['-m', 'ruff', ...RUFF] },
     ],
     lacks: /: No module named '?ruff'?\s*$/,
@@ -127,16 +125,14 @@ async function linterOf(files: Workspace): Promise<(Linter & { because: string }
   return null
 }
 
+const NO_LINTER =
+  'No linter of this project is known: add a lint script to package.json or settings of ruff, or start a new run with the command in its check'
 /** In place of the project's linter: the command of a run. */
 const OWN_LINTER = { tool: 'the linter', programs: () => [], missing: '' }
 
 async function checkLint(context: GoalContext): Promise<GoalVerdict> {
   const linter = context.config.shell_goal ? OWN_LINTER : await linterOf(context.files)
-  if (linter === null) {
-    const reason =
-      'No linter of this project is known: add a lint script to package.json or settings of ruff, or start a new run with the command in its check'
-    return cannotCheck(reason)
-  }
+  if (linter === null) return cannotCheck(NO_LINTER)
   return checkWith(context, {
     ...linter,
     ...{ minutes: 20, env: { CI: 'true', NO_COLOR: '1' } },

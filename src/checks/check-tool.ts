@@ -1,8 +1,10 @@
 import type { Report } from '../workspace/protocol.ts'
 import {
+  achieved,
   cannotCheck,
   type GoalContext,
   type GoalVerdict,
+  joined,
   lastLine,
   notAchieved,
   tail,
@@ -44,11 +46,8 @@ export async function checkWith(context: GoalContext, check: ToolCheck): Promise
   // A command of the run must also meet its own conditions.
   const misses = conditionsNotMet(own, ended)
   if (judged.verdict !== 'achieved' || misses.length === 0) return judged
-  return {
-    ...judged,
-    verdict: 'not_achieved',
-    reason: `${judged.reason}, but ${misses.join('; ')}`,
-  }
+  const reason = `${judged.reason}, but ${misses.join('; ')}`
+  return { ...judged, verdict: 'not_achieved', reason }
 }
 
 async function judge(context: GoalContext, check: ToolCheck, whole: Exited): Promise<GoalVerdict> {
@@ -56,9 +55,7 @@ async function judge(context: GoalContext, check: ToolCheck, whole: Exited): Pro
   const output = hidden === undefined ? whole.output : whole.output.replace(hidden, '')
   const ended = { ...whole, output }
   const { exitCode } = ended
-  if (nothing !== undefined && exitCode === 0 && nothing[0].test(output)) {
-    return notAchieved(nothing[1], tail(output))
-  }
+  if (exitCode === 0 && nothing?.[0].test(output)) return notAchieved(nothing[1], tail(output))
   const cut = tests?.areCounted ? tooLong(tool, ended) : null
   if (cut !== null) return cut
   const read = await readReport(context, whole.output)
@@ -84,13 +81,11 @@ function byExitCode(report: Report, { tool, tests, noise }: ToolCheck, ended: Ex
   const { exitCode, output } = ended
   const last = lastLine(output, noise)
   if (exitCode !== 0) {
-    const why = knownFailures(report) || last
-    const reason = [`${tool} ${endedWith(ended)}`, why].filter(Boolean).join(': ')
+    const reason = joined(': ', `${tool} ${endedWith(ended)}`, knownFailures(report) || last)
     return notAchieved(reason, failureDetails(report, output))
   }
-  const passed = last === '' ? `${tool} passed` : `${tool} passed: ${last}`
-  const reason = tests === undefined ? `${tool} found nothing` : passed
-  return { verdict: 'achieved', reason, details: tail(output, 1024) }
+  const reason = tests ? joined(': ', `${tool} passed`, last) : `${tool} found nothing`
+  return achieved(reason, tail(output, 1024))
 }
 
 /** What cargo and go print if they cannot find the host of a registry. */

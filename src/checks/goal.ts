@@ -70,18 +70,14 @@ export type Goal = {
   readonly check: (context: GoalContext) => Promise<GoalVerdict>
 }
 
-/** A verdict if there is nothing to check the goal with: no program, no rule, no script. */
-export const cannotCheck = (reason: string, details = ''): GoalVerdict => ({
-  verdict: 'cannot_check',
-  reason,
-  details,
-})
+const finding =
+  (verdict: Verdict) =>
+  (reason: string, details = ''): GoalVerdict => ({ verdict, reason, details })
 
-export const notAchieved = (reason: string, details = ''): GoalVerdict => ({
-  verdict: 'not_achieved',
-  reason,
-  details,
-})
+export const achieved = finding('achieved')
+export const notAchieved = finding('not_achieved')
+/** If there is nothing to check the goal with: no program, no rule, no script. */
+export const cannotCheck = finding('cannot_check')
 
 /** The longest `details` of a verdict, in characters. */
 export const DETAILS_LIMIT = 4096
@@ -102,6 +98,10 @@ export function tail(text: string, limit = DETAILS_LIMIT): string {
   const kept = plain.slice(-(limit - 2))
   return `…\n${kept.slice(kept.indexOf('\n') + 1)}`
 }
+
+/** Those of the parts that say something, with this between them. */
+export const joined = (between: string, ...parts: readonly (string | false)[]): string =>
+  parts.filter(Boolean).join(between)
 
 const NAMES = 5
 
@@ -143,10 +143,10 @@ export function mergeVerdicts(judged: readonly Judged[]): GoalVerdict {
     const { name: _, ...verdict } = only
     return verdict
   }
-  const failed = judged.filter(({ verdict }) => verdict !== 'achieved')
+  const isReached = ({ verdict }: Judged): boolean => verdict === 'achieved'
+  const failed = judged.filter((part) => !isReached(part))
   const blocked = failed.some(({ verdict }) => verdict === 'cannot_check')
-  const count = `${judged.length - failed.length} of ${judged.length} reached`
-  const lines = [...failed, ...judged.filter(({ verdict }) => verdict === 'achieved')].map(
+  const lines = [...failed, ...judged.filter(isReached)].map(
     ({ name, verdict, reason }) => `${name} ${HEADS[verdict]}: ${reason}`,
   )
   const room = Math.floor(MERGED_LIMIT / Math.max(1, failed.length))
@@ -159,7 +159,7 @@ export function mergeVerdicts(judged: readonly Judged[]): GoalVerdict {
   const names = judged.flatMap((part) => part.names ?? [])
   return {
     verdict: failed.length === 0 ? 'achieved' : blocked ? 'cannot_check' : 'not_achieved',
-    reason: `${count}. ${lines.join('. ')}`,
+    reason: `${judged.length - failed.length} of ${judged.length} reached. ${lines.join('. ')}`,
     details,
     ...(known.length > 0 && { tests: known.reduce((sum, tests) => sum + tests, 0) }),
     ...(names.length > 0 && { names }),

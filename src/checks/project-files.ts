@@ -2,7 +2,6 @@ import { join } from 'node:path'
 import * as z from 'zod'
 import { jsonOr } from '../lib/json.ts'
 import { readWhole, type Workspace } from '../workspace/workspace.ts'
-import type { Program } from './run-check.ts'
 
 const MAX_BYTES = 1024 * 1024
 const MAX_NAMES = 10_000
@@ -16,14 +15,9 @@ export async function firstOf(
   return paths.find((_, at) => found.isOk() && found.value.existing[at]) ?? null
 }
 
-/** The first of these paths that exists, as a reason for people; null if none does. */
-export async function thereIs(
-  workspace: Workspace,
-  paths: readonly string[],
-): Promise<string | null> {
-  const found = await firstOf(workspace, paths)
-  return found === null ? null : `there is a ${found}`
-}
+/** The same as a reason for people. */
+export const thereIs = (workspace: Workspace, paths: readonly string[]): Promise<string | null> =>
+  firstOf(workspace, paths).then((found) => found && `there is a ${found}`)
 
 /** At most MAX_NAMES names in a folder of the project; none if there is no such folder. */
 export async function namesIn(workspace: Workspace, path: string): Promise<readonly string[]> {
@@ -52,11 +46,16 @@ export async function scriptOf(workspace: Workspace, name: string): Promise<stri
   return PackageJson.safeParse(jsonOr(text, null)).data?.scripts?.[name]?.trim() || null
 }
 
-/** A program of the project in one of these folders, or else that of the system. */
-export const ownProgram =
-  (folders: readonly string[], name: string, args: readonly string[]) =>
-  async (files: Workspace): Promise<Program[]> => {
-    const paths = folders.map((folder) => join(folder, name))
-    const own = await firstOf(files, paths)
-    return [{ file: own === null ? name : join(files.cwd, own), args }]
-  }
+/** Where programs of a virtual environment of Python are. */
+export const VENVS = ['.venv/bin', 'venv/bin']
+
+/** The path of a program of the project, which is in one of these folders; null if it has none. */
+export async function ownProgram(
+  files: Workspace,
+  name: string,
+  folders: readonly string[] = VENVS,
+): Promise<string | null> {
+  const paths = folders.map((folder) => join(folder, name))
+  const own = await firstOf(files, paths)
+  return own && join(files.cwd, own)
+}

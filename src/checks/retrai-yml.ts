@@ -90,7 +90,9 @@ type NoSettings = { readonly message: string; readonly isPassing?: true }
 /** The content of the file of a project; null without the file. */
 async function parsed(files: Workspace): Promise<Result<unknown, NoSettings>> {
   // Most projects have none, and starting the program of the workspace takes longer than this look at a name.
-  if (await isMissing(join(files.cwd, SETTINGS_FILE))) return ok(null)
+  const isMissing = (cause: unknown): boolean => codeOf(cause) === 'ENOENT'
+  const look = lstat(join(files.cwd, SETTINGS_FILE)).then(() => false, isMissing)
+  if (await look) return ok(null)
   const asked = { path: SETTINGS_FILE, maxBytes: MAX_BYTES }
   const read = await files.ask('yaml', asked, { withinMs: PARSE_WITHIN_MS })
   if (read.isErr()) {
@@ -116,12 +118,6 @@ export const readProjectSettings = (
     .mapErr((problem) => {
       return { ...problem, message: `${join(files.cwd, SETTINGS_FILE)}: ${problem.message}` }
     })
-
-const isMissing = (path: string): Promise<boolean> =>
-  lstat(path).then(
-    () => false,
-    (cause) => codeOf(cause) === 'ENOENT',
-  )
 
 const namesGoal = ({ goal, check, all_of }: GoalRequest): boolean =>
   all_of !== undefined || check !== undefined || (goal !== undefined && goal !== ALL_OF)

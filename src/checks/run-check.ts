@@ -7,10 +7,12 @@ import type { Report } from '../workspace/protocol.ts'
 import type { Workspace } from '../workspace/workspace.ts'
 import { describeProblem } from '../workspace/workspace-process.ts'
 import {
+  achieved,
   cannotCheck,
   DETAILS_LIMIT,
   type GoalContext,
   type GoalVerdict,
+  joined,
   lastLine,
   nameList,
   notAchieved,
@@ -128,28 +130,30 @@ export async function runCheck(
   return err(cannotCheck(missing))
 }
 
-const AT_LIMIT: ReadonlySet<CommandResult['end']> = new Set([
-  ...(['out_of_memory', 'too_many_processes', 'disk_full', 'too_much_output'] as const),
-])
-
 function interrupted({ tool, timeoutMs }: CheckCommand, result: CommandResult): GoalVerdict {
   const { end, output } = result
-  if (end === 'aborted') return notAchieved(`${tool} was stopped together with the run`)
-  if (end === 'timed_out') {
-    const reason = `${tool} did not finish within ${howLong(timeoutMs)} and was stopped`
-    return notAchieved(reason, tail(output))
+  const stopped = (reason: string) => notAchieved(reason, tail(output))
+  switch (end) {
+    case 'aborted':
+      return notAchieved(`${tool} was stopped together with the run`)
+    case 'timed_out':
+      return stopped(`${tool} did not finish within ${howLong(timeoutMs)} and was stopped`)
+    case 'lost':
+      // The next check may succeed.
+      return stopped(
+        `How ${tool} ended is not known, because the process that runs commands died twice during it`,
+      )
+    case 'out_of_memory':
+    case 'too_many_processes':
+    case 'disk_full':
+    case 'too_much_output':
+      return stopped(`${tool} ${result.why} and was stopped`)
+    default:
+      return cannotCheck(
+        joined(': ', `${tool} could not be started`, lastLine(output)),
+        tail(output),
+      )
   }
-  if (AT_LIMIT.has(end)) {
-    return notAchieved(`${tool} ${result.why} and was stopped`, tail(output))
-  }
-  if (end === 'lost') {
-    // The next check may succeed.
-    const reason = `How ${tool} ended is not known, because the process that runs commands died twice during it`
-    return notAchieved(reason, tail(output))
-  }
-  const lastOutput = lastLine(output)
-  const reason = `${tool} could not be started${lastOutput === '' ? '' : `: ${lastOutput}`}`
-  return cannotCheck(reason, tail(output))
 }
 
 /** A verdict if so much was printed that a part of it may have been dropped: there may be failures in it. */
@@ -180,12 +184,11 @@ export async function readReport(
 /** The failed tests and the first error that a tool printed, as a part of a sentence; '' if none is known. */
 export function knownFailures({ failures, errors, error }: Report): string {
   const more = errors > 1 ? ` (and ${errors - 1} more)` : ''
-  return [
-    failures.length === 0 ? '' : `failing: ${nameList(failures)}`,
-    error === '' ? '' : `${oneLine(error)}${more}`,
-  ]
-    .filter(Boolean)
-    .join('; ')
+  return joined(
+    '; ',
+    failures.length > 0 && `failing: ${nameList(failures)}`,
+    error !== '' && `${oneLine(error)}${more}`,
+  )
 }
 
 /** The end of the output of a tool that failed, after its first error if that is not in the end. */
@@ -216,11 +219,10 @@ export function judgeTests(report: Report, check: TestTool, ended: Exited): Goal
   const others = otherCounts(counts)
   if (failed > 0) {
     const failing = `${failed} of ${counted(passed + failed, 'test')} failing`
-    const names = nameList(report.failures, failed)
+    const named = joined(': ', failing, nameList(report.failures, failed))
     // For example a script that ends with `|| true`.
-    const hidden = exitCode === 0 ? `${tool} hides this with exit code 0` : ''
-    const reason = [names === '' ? failing : `${failing}: ${names}`, others, hidden]
-    return notAchieved(reason.filter(Boolean).join('; '), failureDetails(report, output))
+    const hidden = exitCode === 0 && `${tool} hides this with exit code 0`
+    return notAchieved(joined('; ', named, others, hidden), failureDetails(report, output))
   }
   const why = knownFailures(report) || lastLine(output, noise)
   if (passed === 0) {
@@ -230,16 +232,15 @@ export function judgeTests(report: Report, check: TestTool, ended: Exited): Goal
     return notAchieved(reason, isEmpty ? tail(output) : failureDetails(report, output))
   }
   const all = passed === 1 ? '1 test passed' : `All ${passed} tests passed`
-  const reason = [all, others].filter(Boolean).join(', ')
-  if (exitCode === 0) return { verdict: 'achieved', reason, details: tail(output, 1024) }
-  const but = `${tool} ${endedWith(ended)}: ${why}`
-  return notAchieved(`${reason}, but ${but}`, failureDetails(report, output))
+  const reason = joined(', ', all, others)
+  if (exitCode === 0) return achieved(reason, tail(output, 1024))
+  const but = `${reason}, but ${tool} ${endedWith(ended)}: ${why}`
+  return notAchieved(but, failureDetails(report, output))
 }
 
 const otherCounts = ({ skipped, expectedFailures }: NonNullable<Report['counts']>): string =>
-  [
-    skipped > 0 ? `${skipped} skipped` : '',
-    expectedFailures > 0 ? counted(expectedFailures, 'expected failure') : '',
-  ]
-    .filter(Boolean)
-    .join(', ')
+  joined(
+    ', ',
+    skipped > 0 && `${skipped} skipped`,
+    expectedFailures > 0 && counted(expectedFailures, 'expected failure'),
+  )

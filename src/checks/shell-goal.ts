@@ -6,6 +6,7 @@ import {
   type Goal,
   type GoalContext,
   type GoalVerdict,
+  joined,
   lastLine,
   oneLine,
   SHELL_GOAL,
@@ -27,43 +28,43 @@ import {
 type Condition = {
   /** What is required, for the model and for people. */
   readonly wanted: string
-  readonly isMet: (ended: Exited) => boolean
-  /** What happened instead. */
-  readonly found: (ended: Exited) => string
+  /** What happened instead; null if it holds. */
+  readonly missed: (ended: Exited) => string | null
 }
 
 const seconds = ({ durationMs }: CommandResult): string => `${(durationMs / 1000).toFixed(2)} s`
 
 function conditionsOf({ success_condition }: ShellGoal): Condition[] {
   const { exit_code: code, output_contains: text, max_seconds: most } = success_condition
-  const conditions = [
+  const conditions: (Condition | false)[] = [
     code !== undefined && {
       wanted: `exit code ${code}`,
-      isMet: ({ exitCode }: Exited) => exitCode === code,
-      found: (ended: Exited) => `it ${endedWith(ended)}`,
+      missed: (ended) => (ended.exitCode === code ? null : `it ${endedWith(ended)}`),
     },
     text !== undefined && {
       wanted: `${JSON.stringify(text)} in its standard output`,
-      isMet: ({ stdout }: Exited) => stdout.includes(text),
-      found: ({ stdout }: Exited) => {
+      missed: ({ stdout }) => {
+        if (stdout.includes(text)) return null
         const last = lastLine(stdout)
         return last === '' ? 'it printed nothing' : `its last line was ${JSON.stringify(last)}`
       },
     },
     most !== undefined && {
       wanted: `less than ${most} s`,
-      isMet: ({ durationMs }: Exited) => durationMs < most * 1000,
-      found: (ended: Exited) => `it took ${seconds(ended)}`,
+      missed: (ended) => (ended.durationMs < most * 1000 ? null : `it took ${seconds(ended)}`),
     },
   ]
   return conditions.filter((one) => one !== false)
 }
 
+const wantedBy = (goal: ShellGoal): string =>
+  conditionsOf(goal)
+    .map(({ wanted }) => wanted)
+    .join(', ')
+
 /** The check of a shell-goal in words: the command and all its conditions. */
-export function describeShellGoal(goal: ShellGoal): string {
-  const wanted = conditionsOf(goal).map((condition) => condition.wanted)
-  return `\`${goal.check_command}\` with ${wanted.join(', ')}`
-}
+export const describeShellGoal = (goal: ShellGoal): string =>
+  `\`${goal.check_command}\` with ${wantedBy(goal)}`
 
 /** The exit code of a shell if a program does not exist. Its output names the program. */
 const NOT_FOUND = 127
@@ -91,11 +92,11 @@ export function lacksProgram({ exitCode, output }: Exited): boolean {
 }
 
 /** The conditions that do not hold, each as a part of a sentence. */
-export function conditionsNotMet(goal: ShellGoal, ended: Exited): string[] {
-  return conditionsOf(goal)
-    .filter(({ isMet }) => !isMet(ended))
-    .map(({ wanted, found }) => `${wanted} is required, but ${found(ended)}`)
-}
+export const conditionsNotMet = (goal: ShellGoal, ended: Exited): string[] =>
+  conditionsOf(goal).flatMap(({ wanted, missed }) => {
+    const found = missed(ended)
+    return found === null ? [] : [`${wanted} is required, but ${found}`]
+  })
 
 async function judge(context: GoalContext, goal: ShellGoal, ended: Exited): Promise<GoalVerdict> {
   const misses = conditionsNotMet(goal, ended)
@@ -103,15 +104,13 @@ async function judge(context: GoalContext, goal: ShellGoal, ended: Exited): Prom
   const printed = (await readReport(context, ended.output)).unwrapOr(null)
   const reported = printed === null ? {} : testsOf(printed)
   if (misses.length === 0) {
-    const met = conditionsOf(goal)
-    const wanted = met.map((condition) => condition.wanted).join(', ')
-    const reason = `${command} succeeded with ${wanted} (it took ${seconds(ended)})`
+    const reason = `${command} succeeded with ${wantedBy(goal)} (it took ${seconds(ended)})`
     return { verdict: 'achieved', reason, details: tail(ended.output, 1024), ...reported }
   }
   const lacking = lacksProgram(ended)
-  const known = printed === null || lacking ? '' : knownFailures(printed)
-  const unknown = ended.exitCode === NOT_FOUND ? notFound(ended) : ''
-  const reason = `${command} failed: ${[unknown, ...misses, known].filter(Boolean).join('; ')}`
+  const known = printed !== null && !lacking && knownFailures(printed)
+  const unknown = ended.exitCode === NOT_FOUND && notFound(ended)
+  const reason = `${command} failed: ${joined('; ', unknown, ...misses, known)}`
   const verdict = lacking ? 'cannot_check' : 'not_achieved'
   const details = printed === null ? tail(ended.output) : failureDetails(printed, ended.output)
   return { verdict, reason, details, ...reported }
@@ -119,6 +118,8 @@ async function judge(context: GoalContext, goal: ShellGoal, ended: Exited): Prom
 
 const nameOfCommand = ({ check_command }: ShellGoal): string => `\`${oneLine(check_command, 80)}\``
 
+const NO_COMMAND =
+  'This run has no check_command: start a new run with a check, or write a .retrai.yml for it'
 const LIMIT_MS = 10 * 60_000
 
 /** A command with a time limit gets some time beyond it, so that the verdict can report how long it took. */
@@ -129,11 +130,7 @@ function timeLimitMs({ success_condition }: ShellGoal): number {
 
 async function check(context: GoalContext): Promise<GoalVerdict> {
   const { shell_goal } = context.config
-  if (shell_goal === null) {
-    const reason =
-      'This run has no check_command: start a new run with a check, or write a .retrai.yml for it'
-    return cannotCheck(reason)
-  }
+  if (shell_goal === null) return cannotCheck(NO_COMMAND)
   const ran = await runCheck(context, {
     tool: nameOfCommand(shell_goal),
     ...inBash(shell_goal.check_command),
@@ -152,9 +149,9 @@ export const shellGoal: Goal = {
   protects: ALL_ECOSYSTEMS,
   detect: async (files) => {
     const { check_command } = await contentIn(files)
-    return check_command !== undefined
-      ? { fit: FIT.declared, because: '.retrai.yml has a check_command' }
-      : null
+    return check_command === undefined
+      ? null
+      : { fit: FIT.declared, because: '.retrai.yml has a check_command' }
   },
   check,
 }

@@ -1,24 +1,21 @@
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import type { Preset } from '../domain/network.ts'
 import type { Workspace } from '../workspace/workspace.ts'
 import { checkWith } from './check-tool.ts'
 import { FIT, type Fit, type Goal, oneLine } from './goal.ts'
-import { firstOf, namesIn, ownProgram, testScript, textOf, thereIs } from './project-files.ts'
-import { ALL_ECOSYSTEMS, type Ecosystem } from './protected.ts'
+import {
+  firstOf,
+  namesIn,
+  ownProgram,
+  testScript,
+  textOf,
+  thereIs,
+  VENVS,
+} from './project-files.ts'
+import { ALL_ECOSYSTEMS } from './protected.ts'
 import type { Program, ToolCheck } from './run-check.ts'
 
-/** A goal that one tool checks. */
-type ToolGoal = ToolCheck & {
-  readonly name: string
-  readonly description: string
-  readonly prompt: string
-  readonly registries?: readonly Preset[]
-  readonly protects: readonly Ecosystem[]
-  /** Left out: yes. */
-  readonly takesCheck?: boolean
-  readonly detect: (files: Workspace) => Promise<Fit | null>
-}
+/** A goal that one tool checks. A run may replace its command, unless it says otherwise. */
+type ToolGoal = ToolCheck & Omit<Goal, 'check' | 'command'>
 
 /** Fits a project that has one of these files. */
 const ifFile =
@@ -32,7 +29,6 @@ const ifFile =
 export const WITHOUT_NPM =
   'install the packages of the project with `npm install`, or, if they are in a folder above it, start a run in that folder'
 
-const PYTHON = ['.venv/bin/python', 'venv/bin/python']
 const PYTHON_CONFIGS = ['pyproject.toml', 'pytest.ini', 'setup.cfg', 'tox.ini']
 
 async function detectPytest(files: Workspace): Promise<Fit | null> {
@@ -52,19 +48,19 @@ const PYTEST = [
 
 /** With the project's own environment, then with the system's. */
 async function pytestPrograms(files: Workspace): Promise<Program[]> {
-  const own = await firstOf(files, PYTHON)
+  const own = await ownProgram(files, 'python')
   const asModule = (file: string): Program => ({ file, args: ['-m', 'pytest', ...PYTEST] })
   const system = [asModule('python3'), { file: 'pytest', args: PYTEST }]
-  return own === null ? system : [asModule(join(files.cwd, own)), ...system]
+  return own === null ? system : [asModule(own), ...system]
 }
 
 async function pyrightPrograms(files: Workspace): Promise<Program[]> {
-  const python = await firstOf(files, PYTHON)
+  const python = await ownProgram(files, 'python')
   // Without it, pyright would not find packages that are installed only for the project.
-  const packages = python === null ? [] : ['--pythonpath', join(files.cwd, python)]
+  const packages = python === null ? [] : ['--pythonpath', python]
+  const own = await ownProgram(files, 'pyright', [...VENVS, 'node_modules/.bin'])
   // Only its statistics show that it checked something.
-  const args = ['--stats', ...packages]
-  return ownProgram(['.venv/bin', 'venv/bin', 'node_modules/.bin'], 'pyright', args)(files)
+  return [{ file: own ?? 'pyright', args: ['--stats', ...packages] }]
 }
 
 async function detectBun(files: Workspace): Promise<Fit | null> {

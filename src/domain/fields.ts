@@ -16,3 +16,7 @@ export const OWN_STREAM_PREFIX = 'retrai-'
 
 /** ISO 8601 in UTC, with milliseconds. */
 export const Timestamp = z.iso.datetime({ precision: 3 })
+
+/** An argument of a tool that a call may leave out, with its description for models. */
+export const optional = <T extends z.ZodType>(schema: T, description: string) =>
+  schema.optional().describe(description)

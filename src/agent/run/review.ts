@@ -9,19 +9,16 @@ import { shellWord } from '../../lib/text.ts'
 import type { CallContext, Declared, DefinedTool } from '../tools/tool.ts'
 import type { Work } from './effects.ts'
 
-/** What the rules say of a call, and the network that it asks a person for. */
-type Review = { readonly verdict: Verdict; readonly network?: Network }
-
 const ALLOWED: Verdict = { action: 'allow', rule: null, doubt: null }
 
 /**
- * Compares the rules of a run with a call.
+ * What the rules of a run say of a call, and the network that it asks a person for.
  * @param call as the model wrote it; null if only its masked form is known, so that it cannot run
  */
 export async function reviewCall(
   call: RequestedCall | null,
   { session, effects, files: workspace, servers }: Work,
-): Promise<Review> {
+): Promise<{ readonly verdict: Verdict; readonly network?: Network }> {
   const { approvals, config, total, shellFolder } = session.state
   const asks = approvals !== undefined || call?.tool === NETWORK_TOOL
   const isExcluded = call !== null && config.tools?.exclude?.includes(call.tool) === true
@@ -47,21 +44,21 @@ type CallingRun = Pick<CallContext, 'cwd' | 'workspace'> & {
   readonly root?: string | null
 }
 
-/** `network`: what the run reaches if a person allows the call, for a call that asks for that. */
-type Facts = Pick<CallFacts, 'tool' | 'touches'> & { readonly network?: Network }
-
-/** What rules are compared with; null if the call will do nothing, such as one whose arguments are not valid. */
+/**
+ * What rules are compared with; null if the call will do nothing, such as one whose arguments are not valid. `network`: what the
+ * run reaches if a person allows the call, for a call that asks for that.
+ */
 export async function factsOf(
   call: RequestedCall,
   tool: DefinedTool | undefined,
   run: CallingRun,
-): Promise<Facts | null> {
+): Promise<(Pick<CallFacts, 'tool' | 'touches'> & { readonly network?: Network }) | null> {
   const { tool: name, raw_args } = call
   // A server that gives no run more network has no tool that asks for it.
   if (tool === undefined) return name === NETWORK_TOOL ? null : { tool: name, touches: null }
-  const declared = raw_args === undefined ? tool.touches(call.args) : null
-  if (declared === null) return null
-  const { asksFor, ...touched } = declared
+  const prepared = raw_args === undefined ? tool.prepare(call.args) : null
+  if (!prepared?.isOk()) return null
+  const { asksFor, ...touched } = prepared.value.touches
   if (asksFor === undefined) return { tool: name, touches: await resolved(touched, run) }
   const network = asksFor(run.network ?? 'none')
   return network && { tool: name, touches: {}, network }
@@ -104,13 +101,8 @@ function folderInFamily({ cwd, root }: CallingRun): string | null {
   return isWithin(top, own) ? relative(top, own) : null
 }
 
-/** A path as it is written and, if links lead elsewhere, where it leads: both from the project. */
-type Named = { readonly names: readonly string[]; readonly mayExist: boolean }
-
-async function placesOf(
-  paths: readonly string[],
-  { cwd, workspace }: CallingRun,
-): Promise<Named[] | null> {
+/** Each path as it is written and, if links lead elsewhere, where it leads: both from the project. */
+async function placesOf(paths: readonly string[], { cwd, workspace }: CallingRun) {
   if (paths.length === 0) return []
   const found = await workspace.ask('resolve', { paths })
   if (found.isErr()) return null

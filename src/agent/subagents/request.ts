@@ -2,7 +2,7 @@ import { relative } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { budgetLeft, shareOf } from '../../domain/budget.ts'
-import { NulFree } from '../../domain/fields.ts'
+import { NulFree, optional } from '../../domain/fields.ts'
 import { MAX_MCP_SERVERS, type McpRequest, McpServerName } from '../../domain/mcp-servers.ts'
 import { present } from '../../domain/present.ts'
 import { requestAgain, requestedServer } from '../../domain/request-again.ts'
@@ -24,33 +24,28 @@ export const WantedSubagent = z.strictObject({
     .describe(
       'What the sub-agent shall do, and what its last reply shall tell you. It knows nothing of your conversation.',
     ),
-  goal: z
-    .string()
-    .min(1)
-    .optional()
-    .describe(
-      'The goal that is checked, such as pytest. Without it, the sub-agent ends when it says that it is done.',
-    ),
-  check: z
-    .strictObject({
+  goal: optional(
+    z.string().min(1),
+    'The goal that is checked, such as pytest. Without it, the sub-agent ends when it says that it is done.',
+  ),
+  check: optional(
+    z.strictObject({
       command: z.string().trim().min(1).max(10_000),
-      exit_code: z.int().min(0).max(255).optional().describe('0 if left out'),
-    })
-    .optional()
-    .describe(
-      'A command whose exit code decides whether the goal is reached. Without a goal beside it, that is the goal.',
-    ),
-  mcp_servers: z
-    .array(McpServerName)
-    .max(MAX_MCP_SERVERS)
-    .optional()
-    .describe('Your MCP servers that it gets, by their names. Without them, it has none.'),
-  folder: NulFree.min(1)
-    .optional()
-    .describe('Its project: a folder in your project. Without it: your project.'),
-  model: z.string().min(1).optional().describe('Without it: your model.'),
+      exit_code: optional(z.int().min(0).max(255), '0 if left out'),
+    }),
+    'A command whose exit code decides whether the goal is reached. Without a goal beside it, that is the goal.',
+  ),
+  mcp_servers: optional(
+    z.array(McpServerName).max(MAX_MCP_SERVERS),
+    'Your MCP servers that it gets, by their names. Without them, it has none.',
+  ),
+  folder: optional(
+    NulFree.min(1),
+    'Its project: a folder in your project. Without it: your project.',
+  ),
+  model: optional(z.string().min(1), 'Without it: your model.'),
   max_iterations: most.optional(),
-  max_tokens: most.optional().describe('At most what is left of yours, like the other limits.'),
+  max_tokens: optional(most, 'At most what is left of yours, like the other limits.'),
   max_cost_usd: z.number().positive().optional(),
   max_seconds: z.number().positive().optional(),
 })
@@ -93,20 +88,26 @@ export function requestOf(
   if (servers.isErr()) return err(servers.error)
   const left = budgetLeft(state, now)
   const share = shareOf(left, toStart(state))
+  /** What the agent asks for, if that much is left; otherwise its share, so that the other sub-agents get theirs. */
+  const least = (limit: keyof typeof left): number | null => {
+    const { [limit]: asked } = wanted
+    return asked === undefined ? share[limit] : Math.min(asked, left[limit] ?? asked)
+  }
   const { reasoning_effort, max_output_tokens, fallback_models } = config
   const isSame = model === undefined || model === config.model_name
   return ok({
-    ...(check === undefined
-      ? { goal: goal ?? INSTRUCTIONS_GOAL }
-      : { ...present({ goal }), check: checkOf(check) }),
+    ...present({ goal: goal ?? (check === undefined ? INSTRUCTIONS_GOAL : null) }),
+    ...(check && {
+      check: { command: check.command, conditions: { exit_code: check.exit_code ?? 0 } },
+    }),
     ...(servers.value.length === 0 ? {} : { mcp_servers: servers.value }),
     cwd: folder === undefined ? config.cwd : real,
     model_name: model ?? config.model_name,
     max_iterations: wanted.max_iterations ?? config.max_iterations,
     max_turns_per_iteration: config.max_turns_per_iteration ?? DEFAULT_TURNS,
-    max_cost_usd: least(wanted.max_cost_usd, left.max_cost_usd, share.max_cost_usd),
-    max_tokens: least(wanted.max_tokens, left.max_tokens, share.max_tokens),
-    max_seconds: least(wanted.max_seconds, left.max_seconds, share.max_seconds),
+    max_cost_usd: least('max_cost_usd'),
+    max_tokens: least('max_tokens'),
+    max_seconds: least('max_seconds'),
     ...(isSame ? present({ reasoning_effort, max_output_tokens, fallback_models }) : {}),
     within: relative(realPathOf(root), real),
     ...inherited(state),
@@ -124,21 +125,6 @@ export function toStart(state: RunState): number {
   const calls = subagentCalls(state).filter(({ call_id }) => startedBy(state, call_id) === null)
   return Math.max(1, calls.length)
 }
-
-/** What the agent asks for, if that much is left; otherwise its share, so that the other sub-agents get theirs. */
-function least(
-  wanted: number | undefined,
-  left: number | null,
-  share: number | null,
-): number | null {
-  if (wanted === undefined) return share
-  return left === null ? wanted : Math.min(wanted, left)
-}
-
-const checkOf = ({ command, exit_code = 0 }: NonNullable<WantedSubagent['check']>) => ({
-  command,
-  conditions: { exit_code },
-})
 
 /** The servers of the parent that a sub-agent gets, each started for it alone. */
 function serversOf(

@@ -1,8 +1,8 @@
-import { isAbsolute, join } from 'node:path'
+import { isAbsolute } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
-import { firstOf } from '../../checks/project-files.ts'
-import { NulFree } from '../../domain/fields.ts'
+import { ownProgram } from '../../checks/project-files.ts'
+import { NulFree, optional } from '../../domain/fields.ts'
 import { shellWord } from '../../lib/text.ts'
 import { processMask } from '../../log/masking.ts'
 import type { Command, CommandResult } from '../../runner/command.ts'
@@ -81,9 +81,6 @@ const REPORTING = [
   'eval "$retrai_command"',
 ].join('; ')
 
-/** The arguments of bash for a command that reports the folder in which it ends. */
-const reporting = (command: string): string[] => ['-c', REPORTING, 'bash', command]
-
 /** A folder of the project. The error is the result of the call. */
 async function folderOf(context: ToolContext, folder: string): Promise<Result<Place, ToolOutput>> {
   const found = await placeOf(context, folder)
@@ -103,29 +100,19 @@ export async function startFolder(
   return (await folderOf(context, folder)).map(({ real }) => real)
 }
 
-type End = Pick<ToolOutput, 'folder'> & { readonly notes: string[] }
-
 /** Where the next shell starts, and what the model must know of that. @param report what the command has reported: anything */
-async function endOfShell(context: ToolContext, report: string | undefined): Promise<End> {
+async function endOfShell(context: ToolContext, report: string | undefined) {
   const { shellFolder } = context
   const path = report?.replace(/\n$/, '') ?? ''
   const isPath = isAbsolute(path) && !path.includes('\0')
   // Most commands end in the folder of the project, whose name leads through no link then.
   const inProject = path === context.cwd ? ok({ shown: PROJECT }) : null
-  const found = inProject ?? (isPath ? await folderOf(context, path) : null)
-  const folder =
-    found === null
-      ? shellFolder
-      : found.match(
-          ({ shown }) => shown,
-          () => PROJECT,
-        )
-  const notes = [
-    ...(found?.isErr()
-      ? ['this command ended in no folder of the project, so the next one starts in its folder']
-      : []),
-    ...(folder === PROJECT ? [] : [`the next command starts in ${JSON.stringify(folder)}`]),
-  ]
+  const found = inProject ?? (isPath ? await folderOf(context, path) : ok({ shown: shellFolder }))
+  const folder = found.isOk() ? found.value.shown : PROJECT
+  const notes = found.isErr()
+    ? ['this command ended in no folder of the project, so the next one starts in its folder']
+    : []
+  if (folder !== PROJECT) notes.push(`the next command starts in ${JSON.stringify(folder)}`)
   return folder === PROJECT && shellFolder === PROJECT ? { notes } : { folder, notes }
 }
 
@@ -149,15 +136,14 @@ export const bashExec = defineTool({
   readOnly: false,
   args: z.strictObject({
     command: commandLine,
-    folder: projectPath
-      .optional()
-      .describe('The folder of the project where it starts; where the last call ended if left out'),
-    timeout_s: z
-      .number()
-      .positive()
-      .max(MAX_TIMEOUT_S)
-      .optional()
-      .describe(`Seconds until it is stopped; ${DEFAULT_TIMEOUT_S} if left out`),
+    folder: optional(
+      projectPath,
+      'The folder of the project where it starts; where the last call ended if left out',
+    ),
+    timeout_s: optional(
+      z.number().positive().max(MAX_TIMEOUT_S),
+      `Seconds until it is stopped; ${DEFAULT_TIMEOUT_S} if left out`,
+    ),
   }),
   touches: ({ command, folder = null }) => ({ commands: [command], startsIn: folder }),
   run: async ({ command, folder, timeout_s = DEFAULT_TIMEOUT_S }, context) => {
@@ -167,8 +153,9 @@ export const bashExec = defineTool({
       return folder === undefined ? { ...started.error, folder: PROJECT } : started.error
     }
     const timeoutMs = timeout_s * 1000
-    const shell = { file: 'bash', args: reporting(command), cwd: started.value, timeoutMs }
-    const result = await runFor(context, { ...shell, reports: true })
+    const args = ['-c', REPORTING, 'bash', command]
+    const shell = { file: 'bash', args, cwd: started.value, timeoutMs, reports: true }
+    const result = await runFor(context, shell)
     const { notes, ...end } = await endOfShell(context, result.report)
     const { output, ...ended } = commandOutput(result, timeoutMs, IF_TIMED_OUT)
     if (PATCH_AS_COMMAND.test(output)) notes.push('apply_patch is a tool of yours, and no command')
@@ -177,11 +164,6 @@ export const bashExec = defineTool({
 })
 
 const PYTEST_TIMEOUT_MS = 600_000
-/** The Python of the project's own virtual environment, otherwise the one on the PATH. */
-async function pythonOf({ cwd, workspace }: ToolContext): Promise<string> {
-  const found = await firstOf(workspace, ['.venv/bin/python', 'venv/bin/python'])
-  return found === null ? 'python3' : join(cwd, found)
-}
 
 export const runPytest = defineTool({
   name: 'run_pytest',
@@ -190,17 +172,16 @@ export const runPytest = defineTool({
     'there is one.',
   readOnly: false,
   args: z.strictObject({
-    args: z
-      .array(NulFree)
-      .max(100)
-      .optional()
-      .describe('Arguments of pytest, one an item, such as ["-x", "tests/test_cart.py"]'),
+    args: optional(
+      z.array(NulFree).max(100),
+      'Arguments of pytest, one an item, such as ["-x", "tests/test_cart.py"]',
+    ),
   }),
   touches: ({ args = [] }) => ({ commands: [['pytest', ...args.map(shellWord)].join(' ')] }),
   run: async ({ args = [] }, context) => {
     const pytest = ['-m', 'pytest', '--color=no', ...args]
-    const [file, timeoutMs] = [await pythonOf(context), PYTEST_TIMEOUT_MS]
-    const result = await runFor(context, { file, args: pytest, cwd: context.cwd, timeoutMs })
-    return commandOutput(result, timeoutMs)
+    const file = (await ownProgram(context.workspace, 'python')) ?? 'python3'
+    const program = { file, args: pytest, cwd: context.cwd, timeoutMs: PYTEST_TIMEOUT_MS }
+    return commandOutput(await runFor(context, program), PYTEST_TIMEOUT_MS)
   },
 })

@@ -1,7 +1,7 @@
 import { buffer } from 'node:stream/consumers'
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
-import { NulFree } from '../../domain/fields.ts'
+import { NulFree, optional } from '../../domain/fields.ts'
 import { counted } from '../../lib/text.ts'
 import { processMask } from '../../log/masking.ts'
 import { imageIn, isImage } from '../../models/images.ts'
@@ -129,8 +129,8 @@ async function imageOutput(
 
 /** The arguments that name a range of lines. */
 const rangeArgs = {
-  offset: z.int().min(1).optional().describe('The first line to read; 1 if left out'),
-  limit: z.int().min(1).optional().describe('How many lines; as many as fit if left out'),
+  offset: optional(z.int().min(1), 'The first line to read; 1 if left out'),
+  limit: optional(z.int().min(1), 'How many lines; as many as fit if left out'),
 }
 
 export const fileRead = defineTool({
@@ -181,26 +181,22 @@ export const outputRead = defineTool({
   readOnly: true,
   args: z
     .strictObject({
-      artifact: z
-        .string()
-        .regex(/^[0-9a-f]{64}$/, 'must be the 64 hex digits that the shortened result names')
-        .optional()
-        .describe('The name of the artifact, as in the shortened result'),
-      call_id: z.string().min(1).optional().describe('The call instead, as in the note about it'),
+      artifact: optional(
+        z
+          .string()
+          .regex(/^[0-9a-f]{64}$/, 'must be the 64 hex digits that the shortened result names'),
+        'The name of the artifact, as in the shortened result',
+      ),
+      call_id: optional(z.string().min(1), 'The call instead, as in the note about it'),
       ...rangeArgs,
-      column: z
-        .int()
-        .min(1)
-        .optional()
-        .describe(
-          'The character of each line to begin with, to read a long line on; 1 if left out',
-        ),
-      pattern: NulFree.min(1)
-        .max(1000)
-        .optional()
-        .describe(
-          'Extended regular expression (grep -E), ignoring case, such as "error|failed [0-9]+"',
-        ),
+      column: optional(
+        z.int().min(1),
+        'The character of each line to begin with, to read a long line on; 1 if left out',
+      ),
+      pattern: optional(
+        NulFree.min(1).max(1000),
+        'Extended regular expression (grep -E), ignoring case, such as "error|failed [0-9]+"',
+      ),
     })
     .refine(
       ({ artifact, call_id }) => (artifact === undefined) !== (call_id === undefined),

@@ -1,5 +1,6 @@
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
+import { optional } from '../../domain/fields.ts'
 import { masksIn } from '../../domain/mask/finder.ts'
 import { counted } from '../../lib/text.ts'
 import { processMask } from '../../log/masking.ts'
@@ -97,9 +98,10 @@ function patch(path: string, before: string, edits: readonly Edit[]) {
 
 const old = z.string().min(1).describe('The text to replace, as it is in the file')
 const fresh = z.string().describe('What to put in its place')
-const replaceAll = z
-  .boolean()
-  .describe('Replace every occurrence; "old" must occur once if left out')
+const replaceAll = optional(
+  z.boolean(),
+  'Replace every occurrence; "old" must occur once if left out',
+)
 
 export const filePatch = defineTool({
   name: 'file_patch',
@@ -113,9 +115,9 @@ export const filePatch = defineTool({
       path: projectPath.describe('Relative to the project'),
       old: old.optional(),
       new: fresh.optional(),
-      replace_all: replaceAll.optional(),
+      replace_all: replaceAll,
       edits: z
-        .array(z.strictObject({ old, new: fresh, replace_all: replaceAll.optional() }))
+        .array(z.strictObject({ old, new: fresh, replace_all: replaceAll }))
         .min(1)
         .max(100)
         .optional()
@@ -168,7 +170,7 @@ export const fileRename = defineTool({
   args: z.strictObject({
     path: projectPath.describe('The path now, relative to the project'),
     to: projectPath.describe('The new path, relative to the project, with the name'),
-    overwrite: z.boolean().optional().describe('Replace a file that is there; never a folder'),
+    overwrite: optional(z.boolean(), 'Replace a file that is there; never a folder'),
   }),
   touches: ({ path, to }) => ({ paths: [path, to], trees: [path, to] }),
   run: async ({ path, to, overwrite = false }, { workspace }) => {
@@ -197,9 +199,7 @@ export const fileList = defineTool({
   description: 'List the files and folders in one folder of the project.',
   readOnly: true,
   args: z.strictObject({
-    path: projectPath
-      .optional()
-      .describe('Relative to the project; the project itself if left out'),
+    path: optional(projectPath, 'Relative to the project; the project itself if left out'),
   }),
   touches: ({ path = '.' }) => ({ paths: [path] }),
   run: async ({ path = '.' }, { workspace, signal }) => {

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { optional } from '../../domain/fields.ts'
 import type { BackgroundProcess } from '../run/background-processes.ts'
 import { commandLine, startFolder } from './commands.ts'
 import {
@@ -17,20 +18,14 @@ const START_WAIT_S = 1
 const TEXT_WAIT_S = 30
 
 const waiting = {
-  wait_for: z
-    .string()
-    .min(1)
-    .max(1_000)
-    .optional()
-    .describe('Returns as soon as this exact text is in the new output, such as "listening on"'),
-  wait_s: z
-    .number()
-    .nonnegative()
-    .max(MAX_WAIT_S)
-    .optional()
-    .describe(
-      `Seconds to wait, unless the process ends before; ${TEXT_WAIT_S} with wait_for if left out`,
-    ),
+  wait_for: optional(
+    z.string().min(1).max(1_000),
+    'Returns as soon as this exact text is in the new output, such as "listening on"',
+  ),
+  wait_s: optional(
+    z.number().nonnegative().max(MAX_WAIT_S),
+    `Seconds to wait, unless the process ends before; ${TEXT_WAIT_S} with wait_for if left out`,
+  ),
 }
 const id = z.string().describe('The id of the process, from process_start')
 
@@ -79,9 +74,7 @@ export const processStart = defineTool({
   readOnly: false,
   args: z.strictObject({
     command: commandLine,
-    folder: projectPath
-      .optional()
-      .describe("The folder where it starts; the project's if left out"),
+    folder: optional(projectPath, "The folder where it starts; the project's if left out"),
     ...waiting,
   }),
   touches: ({ command, folder }) => ({ commands: [command], startsIn: folder }),

@@ -1,9 +1,8 @@
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
-import { NulFree } from '../../domain/fields.ts'
+import { NulFree, optional } from '../../domain/fields.ts'
 import { processMask } from '../../log/masking.ts'
 import type { Answers, GitProblem, Grep, Questions, Search } from '../../workspace/protocol.ts'
-import type { Failure } from '../../workspace/workspace.ts'
 import { cutLine, FOUND_LINE_CHARS } from './recorded-output.ts'
 import {
   defineTool,
@@ -17,23 +16,20 @@ import {
 
 /** The arguments of a tool by which a search also looks at what it leaves out otherwise. */
 const searchScope = {
-  hidden: z
-    .boolean()
-    .optional()
-    .describe('Whether files and folders that begin with a dot are searched; not if left out'),
-  ignored: z
-    .boolean()
-    .optional()
-    .describe('Whether what .gitignore names, and node_modules, is searched; not if left out'),
+  hidden: optional(
+    z.boolean(),
+    'Whether files and folders that begin with a dot are searched; not if left out',
+  ),
+  ignored: optional(
+    z.boolean(),
+    'Whether what .gitignore names, and node_modules, is searched; not if left out',
+  ),
 }
 const SCOPE =
   'Leaves out what .gitignore names, node_modules, and names that begin with a dot, unless ' +
   '`ignored` or `hidden` is true; .git always.'
 
 type Scope = { readonly hidden?: boolean | undefined; readonly ignored?: boolean | undefined }
-
-/** `printed`: with secrets masked. */
-type Found = Answers['search'] & { readonly printed: string }
 
 /** What a program printed, with secrets masked. Half a secret at its end would not be recognized as one. */
 export function printedText(body: Buffer, isCut: boolean): string {
@@ -47,17 +43,14 @@ function withoutHalf(text: string): string {
   return pieces.write(text) + pieces.cut()
 }
 
-/** Lists the files of the project that match a glob, or searches them. */
+/** Lists the files of the project that match a glob, or searches them. `printed`: with secrets masked. */
 export async function searchFiles(
   wanted: Pick<Search, 'path' | 'glob' | 'limit' | 'grep'>,
   { hidden = false, ignored = false }: Scope,
   { workspace, signal }: Pick<ToolContext, 'workspace' | 'signal'>,
-): Promise<Result<Found, Failure>> {
-  const asked = { ...wanted, hidden, ignored }
-  const answered = await workspace.ask('search', asked, { signal })
-  if (answered.isErr()) return err(answered.error)
-  const { body, ...found } = answered.value
-  return ok({ ...found, printed: printedText(body, found.isCut) })
+) {
+  const answered = await workspace.ask('search', { ...wanted, hidden, ignored }, { signal })
+  return answered.map((found) => ({ ...found, printed: printedText(found.body, found.isCut) }))
 }
 
 /** To be added to an answer that nothing was found. */
@@ -125,7 +118,11 @@ export async function grepText(
   return err({ output: processMask.text(stderr), exitCode, outcome: 'error' })
 }
 
-function searchOutput(found: Found, output: Grep['output'], scope: Scope): ToolOutput {
+function searchOutput(
+  found: Answers['search'] & { readonly printed: string },
+  output: Grep['output'],
+  scope: Scope,
+): ToolOutput {
   const { exitCode, shown, isTree, isCut } = found
   const nothing = `Nothing matches.${isTree ? leftOut(scope) : ''}`
   const isBelow = isTree && shown !== '.'
@@ -143,6 +140,12 @@ function searchOutput(found: Found, output: Grep['output'], scope: Scope): ToolO
   return { output: stderr, exitCode, outcome: 'error' }
 }
 
+const FileName = z
+  .string()
+  .min(1)
+  .max(200)
+  .refine((text) => !/[/\0]/.test(text), 'must be the name of a file, without its folder')
+
 export const grepSearch = defineTool({
   name: 'grep_search',
   description:
@@ -154,22 +157,14 @@ export const grepSearch = defineTool({
     pattern: NulFree.min(1)
       .max(10_000)
       .describe('Extended regular expression, matched within each line'),
-    path: projectPath.optional().describe('A folder or file to search; the project if left out'),
-    name: z
-      .string()
-      .min(1)
-      .max(200)
-      .refine((text) => !/[/\0]/.test(text), 'must be the name of a file, without its folder')
-      .optional()
-      .describe('Only files with such a name, as a glob like "*.ts"'),
-    ignore_case: z.boolean().optional().describe('Whether case is ignored; it matters if left out'),
-    context: z
-      .int()
-      .min(0)
-      .max(MAX_CONTEXT)
-      .optional()
-      .describe('Lines to show before and after each match, as path-line-text'),
-    output: z.enum(['lines', 'files', 'counts']).optional().describe('"lines" if left out'),
+    path: optional(projectPath, 'A folder or file to search; the project if left out'),
+    name: optional(FileName, 'Only files with such a name, as a glob like "*.ts"'),
+    ignore_case: optional(z.boolean(), 'Whether case is ignored; it matters if left out'),
+    context: optional(
+      z.int().min(0).max(MAX_CONTEXT),
+      'Lines to show before and after each match, as path-line-text',
+    ),
+    output: optional(z.enum(['lines', 'files', 'counts']), '"lines" if left out'),
     ...searchScope,
   }),
   touches: ({ path = '.' }) => ({ trees: [path] }),

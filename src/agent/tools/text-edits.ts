@@ -3,9 +3,6 @@ import { err, ok, type Result } from 'neverthrow'
 /** A piece of text to replace, at its only place or at all its places. */
 export type Edit = { readonly old: string; readonly new: string; readonly replaceAll: boolean }
 
-/** The text after an edit, and how many places were replaced. */
-type Edited = { readonly text: string; readonly times: number }
-
 /** Lines to find (` ` and `-`), and what comes in their place (` ` and `+`). */
 export type Hunk = readonly { readonly op: ' ' | '-' | '+'; readonly text: string }[]
 
@@ -30,9 +27,9 @@ export function changeLines<E>(
 
 /**
  * Replaces text that occurs exactly once, or everywhere. Only its line ends may differ from those of a text that has one kind
- * of them. The error is for the model.
+ * of them. The error is for the model. `times`: how many places were replaced.
  */
-export function editText(path: string, text: string, edit: Edit): Result<Edited, string> {
+export function editText(path: string, text: string, edit: Edit) {
   const end = endOf(text)
   const inText = (part: string) => (end === null ? part : part.replace(/\r?\n/g, end))
   const [old, fresh] = [inText(edit.old), inText(edit.new)]

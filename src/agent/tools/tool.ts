@@ -96,7 +96,10 @@ type Tool<Args extends z.ZodObject = z.ZodObject> = {
 }
 
 /** What a call knows of its run. */
-export type CallContext = Omit<ToolContext, OfToolbox> &
+export type CallContext = Omit<
+  ToolContext,
+  'runCommand' | 'startProcess' | 'variables' | 'callId'
+> &
   Pick<Command, 'onNotice'> & {
     readonly runId?: string
     /** How the commands of the run are isolated, by its first record. */
@@ -107,8 +110,6 @@ export type CallContext = Omit<ToolContext, OfToolbox> &
     readonly excluded?: readonly string[]
     readonly findTool?: FindTool
   }
-
-type OfToolbox = 'runCommand' | 'startProcess' | 'variables' | 'callId'
 
 /** Finds a tool of the MCP servers of a run, by its name for models. */
 type FindTool = McpSession['tool']
@@ -127,19 +128,19 @@ export interface Toolbox {
 export type DefinedTool = {
   readonly spec: ToolSpec
   readonly readOnly: boolean
-  /** What a call with these arguments works with; null if they are not valid. */
-  readonly touches: (args: unknown) => Declared | null
-  /** Checks arguments; the error names every problem. The returned function runs the tool. */
-  readonly prepare: (args: unknown) => Result<(context: ToolContext) => Promise<ToolOutput>, string>
+  /** Checks the arguments of a call; the error names every problem. */
+  readonly prepare: (args: unknown) => Result<PreparedCall, string>
+}
+
+type PreparedCall = {
+  readonly touches: Declared
+  readonly run: (context: ToolContext) => Promise<ToolOutput>
 }
 
 /** Turns a definition into the description for the model, the check of arguments, and the run. */
 export function defineTool<Args extends z.ZodObject>(tool: Tool<Args>): DefinedTool {
   const { name, description, readOnly } = tool
   let parameters: ToolSpec['parameters'] | null = null
-  // Some models send null for an argument that they leave out.
-  const read = (args: unknown) =>
-    tool.args.safeParse(JSON.parse(JSON.stringify(args), (_, value) => value ?? undefined))
   return {
     spec: {
       name,
@@ -151,14 +152,12 @@ export function defineTool<Args extends z.ZodObject>(tool: Tool<Args>): DefinedT
       },
     },
     readOnly,
-    touches: (args) => {
-      const parsed = read(args)
-      return parsed.success ? tool.touches(parsed.data) : null
-    },
     prepare: (args) => {
-      const parsed = read(args)
-      if (!parsed.success) return err(z.prettifyError(parsed.error))
-      return ok((context) => tool.run(parsed.data, context))
+      // Some models send null for an argument that they leave out.
+      const given = JSON.parse(JSON.stringify(args), (_, value) => value ?? undefined)
+      const { data, error } = tool.args.safeParse(given)
+      if (error) return err(z.prettifyError(error))
+      return ok({ touches: tool.touches(data), run: (context) => tool.run(data, context) })
     },
   }
 }

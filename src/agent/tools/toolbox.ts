@@ -24,6 +24,7 @@ import { processRead, processStart, processStop } from './processes.ts'
 import { recordedOutput } from './recorded-output.ts'
 import { findFiles, gitDiff, gitLog, gitStatus, grepSearch } from './search.ts'
 import {
+  type CallContext,
   type DefinedTool,
   defineTool,
   failed,
@@ -77,13 +78,10 @@ const requestNetwork = (rules: NetworkRules): DefinedTool =>
     },
   })
 
-/** The command of a goal that has always the same one. */
-const commandOf = (goal: string): string | null =>
-  TOOL_GOALS.find(({ name }) => name === goal)?.tool ?? null
-
 /** What starting a sub-agent touches beside its own calls: what its check runs, and its project. */
 function touchesOfSubagent({ goal, check, folder }: WantedSubagent) {
-  const ofGoal = goal === undefined || goal === INSTRUCTIONS_GOAL ? [] : [commandOf(goal)]
+  const command = TOOL_GOALS.find(({ name }) => name === goal)?.tool ?? null
+  const ofGoal = goal === undefined || goal === INSTRUCTIONS_GOAL ? [] : [command]
   return {
     commands: check === undefined ? ofGoal : [check.command],
     startsIn: folder,
@@ -144,7 +142,6 @@ export type ToolboxOptions = {
   readonly subagents?: boolean
 }
 
-/** The tools of every run. */
 export function createToolbox({
   runCommand,
   startProcess,
@@ -159,14 +156,14 @@ export function createToolbox({
     ...(subagents ? [runSubagent] : []),
   ]
   const find: Toolbox['find'] = (name, ofServers) =>
-    toolNamed(name, tools) ?? ofServer(ofServers?.(name))
+    tools.find(({ spec }) => spec.name === name) ?? ofServer(ofServers?.(name))
   return {
     find,
     specs: tools.map(({ spec }) => spec),
     readOnly: new Set(tools.filter(({ readOnly }) => readOnly).map(({ spec }) => spec.name)),
     async execute(call, given) {
       const begun = performance.now()
-      const { cwd, runId, policy, folder, onNotice, signal, excluded = [] } = given
+      const { cwd, runId, policy, folder, onNotice, signal } = given
       const commands = observe(runCommand, policy ?? null, folder)
       const ofRun = { project: cwd, ...present({ run: runId }) }
       const starting = startProcess === undefined ? null : commands.starting(startProcess)
@@ -176,11 +173,9 @@ export function createToolbox({
           commands.runCommand({ ...ofRun, ...present({ onNotice }), ...command }),
         startProcess: starting && ((request) => starting({ ...ofRun, ...request })),
       }
-      const tool = excluded.includes(call.tool) ? undefined : find(call.tool, given.findTool)
-      const replaced = folder === undefined ? null : projectProblem(cwd, folder)
-      const outcome = await perform(call, tool, { context, replaced, excluded })
+      const outcome = await perform(call, find(call.tool, given.findTool), context, given)
       const duration_ms = Math.round(performance.now() - begun)
-      const isOurs = toolNamed(call.tool, TOOLS) !== undefined
+      const isOurs = TOOLS.some(({ spec }) => spec.name === call.tool)
       const recorded = await recordedOutput(outcome, signal.aborted ? NOT_KEPT : artifacts, isOurs)
       const { call_id, tool: name } = call
       return { call_id, tool: name, duration_ms, ...recorded, ...commands.observed() }
@@ -195,15 +190,15 @@ const NOT_KEPT: Pick<Artifacts, 'put'> = {
   },
 }
 
-const toolNamed = (name: string, tools: readonly DefinedTool[]): DefinedTool | undefined =>
-  tools.find(({ spec }) => spec.name === name)
-
 /** Nobody knows what a tool of a server does with files or commands, so rules name the tool or its server. */
 const ofServer = (tool: McpTool | undefined): DefinedTool | undefined =>
   tool && {
     ...tool,
-    touches: () => ({ mcpServer: tool.server }),
-    prepare: (args) => ok((context) => tool.call(args, context)),
+    prepare: (args) =>
+      ok({
+        touches: { mcpServer: tool.server },
+        run: (context: ToolContext) => tool.call(args, context),
+      }),
   }
 
 const rejected = (output: string): ToolOutput => ({ output, outcome: 'rejected', exitCode: null })
@@ -219,20 +214,13 @@ function notAnObject(raw: string): string {
   }
 }
 
-type Performed = {
-  readonly context: ToolContext
-  /** Why the folder of the project is not the one of the run any more; null if it is. */
-  readonly replaced: string | null
-  /** Tools that the run does without. */
-  readonly excluded: readonly string[]
-}
-
 async function perform(
   call: OpenCall,
   tool: DefinedTool | undefined,
-  { context, replaced, excluded }: Performed,
+  context: ToolContext,
+  { cwd, folder, excluded = [] }: CallContext,
 ): Promise<ToolOutput> {
-  if (tool === undefined) {
+  if (tool === undefined || excluded.includes(call.tool)) {
     const known = TOOLS.map(({ spec }) => spec.name).filter((name) => !excluded.includes(name))
     return rejected(
       `There is no tool ${JSON.stringify(call.tool)}. Call the tools that you have by their names, such as ${known.join(', ')}.`,
@@ -249,9 +237,10 @@ async function perform(
     return { output: 'The run was aborted before this ran.', outcome: 'aborted', exitCode: null }
   }
   // Checked before each call: a run can replace its own folder by a link.
+  const replaced = folder === undefined ? null : projectProblem(cwd, folder)
   if (replaced !== null) return failed(replaced)
   try {
-    const result = await prepared.value(context)
+    const result = await prepared.value.run(context)
     // What a call that only reads has done is never in doubt.
     return tool.readOnly && result.outcome === 'unknown'
       ? failed(`${result.output}\n${REPEATABLE}`)
