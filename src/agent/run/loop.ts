@@ -144,7 +144,8 @@ async function take(
     case 'call_model':
       return underWay(work, async (attempt) => {
         const budget = await budgetOf(work)
-        return compactIfDue(work, budget) ?? callModel(work, budget, attempt, calls.requested)
+        const compacted = await compactIfDue(work, budget)
+        return compacted ?? callModel(work, budget, attempt, calls.requested)
       })
     case 'run_tool':
       return underWay(work, (attempt) => calls.run(step.call, attempt))

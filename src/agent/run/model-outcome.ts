@@ -1,3 +1,4 @@
+import type { Result } from 'neverthrow'
 import { budgetLeft } from '../../domain/budget.ts'
 import type { AgentCommand } from '../../domain/commands.ts'
 import { failedRequests, nextFallback } from '../../domain/model-choice.ts'
@@ -20,41 +21,42 @@ export type SentRequest = {
   readonly keptTurns: number
   /** Of the request, with its tools: as the provider counts them as far as that is known, or estimated. */
   readonly tokens: number
-  /** Messages of people that it held; none if left out. */
-  readonly userMessages?: number
   readonly images?: number
   /** What was asked for, if it is not the next reply. */
   readonly purpose?: NonNullable<PayloadOf<'llm_usage'>['purpose']>
+  /** What it has used, as far as that is known. */
+  readonly usage: PayloadOf<'llm_usage'> | null
 }
 
-/** The payloads of the two records of a reply. */
-export function replyRecords(
+/** @param userMessages of people that the request held */
+export function messageOf(
   reply: ModelReply,
   sent: SentRequest,
-): { readonly [K in 'llm_usage' | 'assistant_message']: PayloadOf<K> } {
+  userMessages: number,
+): PayloadOf<'assistant_message'> {
   const { providerItems, finishReason } = reply
-  const notice = noticeOf(reply)
   return {
-    llm_usage: usageRecord(reply, sent),
-    assistant_message: {
-      text: reply.text,
-      tool_calls: [...reply.toolCalls],
-      finish_reason: finishReason,
-      ...present({
-        notice,
-        provider_items: providerItems && { ...providerItems, items: [...providerItems.items] },
-        context_tokens: finishReason === 'overflow' ? smaller(sent) : null,
-        user_messages: sent.userMessages || null,
-      }),
-    },
+    text: reply.text,
+    tool_calls: [...reply.toolCalls],
+    finish_reason: finishReason,
+    ...present({
+      notice: noticeOf(reply),
+      provider_items: providerItems && { ...providerItems, items: [...providerItems.items] },
+      context_tokens: finishReason === 'overflow' ? smaller(sent) : null,
+      user_messages: userMessages || null,
+    }),
   }
 }
 
-/** @param used what a reply has used; only one that can be used has a time of its first part */
-function usageRecord(
-  { usage, costUsd, provider, priceSource, ...used }: Used & Partial<ModelReply>,
-  sent: SentRequest,
-): PayloadOf<'llm_usage'> {
+/** What a request has used; null if that is not known. Only a reply that can be used has a time of its first part. */
+export function usageOf(
+  reply: Result<ModelReply, ModelFailure | Unaffordable>,
+  sent: Omit<SentRequest, 'usage'>,
+): SentRequest['usage'] {
+  const ofFailure = reply.isErr() && reply.error.type === 'transient' ? reply.error.used : undefined
+  const known: (Used & Partial<ModelReply>) | undefined = reply.isOk() ? reply.value : ofFailure
+  if (known === undefined) return null
+  const { usage, costUsd, provider, priceSource, ...used } = known
   return {
     input_tokens: usage.inputTokens,
     output_tokens: usage.outputTokens,
@@ -151,24 +153,25 @@ export function afterFailure(
   policy: RetryPolicy,
 ): NextAttempt {
   const { failures, invalidReplies, attempts, retryMs, leftMs, patienceMs, fallback, sent } = policy
-  const requestedMs = failure.type === 'transient' ? (failure.retryAfterMs ?? 0) : 0
+  const transient = failure.type === 'transient' ? failure : null
+  const requestedMs = transient?.retryAfterMs ?? 0
   const longestMs = (attempts - failures - 1) * MAX_RETRY_AFTER_MS
-  const isSpent = failure.type === 'transient' && failure.isSpent === true
   const isHopeless =
     failure.type === 'refused' ||
     (failure.type === 'context_overflow' && sent.keptTurns <= 1) ||
-    (fallback !== null && (isSpent || requestedMs > longestMs))
-  const isPaidAgain = failure.type === 'transient' && failure.isReply === true
-  const isAgain = isPaidAgain && invalidReplies > 0
-  const usage = usageOf(failure, sent)
-  const isAway = failure.type === 'transient' && failure.kind !== 'invalid_reply'
+    (fallback !== null && (transient?.isSpent === true || requestedMs > longestMs))
+  const isAgain = transient?.isReply === true && invalidReplies > 0
+  const usage = present({ usage: sent.usage })
+  const isAway = transient !== null && transient.kind !== 'invalid_reply'
   const isOver = failures + 1 >= attempts && !(isAway && patienceMs > 0)
+  const retry = {
+    type: 'record_retry',
+    ...usage,
+    reason: failure.message,
+    failure: kindOf(failure),
+  } as const
   if (isHopeless || isAgain || isOver) {
-    if (fallback !== null) {
-      const reason = failure.message
-      const kind = kindOf(failure)
-      return { type: 'record_retry', ...usage, reason, delayMs: 0, failure: kind, fallback }
-    }
+    if (fallback !== null) return { ...retry, delayMs: 0, fallback }
     const asked = isAgain ? '; the model was asked again once' : ''
     const most = failures < attempts ? ` of ${attempts}` : ''
     const tries = `(attempt ${failures + 1}${most}${asked})`
@@ -179,21 +182,10 @@ export function afterFailure(
   }
   const pause = Math.max(requestedMs, pauseMs(retryMs, failures))
   return {
-    ...{ type: 'record_retry', ...usage },
-    reason: failure.message,
+    ...retry,
     delayMs: Math.ceil(Math.min(MAX_RETRY_AFTER_MS, leftMs, pause)),
-    failure: kindOf(failure),
-    ...(failure.type === 'context_overflow' ? { contextTokens: smaller(sent) } : {}),
+    ...(failure.type === 'context_overflow' && { contextTokens: smaller(sent) }),
   }
-}
-
-/** What a failed attempt has used, as far as that is known. */
-export function usageOf(
-  failure: ModelFailure | Unaffordable,
-  sent: SentRequest,
-): { readonly usage?: PayloadOf<'llm_usage'> } {
-  const used = failure.type === 'transient' ? failure.used : undefined
-  return used === undefined ? {} : { usage: usageRecord(used, sent) }
 }
 
 export const kindOf = (failure: Exclude<ModelFailure, { type: 'cancelled' }>): FailureKind =>

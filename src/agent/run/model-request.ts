@@ -28,8 +28,8 @@ import type { Effects, Work } from './effects.ts'
 import {
   afterFailure,
   kindOf,
+  messageOf,
   type NextAttempt,
-  replyRecords,
   retryPolicy,
   type SentRequest,
   type Unaffordable,
@@ -65,9 +65,9 @@ export async function callModel(
   )
   if (signal.aborted) return err({ type: 'cancelled' })
   if (reply.isOk()) {
-    const made = replyRecords(reply.value, { ...sent, userMessages: allMessages(conversation) })
-    requested.keep(made.assistant_message.tool_calls)
-    return session.record({ type: 'record', made })
+    const assistant_message = messageOf(reply.value, sent, allMessages(conversation))
+    requested.keep(assistant_message.tool_calls)
+    return session.record({ type: 'record', made: { llm_usage: sent.usage, assistant_message } })
   }
   const failure = reply.error
   if (failure.type === 'cancelled') return err({ type: 'cancelled' })
@@ -82,28 +82,20 @@ export async function callModel(
     return recordFailure(work, afterFailure(failure, retryPolicy(work, sent)))
   }
   const again = { type: 'record_retry', delayMs: 0, failure: kindOf(failure) } as const
-  return session.record({ ...again, ...usageOf(failure, sent), reason: failure.message })
+  return session.record({ ...again, ...present({ usage: sent.usage }), reason: failure.message })
 }
 
 /** Writes the parts of a reply while it comes. */
 export function writeReply(attempt: Attempt): (part: ModelPart) => void {
   const tools: string[] = []
   return (part) => {
-    switch (part.type) {
-      case 'text':
-      case 'reasoning':
-        attempt.write({ of: part.type }, part.text)
-        break
-      case 'call':
-        tools[part.index] = part.tool
-        attempt.write({ of: 'arguments', call: part.index, tool: part.tool }, '')
-        break
-      case 'arguments': {
-        const tool = tools[part.index] ?? ''
-        attempt.write({ of: 'arguments', call: part.index, tool }, part.text)
-        break
-      }
+    if (part.type === 'text' || part.type === 'reasoning') {
+      return attempt.write({ of: part.type }, part.text)
     }
+    const { index: call } = part
+    if (part.type === 'call') tools[call] = part.tool
+    const text = part.type === 'call' ? '' : part.text
+    attempt.write({ of: 'arguments', call, tool: tools[call] ?? '' }, text)
   }
 }
 
@@ -130,7 +122,7 @@ export async function askModel(
         signal,
         onPart,
       )
-  const sent: SentRequest = {
+  const sent = {
     modelName: request.modelName,
     durationMs: Math.round(performance.now() - began),
     omittedTurns,
@@ -139,7 +131,7 @@ export async function askModel(
     images: shown.images,
     ...present({ purpose: aside?.purpose }),
   }
-  return { reply, sent }
+  return { reply, sent: { ...sent, usage: usageOf(reply, sent) } }
 }
 
 /** The most tokens of the reply: fewer if the price could pass the limit of the run. */
@@ -151,9 +143,7 @@ async function limitOf(
   const { max_cost_usd: left } = budgetLeft(state, state.lastAt)
   if (left === null || models.replyWithin === undefined) return ok(request.maxOutputTokens)
   const limit = await models.replyWithin(request, inputTokens, left)
-  return limit.mapErr((highest) => {
-    return { type: 'unaffordable', message: unaffordable(state, highest) } as const
-  })
+  return limit.mapErr((most) => ({ type: 'unaffordable', message: unaffordable(state, most) }))
 }
 
 /** Records what comes after a failed request. Before the next attempt, it waits, unless a person changes the run. */

@@ -10,15 +10,8 @@ import { toMessages } from '../../domain/sent-messages.ts'
 import type { RunState } from '../../domain/state.ts'
 import { unended } from '../../domain/texts.ts'
 import { counted } from '../../lib/text.ts'
-import type { ModelFailure } from '../../models/model.ts'
 import type { Work } from './effects.ts'
-import {
-  afterFailure,
-  replyRecords,
-  retryPolicy,
-  type Unaffordable,
-  usageOf,
-} from './model-outcome.ts'
+import { afterFailure, retryPolicy } from './model-outcome.ts'
 import { askModel, budgetOf, recordFailure, toolTokens } from './model-request.ts'
 import type { RunSession, StepResult } from './session.ts'
 
@@ -53,57 +46,40 @@ Write a summary for the person who started it, as text only: a call would not be
  * if that is not enough, by a summary of its first turns, which the model writes. If it cannot, they are left out without a
  * summary, which is recorded too. Null if there is nothing to do.
  */
-export function compactIfDue(work: Work, budget: number): Promise<StepResult> | null {
-  const { session } = work
+export async function compactIfDue(work: Work, budget: number): Promise<StepResult | null> {
+  const { session, signal } = work
   const { conversation, redactions } = session
   const due = dueCompaction(conversation, budget, toolTokens(work))
   if (due === null) return null
   const { turns, upTo: up_to, tokensBefore: tokens_before } = due
   const record = (after: Conversation, words: Words, usage: Usage | null = null) => {
     const { tokens: tokens_after } = toMessages(after, budget, toolTokens(work))
-    const about = {
-      turns,
-      up_to,
-      model_name: modelInUse(session.state),
-      tokens_before,
-      tokens_after,
-    }
-    const made = { llm_usage: usage, context_compacted: { ...about, ...words } }
-    return recordUnlessRedacted(session, redactions, made)
+    const about = { turns, up_to, model_name: modelInUse(session.state) }
+    const context_compacted = { ...about, tokens_before, tokens_after, ...words }
+    return recordUnlessRedacted(session, redactions, { llm_usage: usage, context_compacted })
   }
   if (due.outputsOnly) {
     // They stay in the log, where `output_read` finds them.
     const after = { ...conversation, emptiedTurns: turns }
     return record(after, { outputs_only: true, summary: null, cost_usd: 0 })
   }
-  return compactNow(work, budget, (summary, usage, failure) => {
-    const words = { summary, ...present({ failure }), cost_usd: usage?.cost_usd ?? null }
-    return record(compact(conversation, { turns, summary }), words, usage)
-  })
+  const aside = { question: COMPACTION_REQUEST, purpose: 'compaction' } as const
+  const { text: summary, failure, sent } = await ask(work, { budget, aside }, signal)
+  if (signal.aborted || failure?.type === 'cancelled') return err({ type: 'cancelled' })
+  // Another failure may be due to this request, and then the run can continue without a summary.
+  if (failure?.type === 'transient' && AWAY.has(failure.kind)) {
+    const next = afterFailure(failure, { ...retryPolicy(work, sent), fallback: null })
+    if (next.type !== 'fail') return recordFailure(work, next)
+  }
+  const why = failure?.message ?? (summary === null ? NO_TEXT : null)
+  const words = { summary, ...present({ failure: why }), cost_usd: sent.usage?.cost_usd ?? null }
+  return record(compact(conversation, { turns, summary }), words, sent.usage)
 }
 
 type Words = Pick<
   PayloadOf<'context_compacted'>,
   'outputs_only' | 'summary' | 'failure' | 'cost_usd'
 >
-
-async function compactNow(
-  work: Work,
-  budget: number,
-  record: (summary: string | null, usage: Usage | null, failure?: string) => Promise<StepResult>,
-): Promise<StepResult> {
-  const { signal } = work
-  const aside = { question: COMPACTION_REQUEST, purpose: 'compaction' } as const
-  const { text, usage, failure, sent } = await ask(work, { budget, aside }, signal)
-  if (signal.aborted || failure?.type === 'cancelled') return err({ type: 'cancelled' })
-  if (failure === null) return record(text, usage, text === null ? NO_TEXT : undefined)
-  // Another failure may be due to this request, and then the run can continue without a summary.
-  if (failure.type === 'transient' && AWAY.has(failure.kind)) {
-    const next = afterFailure(failure, { ...retryPolicy(work, sent), fallback: null })
-    if (next.type !== 'fail') return recordFailure(work, next)
-  }
-  return record(null, usage, failure.message)
-}
 
 /** Records a summary of a run that ends without its goal: by the model, or from the log if no limit leaves room. */
 export async function summarizeRun(work: Work): Promise<StepResult> {
@@ -121,10 +97,11 @@ export async function summarizeRun(work: Work): Promise<StepResult> {
   const budget = await budgetOf(work)
   const aside = { question: summaryRequest(reason), purpose: 'summary' } as const
   const within = AbortSignal.any([signal, AbortSignal.timeout(SUMMARY_WITHIN_MS)])
-  const { text, usage, failure } = await ask(work, { budget, aside }, within)
+  const { text, failure, sent } = await ask(work, { budget, aside }, within)
   if (signal.aborted) return err({ type: 'cancelled' })
-  if (text !== null) return record({ text, source: 'model' }, usage)
-  return fromLog(failure === null ? NO_TEXT : messageOf(failure), usage)
+  if (text !== null) return record({ text, source: 'model' }, sent.usage)
+  const why = failure?.type === 'cancelled' ? NOT_IN_TIME : failure?.message
+  return fromLog(why ?? NO_TEXT, sent.usage)
 }
 
 type Usage = PayloadOf<'llm_usage'>
@@ -138,11 +115,7 @@ const recordUnlessRedacted = (session: RunSession, redactions: number, made: Mad
   })
 
 const NO_TEXT = 'The model wrote no text'
-
-const messageOf = (failure: ModelFailure | Unaffordable): string =>
-  failure.type === 'cancelled'
-    ? `The model did not answer within ${SUMMARY_WITHIN_MS / 1000} seconds`
-    : failure.message
+const NOT_IN_TIME = `The model did not answer within ${SUMMARY_WITHIN_MS / 1000} seconds`
 
 /**
  * Asks the model something that is not a part of its work, after the conversation as it is. The request keeps the
@@ -156,14 +129,11 @@ async function ask(
 ) {
   const { conversation } = work.session
   const { reply, sent } = await askModel(work, { ...asked, conversation }, signal)
-  if (reply.isErr()) {
-    const failure = reply.error
-    return { text: null, usage: usageOf(failure, sent).usage ?? null, failure, sent }
-  }
-  const { finishReason } = reply.value
-  const written = finishReason === 'refusal' ? '' : (reply.value.text?.trim() ?? '')
-  const text = written.slice(0, MAX_SUMMARY_CHARACTERS).toWellFormed() || null
-  return { text, usage: replyRecords(reply.value, sent).llm_usage, failure: null, sent }
+  if (reply.isErr()) return { text: null, failure: reply.error, sent }
+  const { finishReason, text } = reply.value
+  const written = finishReason === 'refusal' ? '' : (text?.trim() ?? '')
+  const kept = written.slice(0, MAX_SUMMARY_CHARACTERS).toWellFormed()
+  return { text: kept || null, failure: null, sent }
 }
 
 /** A summary of a run that its model did not write. */

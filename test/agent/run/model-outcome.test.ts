@@ -1,46 +1,38 @@
+import { ok } from 'neverthrow'
 import { describe, expect, test } from 'vitest'
-import { afterFailure, replyRecords } from '../../../src/agent/run/model-outcome.ts'
-import type { Fallback } from '../../../src/domain/records.ts'
+import {
+  afterFailure,
+  messageOf,
+  type NextAttempt,
+  usageOf,
+} from '../../../src/agent/run/model-outcome.ts'
 import type { FinishReason, ModelReply } from '../../../src/models/model.ts'
 
-const SENT = { modelName: 'm', durationMs: 5, omittedTurns: 1, keptTurns: 3, tokens: 1001 }
+const SENT = {
+  ...{ modelName: 'm', durationMs: 5, omittedTurns: 1, keptTurns: 3, tokens: 1001, usage: null },
+}
 const REPLY: ModelReply = {
   text: 'Done.',
   toolCalls: [],
   finishReason: 'stop',
   providerItems: null,
   usage: {
-    inputTokens: 10,
-    outputTokens: 5,
-    cachedTokens: 4,
+    ...{ inputTokens: 10, outputTokens: 5, cachedTokens: 4, reasoningTokens: 2 },
     cacheWriteTokens: null,
-    reasoningTokens: 2,
   },
-  provider: 'openai',
-  costUsd: 0.5,
-  priceSource: 'catalogue',
-  firstTokenMs: 7,
+  ...{ provider: 'openai', costUsd: 0.5, priceSource: 'catalogue', firstTokenMs: 7 },
 }
 
 describe('the records of a reply', () => {
   test('have what its provider reports, and null for what it does not', () => {
-    const { llm_usage: usage, assistant_message: message } = replyRecords(REPLY, SENT)
-    expect(usage).toEqual({
-      input_tokens: 10,
-      output_tokens: 5,
-      cost_usd: 0.5,
-      model_name: 'm',
-      duration_ms: 5,
-      omitted_turns: 1,
-      cached_tokens: 4,
-      cache_write_tokens: null,
-      reasoning_tokens: 2,
-      first_token_ms: 7,
-      provider: 'openai',
-      price_source: 'catalogue',
-      kept_words: true,
+    expect(usageOf(ok(REPLY), SENT)).toEqual({
+      ...{ input_tokens: 10, output_tokens: 5, cached_tokens: 4, cache_write_tokens: null },
+      ...{ reasoning_tokens: 2, cost_usd: 0.5, provider: 'openai', price_source: 'catalogue' },
+      ...{ model_name: 'm', duration_ms: 5, first_token_ms: 7, omitted_turns: 1, kept_words: true },
     })
-    expect(message).toEqual({ text: 'Done.', tool_calls: [], finish_reason: 'stop' })
+    const message = { text: 'Done.', tool_calls: [], finish_reason: 'stop' }
+    expect(messageOf(REPLY, SENT, 0)).toEqual(message)
+    expect(messageOf(REPLY, SENT, 2)).toEqual({ ...message, user_messages: 2 })
   })
 
   test.each<[FinishReason, RegExp]>([
@@ -52,72 +44,79 @@ describe('the records of a reply', () => {
     ['malformed', /could not be read/],
   ])('have a notice for the model if it ended with %s', (finishReason, notice) => {
     const reply = { ...REPLY, finishReason, droppedCalls: ['bash_exec', 'bash_exec'] }
-    const { assistant_message: message } = replyRecords(reply, SENT)
+    const message = messageOf(reply, SENT, 0)
     expect(message.notice).toMatch(notice)
     expect(message.context_tokens).toBe(finishReason === 'overflow' ? 800 : undefined)
   })
 })
 
-describe('after a failed attempt', () => {
+type Failure = Parameters<typeof afterFailure>[0]
+type Policy = Parameters<typeof afterFailure>[1]
+
+const away = (
+  retryAfterMs: number | null,
+  kind: 'rate_limited' | 'invalid_reply' = 'rate_limited',
+) => ({ type: 'transient', kind, message: 'Slow.', retryAfterMs }) as const
+const fallback = { from: 'm', to: 'other' }
+const many = { failures: 99, attempts: 6 }
+
+test.each<[string, Failure, Partial<Policy>, Partial<NextAttempt>]>([
+  [
+    'the wait that the provider asks for',
+    away(5_000),
+    {},
+    { type: 'record_retry', reason: 'Slow.', delayMs: 5_000, failure: 'rate_limited' },
+  ],
+  ['two minutes at most', away(500_000), {}, { delayMs: 120_000 }],
+  ['no longer than the run may still work', away(60_000), { leftMs: 3_000 }, { delayMs: 3_000 }],
+  ['all waits, before another model', away(200_000), { fallback }, { delayMs: 120_000 }],
+  ['no wait, if all are shorter', away(500_000), { fallback }, { delayMs: 0, fallback }],
+  [
+    'four fifths of a conversation that is too long',
+    { type: 'context_overflow', message: 'Too long.' },
+    {},
+    { type: 'record_retry', failure: 'context_overflow', contextTokens: 800 },
+  ],
+  [
+    'nothing, if that has one turn',
+    { type: 'context_overflow', message: 'Too long.' },
+    { sent: { ...SENT, keptTurns: 1 } },
+    { type: 'fail', message: 'Too long.' },
+  ],
+  [
+    'refused reasoning, which is recorded',
+    { type: 'reasoning_refused', message: 'Bound.' },
+    {},
+    { type: 'record_retry', failure: 'reasoning_refused' },
+  ],
+  [
+    'nothing after what no attempt can change',
+    { type: 'refused', message: 'Pay.' },
+    { ...many, patienceMs: 1 },
+    { type: 'fail', message: 'Pay (attempt 100)', traceback: '' },
+  ],
+  [
+    'a short wait for a model that is away for long',
+    away(null),
+    { ...many, patienceMs: 1 },
+    { type: 'record_retry', failure: 'rate_limited' },
+  ],
+  [
+    'nothing after a day',
+    away(null),
+    { ...many, patienceMs: 0 },
+    { type: 'fail', message: 'Slow (attempt 100)' },
+  ],
+  [
+    'nothing after many replies that are not valid',
+    away(null, 'invalid_reply'),
+    { ...many, patienceMs: 1 },
+    { type: 'fail' },
+  ],
+])('after a failed attempt comes %s', (_, failure, changes, next) => {
   const policy = {
-    failures: 0,
-    invalidReplies: 0,
-    attempts: 3,
-    retryMs: [100, 100] as const,
-    leftMs: Number.POSITIVE_INFINITY,
-    patienceMs: 0,
-    fallback: null,
-    sent: SENT,
+    ...{ failures: 0, invalidReplies: 0, attempts: 3, retryMs: [100, 100] as const, sent: SENT },
+    ...{ leftMs: Number.POSITIVE_INFINITY, patienceMs: 0, fallback: null },
   }
-
-  test('the next attempt comes after the wait that the provider asks for, at most two minutes; if all waits are shorter, another model is asked at once', () => {
-    const wait = (retryAfterMs: number, fallback: Fallback | null = null) => {
-      const failure = {
-        type: 'transient',
-        kind: 'rate_limited',
-        message: 'Slow.',
-        retryAfterMs,
-      } as const
-      return afterFailure(failure, { ...policy, fallback })
-    }
-    expect(wait(5_000)).toEqual({
-      type: 'record_retry',
-      reason: 'Slow.',
-      delayMs: 5_000,
-      failure: 'rate_limited',
-    })
-    expect(wait(500_000)).toMatchObject({ delayMs: 120_000 })
-    const fallback = { from: 'm', to: 'other' }
-    expect(wait(200_000, fallback)).toMatchObject({ delayMs: 120_000 })
-    expect(wait(500_000, fallback)).toMatchObject({ delayMs: 0, fallback })
-  })
-
-  test('no attempt waits longer than the run may still work', () => {
-    const failure = { type: 'transient', kind: 'rate_limited', message: 'Slow.' } as const
-    const next = afterFailure({ ...failure, retryAfterMs: 60_000 }, { ...policy, leftMs: 3_000 })
-    expect(next).toMatchObject({ type: 'record_retry', delayMs: 3_000 })
-  })
-
-  test('a conversation that is too long is sent again with four fifths of it, while there is more than one turn', () => {
-    const failure = { type: 'context_overflow', message: 'Too long.' } as const
-    expect(afterFailure(failure, policy)).toMatchObject({
-      type: 'record_retry',
-      failure: 'context_overflow',
-      contextTokens: 800,
-    })
-    const last = { ...policy, sent: { ...SENT, keptTurns: 1 } }
-    expect(afterFailure(failure, last)).toMatchObject({ type: 'fail', message: 'Too long.' })
-  })
-
-  test('refused reasoning is recorded, and a failure that no attempt can change ends the run', () => {
-    expect(afterFailure({ type: 'reasoning_refused', message: 'Bound.' }, policy)).toMatchObject({
-      type: 'record_retry',
-      failure: 'reasoning_refused',
-    })
-    expect(afterFailure({ type: 'refused', message: 'Pay.' }, policy)).toEqual({
-      type: 'fail',
-      message: 'Pay.',
-      traceback: '',
-    })
-  })
+  expect(afterFailure(failure, { ...policy, ...changes })).toMatchObject(next)
 })

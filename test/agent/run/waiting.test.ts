@@ -1,6 +1,5 @@
 import { expect, test } from 'vitest'
 import type { Fault, Script } from '../../../examples/scripted-model/script.ts'
-import { afterFailure } from '../../../src/agent/run/model-outcome.ts'
 import { modelWait, type RunState, statusOf } from '../../../src/domain/state.ts'
 import { load } from '../../../src/log/run-log.ts'
 import { only, reachGoal, Workshop } from '../support.ts'
@@ -27,8 +26,7 @@ test('a model that is away is waited for, and the run shows for what and since w
   const records = await shop.until(runId, 'run_end')
   expect(records.filter(({ kind }) => kind === 'llm_retry')).toHaveLength(MANY)
   expect(only(records, 'run_end').payload.status).toBe('achieved')
-  const { wait } = { wait: null, ...(await stateOf(shop, runId)).phase }
-  expect(wait).toBeNull()
+  expect(modelWait(await stateOf(shop, runId))).toBeNull()
   expect(first.payload.failure).toBe('overloaded')
 })
 
@@ -100,26 +98,6 @@ test('an abort ends the wait, and so does the limit of time of the run', async (
   expect(shop.requests).toHaveLength((await shop.records(limited)).filter(isRetry).length + 1)
 })
 const isRetry = ({ kind }: { kind: string }) => kind === 'llm_retry'
-
-test('a model that is away is given up after a day, and a refusal ends the run at once', () => {
-  const sent = { modelName: 'm', durationMs: 5, omittedTurns: 0, keptTurns: 1, tokens: 10 }
-  const policy = {
-    ...{ failures: 99, invalidReplies: 0, attempts: 6, sent, fallback: null },
-    ...{ retryMs: [1_000, 30_000] as const, leftMs: Number.POSITIVE_INFINITY },
-  }
-  const failure = { type: 'transient', message: 'Away.', retryAfterMs: null } as const
-  const away = { ...failure, kind: 'unreachable' } as const
-  const next = afterFailure(away, { ...policy, patienceMs: 1 })
-  expect(next).toMatchObject({ type: 'record_retry' })
-  if (next.type === 'record_retry') expect(next.delayMs).toBeLessThanOrEqual(30_000)
-  expect(afterFailure(away, { ...policy, patienceMs: 0 })).toMatchObject({
-    ...{ type: 'fail', message: 'Away (attempt 100)' },
-  })
-  const invalid = { ...failure, kind: 'invalid_reply' } as const
-  expect(afterFailure(invalid, { ...policy, patienceMs: 1 }).type).toBe('fail')
-  const refused = { type: 'refused', message: 'No.' } as const
-  expect(afterFailure(refused, { ...policy, patienceMs: 1 }).type).toBe('fail')
-})
 
 test('a run that waits for its turn is queued, and its reason names the limit', async () => {
   const { promise, resolve } = Promise.withResolvers<void>()

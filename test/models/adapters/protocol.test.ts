@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { err, ok, type Result } from 'neverthrow'
 import { expect, test } from 'vitest'
-import { afterFailure, replyRecords } from '../../../src/agent/run/model-outcome.ts'
+import { afterFailure, messageOf, usageOf } from '../../../src/agent/run/model-outcome.ts'
 import { allMessages, type Conversation, turnCount } from '../../../src/domain/conversation.ts'
 import { converse } from '../../../src/domain/converse.ts'
 import type { Kind, PayloadOf, RunRecord } from '../../../src/domain/records.ts'
@@ -14,7 +14,7 @@ import type { FakeProvider, Json, Planned } from './fake-provider.ts'
 import { FAKES } from './fake-providers.ts'
 import { APIS, completeBy, REQUEST, routeTo } from './support.ts'
 
-type Sent = Parameters<typeof replyRecords>[1]
+type Sent = Parameters<typeof messageOf>[1] & { readonly userMessages: number }
 
 /** What happens in one step of a run. */
 type Step = {
@@ -177,14 +177,15 @@ class FakeRun {
     }
     const complete = completeBy(route.api, respond, route)
     const reply = await complete({ ...REQUEST, messages }, signal, () => {})
-    const sent = {
+    const asked = {
       modelName: route.model,
       durationMs: 1,
       omittedTurns,
       keptTurns: turnCount(conversation) - omittedTurns,
       tokens: tokensOf(messages),
-      userMessages: allMessages(conversation),
     }
+    const userMessages = allMessages(conversation)
+    const sent = { ...asked, usage: usageOf(reply, asked), userMessages }
     if (reply.isOk()) return ok({ reply: reply.value, sent })
     const { error } = reply
     if (error.type === 'cancelled') return err(error)
@@ -218,8 +219,8 @@ class FakeRun {
     { outcome, said, isImage, isReversed }: Step,
     { reply, sent }: { reply: ModelReply; sent: Sent },
   ): void {
-    const { llm_usage: usage, assistant_message: message } = replyRecords(reply, sent)
-    this.#add('llm_usage', usage)
+    const message = messageOf(reply, sent, sent.userMessages)
+    if (sent.usage !== null) this.#add('llm_usage', sent.usage)
     this.#add('assistant_message', message)
     if (said !== null) this.#add('user_message', { text: said })
     const calls = message.tool_calls
