@@ -2,7 +2,7 @@ import { buffer } from 'node:stream/consumers'
 import { ok, type Result } from 'neverthrow'
 import type { CleanCopy, PutFile } from '../../carry/clean-copy.ts'
 import { reinstall } from '../../carry/reinstall.ts'
-import { cannotCheck, type GoalVerdict, oneLine } from '../../checks/goal.ts'
+import { cannotCheck, type GoalVerdict, joined, oneLine } from '../../checks/goal.ts'
 import { versionsAt } from '../../checks/versions.ts'
 import { present } from '../../domain/present.ts'
 import type { Accept } from '../../domain/run-config.ts'
@@ -69,15 +69,15 @@ export async function finalCheck(work: Work, reached: Reached): Promise<FinalChe
   const acceptance = accepted?.verdict ?? null
   const { left = [], versions = null } = checked ?? accepted ?? {}
   const notCopied = [...(start.unwrapOr(null)?.notCopied ?? []), ...left]
-  const isRefused = acceptance !== null && acceptance.verdict !== 'achieved'
-  const rejected = isTampered ? 'tampering' : isRefused ? 'accept' : null
+  const refusal = acceptance?.verdict === 'achieved' ? null : acceptance
+  const rejected = isTampered ? 'tampering' : refusal ? 'accept' : null
   const why = original?.verdict === 'achieved' ? null : original
-  const told = isRefused && hidden?.feedback === true ? acceptance : null
+  const told = hidden?.feedback === true ? refusal : null
   return {
     ...{ ...found, accept: acceptance?.verdict ?? null, rejected },
     ...(notCopied.length > 0 && { not_copied: notCopied.slice(0, MOST_NAMED) }),
     ...present({ versions }),
-    reason: reasonOf({ rejected, doubt, why, acceptance, told }),
+    reason: reasonOf(doubt, why, refusal, told),
     feedback: feedbackOf(rejected, found.tampering, why, told),
     duration_ms: Math.round(performance.now() - began),
   }
@@ -156,26 +156,19 @@ const NOTHING: StartOfRun = {
 }
 
 /** For people. */
-function reasonOf({
-  rejected,
-  doubt,
-  why,
-  acceptance,
-  told,
-}: Pick<FinalCheck, 'rejected'> & {
-  readonly doubt: string | null
-  readonly why: GoalVerdict | null
-  readonly acceptance: GoalVerdict | null
-  readonly told: GoalVerdict | null
-}): string {
-  const because = why === null ? '' : ` (${oneLine(why.reason)})`
-  if (rejected === 'accept') {
-    const how = acceptance?.verdict === 'cannot_check' ? 'could not be made' : 'did not succeed'
+function reasonOf(
+  doubt: string | null,
+  why: GoalVerdict | null,
+  refusal: GoalVerdict | null,
+  told: GoalVerdict | null,
+): string {
+  if (refusal !== null) {
+    const how = refusal.verdict === 'cannot_check' ? 'could not be made' : 'did not succeed'
     const more = told === null ? '' : `: ${oneLine(told.reason)}`
     return `The check that the agent does not see ${how}${more}`
   }
   if (doubt === null) return 'The check succeeds with the files of the start, too'
-  return `The goal is reached, but ${doubt}${because}`
+  return `The goal is reached, but ${doubt}${why === null ? '' : ` (${oneLine(why.reason)})`}`
 }
 
 /** For the model. */
@@ -190,15 +183,14 @@ function feedbackOf(
     const told = refusal === null ? 'You cannot see it.' : `${refusal.reason}\n\n${refusal.details}`
     return `The check of the goal succeeds, but another check of what was asked for does not. ${told}`
   }
-  const named = tampering.map(({ path, change }) => `- ${path} (${change})`)
-  const restore =
-    named.length === 0
-      ? ''
-      : `These files decide what the check finds, and are not what they were when the run began:\n${named.join('\n')}\n` +
-        'Restore them exactly, remove those that were added, and reach the goal without them.'
-  const fails =
-    why === null
-      ? ''
-      : `In a clean copy of the project, with these files as they were at the start, the check says: ${why.reason}\n\n${why.details}`
-  return ['The goal does not count as reached yet.', restore, fails].filter(Boolean).join('\n\n')
+  const named = tampering.map(({ path, change }) => `- ${path} (${change})`).join('\n')
+  return joined(
+    '\n\n',
+    'The goal does not count as reached yet.',
+    named !== '' &&
+      `These files decide what the check finds, and are not what they were when the run began:\n${named}\n` +
+        'Restore them exactly, remove those that were added, and reach the goal without them.',
+    why !== null &&
+      `In a clean copy of the project, with these files as they were at the start, the check says: ${why.reason}\n\n${why.details}`,
+  )
 }

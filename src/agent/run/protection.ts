@@ -122,31 +122,33 @@ export class Protection {
 
   async #names(names: GoalVerdict['names']): Promise<Pick<Found, 'named_tests' | 'vanished'>> {
     if (names === undefined) return {}
-    const { namedTests } = this.#deps.session.state
-    if (namedTests === undefined) {
+    const first = await this.#firstTests()
+    if (first === null) {
       return { named_tests: await this.#deps.effects.keepArtifact(JSON.stringify(names)) }
     }
     const now = new Set(names)
-    const first = z.array(z.string()).parse(await this.#list(namedTests))
     const vanished = first.filter((name) => !now.has(name))
     return vanished.length === 0 ? {} : { vanished: vanished.slice(0, MOST_NAMED) }
   }
 
-  /** A check in which a test of the start did not run is another one: tests may be in files of the product. */
+  /** The tests that the first check named; null if none has named any. */
+  async #firstTests(): Promise<readonly string[] | null> {
+    const { namedTests } = this.#deps.session.state
+    return namedTests === undefined ? null : z.array(z.string()).parse(await this.#list(namedTests))
+  }
+
+  /**
+   * A check in which a test of the start did not run, wherever it is now, is another one: tests may be in files of the product.
+   * A name may hold what the product says.
+   */
   async withoutLost(judged: GoalVerdict): Promise<GoalVerdict> {
-    const lost = judged.verdict === 'achieved' ? await this.#lost(judged.names) : []
+    const { verdict, names } = judged
+    const first = verdict === 'achieved' && names !== undefined ? await this.#firstTests() : null
+    const now = new Set(names?.map(ownName))
+    const lost = first?.filter((name) => !OF_PRODUCT.test(name) && !now.has(ownName(name))) ?? []
     return lost.length === 0
       ? judged
       : notAchieved(`Tests of the start are gone: ${nameList(lost)}`)
-  }
-
-  /** Tests that the first check named, and these names do not have, wherever they are. A name may hold what the product says. */
-  async #lost(names: GoalVerdict['names']): Promise<readonly string[]> {
-    const { namedTests } = this.#deps.session.state
-    if (names === undefined || namedTests === undefined) return []
-    const now = new Set(names.map(ownName))
-    const first = z.array(z.string()).parse(await this.#list(namedTests))
-    return first.filter((name) => !OF_PRODUCT.test(name) && !now.has(ownName(name)))
   }
 
   /** @param known the list when the run began */

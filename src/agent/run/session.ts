@@ -70,8 +70,8 @@ export class RunSession {
   #conversation: Conversation
   readonly #lineage: Beginning['lineage']
   readonly #deps: SessionDeps
-  /** It fails only when the work on the run must stop. */
-  readonly #store: StreamStore
+  /** It outlasts outages, and fails only when the work on the run must stop. */
+  readonly store: StreamStore
   #forgotten = false
   #redactions = 0
   #news = new AbortController()
@@ -85,7 +85,7 @@ export class RunSession {
     this.#conversation = conversation
     this.#lineage = lineage
     this.#deps = deps
-    this.#store = outlasting(run.state.runId, deps)
+    this.store = outlasting(run.state.runId, deps)
   }
 
   /** Folds the run's stream from its beginning, after those of the runs that it begins from. */
@@ -111,15 +111,10 @@ export class RunSession {
     return this.#conversation
   }
 
-  /** It outlasts outages, until the work on the run must stop. */
-  get store(): StreamStore {
-    return this.#store
-  }
-
   /** The project of the run that a person started, if this is the run of a sub-agent. Null if that is not known. */
   async root(): Promise<string | null | undefined> {
     if (this.state.parent === undefined) return undefined
-    const origin = await originOf(this.#store, this.state)
+    const origin = await originOf(this.store, this.state)
     const created = origin.isOk() ? origin.value?.record : null
     return created?.kind === 'run_created' ? created.payload.config.cwd : null
   }
@@ -195,7 +190,7 @@ export class RunSession {
     const { now, newId } = this.#deps
     let began = 0
     const appended = await decideAndAppend(
-      this.#store,
+      this.store,
       runStream(this.#run.state.runId),
       (state, folded): Result<readonly RunRecord[], RunError | { readonly type: 'forgotten' }> => {
         this.#run = loadedRun(folded) ?? this.#run
@@ -206,7 +201,7 @@ export class RunSession {
         return decided
       },
       { commandId: newId() },
-      { from: foldedRun(this.#run), isCurrent: true, visit: (logged) => this.#converse(logged) },
+      { from: foldedRun(this.#run), isCurrent: true, visit: this.#visit },
     )
     return appended.map((folded) => {
       this.#run = loadedRun(folded) ?? this.#run
@@ -214,15 +209,14 @@ export class RunSession {
     })
   }
 
-  #converse({ record }: LoggedRecord): void {
+  readonly #visit = ({ record }: LoggedRecord): void => {
     this.#conversation = converse(this.#conversation, record)
   }
 
   /** Reads what others have added to the run. */
   async update(): Promise<StepResult> {
     const from = this.#run
-    const visit = (logged: LoggedRecord): void => this.#converse(logged)
-    const loaded = await load(this.#store, from.state.runId, { from, visit })
+    const loaded = await load(this.store, from.state.runId, { from, visit: this.#visit })
     if (loaded.isErr()) return err(sessionError(loaded.error))
     this.#run = loaded.value ?? from
     return ok()

@@ -90,16 +90,11 @@ async function filesOfStart(
   for (const file of now) {
     const path = bytesOf(file)
     const was = known.get(path)
-    // Bytecode that a tool has made, or somebody in place of a test.
-    if (file.id === null) {
-      files.push({ path, content: null })
-      continue
-    }
     const isCopied = !notCopied.some((one) => isWithin(one, file.path))
-    if (was !== undefined && was.id === file.id && was.mode === file.mode && isCopied)
-      same.add(path)
-    else if (was === undefined && file.test === true) added.push(path)
-    else if (was === undefined) files.push({ path, content: null })
+    // Without an id, it is bytecode that a tool has made, or somebody in place of a test.
+    if (was === undefined && file.id !== null && file.test === true) added.push(path)
+    else if (was === undefined || file.id === null) files.push({ path, content: null })
+    else if (was.id === file.id && was.mode === file.mode && isCopied) same.add(path)
   }
   // A file without an id is what the check itself writes.
   const lost = before.filter((file) => file.id !== null && !same.has(bytesOf(file))).map(bytesOf)
