@@ -120,8 +120,7 @@ export function failedCall(cause: unknown, { name, call_timeout_s }: McpServer):
     cause instanceof ProtocolError || (cause instanceof SdkHttpError && cause.status < 500)
   if (!isRefused && !(cause instanceof SdkHttpError) && !isInvalid(cause)) return null
   const answer = `The MCP server ${name} answered the call with an error: ${shown(messageOf(cause))}`
-  const output = isRefused ? answer : `${answer}\n${NOT_KNOWN}`
-  return { output, exitCode: 1, outcome: 'error' }
+  return failed(isRefused ? answer : `${answer}\n${NOT_KNOWN}`)
 }
 
 const isTimeout = (cause: unknown): boolean =>
@@ -143,8 +142,9 @@ export function explained(cause: unknown, timeoutMs: number): string {
   if (cause instanceof SdkHttpError && (cause.status === 401 || cause.status === 403)) {
     return `It answered ${cause.status}: it needs a token, such as "headers": {"Authorization": "Bearer $\{TOKEN}"} in RETRAI_MCP_SERVERS. retrAI does not log in with OAuth.`
   }
-  const [first, ...rest] = causes(cause)
-  return [first, ...rest].map((one) => one?.message ?? '').join(': ')
+  return causes(cause)
+    .map(({ message }) => message)
+    .join(': ')
 }
 
 function causes(cause: unknown): readonly Error[] {

@@ -26,7 +26,7 @@ import {
   outputOf,
   shown,
 } from './answers.ts'
-import { Allowance, type Endpoint, StdioTransport, transportTo } from './transports.ts'
+import { type Endpoint, StdioTransport, transportTo } from './transports.ts'
 
 /** How long a start that has failed is waited for. */
 const RETRY_MS = 500
@@ -35,23 +35,28 @@ const PROBE_WITHIN_MS = 5_000
 /** Pages of the list of tools. */
 const MAX_PAGES = 10
 const GOODBYE_WITHIN_MS = 1_000
+/** The most bytes that a server may send for one request of ours, and between two. */
+const ALLOWED_BYTES = 32 * 1024 * 1024
 
 /** A server lists and calls its tools through this, until it is closed or the server is gone. */
 export class Connection {
   readonly #client: Client
   readonly #transport: Transport
-  readonly #allowance: Allowance
   readonly #server: McpServer
   /** As the server listed them last. */
   tools: readonly Tool[] = []
   /** Whether the server reports that its list has changed. */
   isStale = false
   #failure: string | null = null
+  /** What the server may still send before something is asked of it again. */
+  #left = ALLOWED_BYTES
 
   private constructor(server: McpServer, endpoint: Endpoint, isOld: boolean) {
     this.#server = server
-    this.#allowance = new Allowance()
-    this.#transport = transportTo(server, endpoint, this.#allowance)
+    this.#transport = transportTo(server, endpoint, (bytes) => {
+      this.#left -= bytes
+      return this.#left >= 0
+    })
     const timeoutMs = Math.min(PROBE_WITHIN_MS, server.start_timeout_s * 1000)
     this.#client = new Client(
       { name: 'retrai', version: '1' },
@@ -123,7 +128,7 @@ export class Connection {
 
   async #list(signal: AbortSignal): Promise<void> {
     this.isStale = false
-    this.#allowance.renew()
+    this.#left = ALLOWED_BYTES
     if (this.#client.getServerCapabilities()?.tools === undefined) return
     const timeout = this.#server.start_timeout_s * 1000
     const options = { signal, timeout, cacheMode: 'refresh' } as const
@@ -133,27 +138,21 @@ export class Connection {
   /** Calls a tool. Never rejects. */
   async call(tool: string, args: unknown, { signal, imageTypes }: McpCall): Promise<McpOutput> {
     if (this.#failure !== null) return notCalled(this.#server.name, this.#why(this.#failure))
-    this.#allowance.renew()
+    this.#left = ALLOWED_BYTES
     const timeout = this.#server.call_timeout_s * 1000
-    let result: CallToolResult
-    try {
-      const asked = { name: tool, arguments: args as Readonly<Record<string, unknown>> }
-      result = (await this.#client.callTool(asked, { signal, timeout })) as CallToolResult
-    } catch (cause) {
-      return this.#failed(cause, signal)
-    }
-    return outputOf(result, imageTypes)
+    const asked = { name: tool, arguments: args as Readonly<Record<string, unknown>> }
+    return this.#client.callTool(asked, { signal, timeout }).then(
+      (result) => outputOf(result as CallToolResult, imageTypes),
+      (cause) => this.#failed(cause, signal),
+    )
   }
 
   /** Says goodbye, and ends a program. Never rejects. */
   async close(): Promise<void> {
     const transport = this.#transport
     if (transport instanceof StreamableHTTPClientTransport) {
-      await within(
-        GOODBYE_WITHIN_MS,
-        transport.terminateSession().catch(() => {}),
-        () => {},
-      )
+      const goodbye = transport.terminateSession().catch(() => {})
+      await within(GOODBYE_WITHIN_MS, goodbye, () => {})
     }
     await this.#client.close().catch(() => {})
     // The client closes a transport only if it has connected it.

@@ -136,16 +136,12 @@ export class RunServers implements AsyncDisposable {
   #endpointOf(server: McpServer, run: RunState): Endpoint | string {
     const { configuration, startProcess, onNotice } = this.#deps
     const { name, source, command, args = [], url = '', network } = server
-    const known = configuration.servers.get(name)
-    if (source === 'configuration') {
-      if (known === undefined) return 'RETRAI_MCP_SERVERS does not name it any more.'
-      if (!isSameServer(known.recorded, server)) {
-        return 'RETRAI_MCP_SERVERS defines it in another way than when the run was created. Start another run.'
-      }
+    const own = source === 'configuration' ? configuration.servers.get(name) : null
+    if (own === undefined) return 'RETRAI_MCP_SERVERS does not name it any more.'
+    if (own !== null && !isSameServer(own.recorded, server)) {
+      return 'RETRAI_MCP_SERVERS defines it in another way than when the run was created. Start another run.'
     }
-    const own = source === 'configuration' ? known : undefined
-    const fill = (text: string): string =>
-      own === undefined ? text : filledIn(text, configuration)
+    const fill = (text: string): string => (own === null ? text : filledIn(text, configuration))
     const filled = (texts: Readonly<Record<string, string>> = {}): Record<string, string> =>
       Object.fromEntries(Object.entries(texts).map(([key, text]) => [key, fill(text)]))
     if (command === undefined) {

@@ -150,16 +150,11 @@ export type McpRules = {
 }
 
 type Requested = Exclude<McpRequest, string>
-/** A problem with one field of a request, for its author. */
-type FieldProblem = { readonly field: string; readonly message: string }
 
-/** The servers of a run as they are recorded, or everything that is wrong with what it asks for. */
-export function planServers(
-  requested: readonly McpRequest[],
-  rules: McpRules,
-): Result<readonly McpServer[], readonly FieldProblem[]> {
+/** The servers of a run as they are recorded, or everything that is wrong with the fields of what it asks for. */
+export function planServers(requested: readonly McpRequest[], rules: McpRules) {
   const servers: McpServer[] = []
-  const problems: FieldProblem[] = []
+  const problems: { readonly field: string; readonly message: string }[] = []
   for (const [at, one] of requested.entries()) {
     const asked: Requested = typeof one === 'string' ? { name: one } : one
     const isDefined = asked.command !== undefined || asked.url !== undefined

@@ -26,14 +26,13 @@ export type Endpoint =
   | { readonly start: () => Promise<RunningProcess> }
   | { readonly url: URL; readonly headers: Readonly<Record<string, string>> }
 
-export function transportTo(
-  server: McpServer,
-  endpoint: Endpoint,
-  allowance: Allowance,
-): Transport {
-  if ('start' in endpoint) return new StdioTransport(endpoint.start, allowance)
+/** Called with how many bytes have come; false if a server has sent too much. */
+type Accepts = (bytes: number) => boolean
+
+export function transportTo(server: McpServer, endpoint: Endpoint, accepts: Accepts): Transport {
+  if ('start' in endpoint) return new StdioTransport(endpoint.start, accepts)
   return new StreamableHTTPClientTransport(endpoint.url, {
-    fetch: guardedFetch(server, allowance),
+    fetch: guardedFetch(server, accepts),
     requestInit: { headers: endpoint.headers },
   })
 }
@@ -47,7 +46,7 @@ export class StdioTransport implements Transport {
   readonly pid = null
   readonly stderr = null
   readonly #starting: () => Promise<RunningProcess>
-  readonly #allowance: Allowance
+  readonly #accepts: Accepts
   readonly #messages = new ReadBuffer({ maxBufferSize: MESSAGE_BYTES })
   #process: RunningProcess | null = null
   readonly #decoder = new StringDecoder('utf8')
@@ -57,9 +56,9 @@ export class StdioTransport implements Transport {
   #complaint: string | null = null
   #end: ProcessEnd | null = null
 
-  constructor(start: () => Promise<RunningProcess>, allowance: Allowance) {
+  constructor(start: () => Promise<RunningProcess>, accepts: Accepts) {
     this.#starting = start
-    this.#allowance = allowance
+    this.#accepts = accepts
   }
 
   /** Why the server is gone, as sentences for people; null if it is there. */
@@ -87,11 +86,11 @@ export class StdioTransport implements Transport {
   }
 
   send(message: JSONRPCMessage): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>()
     const stdin = this.#process?.stdin
-    if (stdin === undefined || !stdin.writable) return Promise.reject(new Error('It has ended'))
-    stdin.write(serializeMessage(message), (cause) => (cause ? reject(cause) : resolve()))
-    return promise
+    if (!stdin?.writable) return Promise.reject(new Error('It has ended'))
+    return new Promise((resolve, reject) => {
+      stdin.write(serializeMessage(message), (cause) => (cause ? reject(cause) : resolve()))
+    })
   }
 
   /** Ends the input of the server, and stops the server if it does not end then. */
@@ -105,7 +104,7 @@ export class StdioTransport implements Transport {
   }
 
   #read(chunk: Buffer): void {
-    if (!this.#allowance.take(chunk.length)) this.#stop('It sent more than was asked for.')
+    if (!this.#accepts(chunk.length)) this.#stop('It sent more than was asked for.')
     try {
       this.#messages.append(chunk)
     } catch {
@@ -140,25 +139,6 @@ function endOf(end: ProcessEnd | null): string {
   return end.message === '' ? `It has ended (${end.end}).` : end.message
 }
 
-/** The most bytes that a server may send for one request of ours, and between two. */
-const ALLOWED_BYTES = 32 * 1024 * 1024
-
-/** What a server may still send before something is asked of it again. */
-export class Allowance {
-  #left = ALLOWED_BYTES
-
-  /** Something is asked of the server. */
-  renew(): void {
-    this.#left = ALLOWED_BYTES
-  }
-
-  /** False if the server has sent too much. */
-  take(bytes: number): boolean {
-    this.#left -= bytes
-    return this.#left >= 0
-  }
-}
-
 const ADVICE = 'If you want that, set "private_address": true in RETRAI_MCP_SERVERS'
 
 /**
@@ -167,9 +147,8 @@ const ADVICE = 'If you want that, set "private_address": true in RETRAI_MCP_SERV
  */
 function guardedFetch(
   { private_address }: Pick<McpServer, 'private_address'>,
-  allowance: Allowance,
+  accepts: Accepts,
 ): typeof fetch {
-  const accepts = (bytes: number): boolean => allowance.take(bytes)
   if (private_address === true) return fetchWith({ accepts })
   const send = fetchWith({ accepts, lookup: publicOnly(ADVICE) })
   return async (input, init) => {

@@ -1,6 +1,6 @@
 import { PassThrough } from 'node:stream'
 import { expect, test } from 'vitest'
-import { Allowance, StdioTransport } from '../../src/mcp/transports.ts'
+import { StdioTransport } from '../../src/mcp/transports.ts'
 import type { RunningProcess } from '../../src/runner/run-command.ts'
 
 const SECRET = 'ghp_0123456789abcdefghijABCDEFGHIJ012345'
@@ -15,7 +15,7 @@ async function failureAfter(...printed: readonly Buffer[]): Promise<string | nul
       ...{ ended: ended.promise, stop: () => {}, stopFlood: () => {} },
       ...{ outputBytes: 1_000, policy: undefined },
     }),
-    new Allowance(),
+    () => true,
   )
   await transport.start()
   for (const chunk of printed) stderr.emit('data', chunk)
