@@ -85,21 +85,13 @@ function rightsIn({ level, visible, writable, protected: kept }: IsolationPolicy
   return `Commands ${how}: they can change the project${except}${places}, and read the programs and tool chains of the system${around}. Everything else of this machine is hidden.`
 }
 
-const NO_NETWORK =
-  'Commands have no network: nothing can be downloaded, and no name of a host is found. Work with what is installed, and do not wait for downloads.'
-
-function networkIn({ network, hosts = [] }: IsolationPolicy): string {
-  switch (network) {
-    case 'none':
-      return NO_NETWORK
-    case 'allow-list':
-      return `Commands reach only these hosts, through the proxy that $HTTPS_PROXY names: ${hosts.join(', ')}. All others are refused.`
-    case 'full':
-      return 'Commands reach every host of the Internet, but not this machine.'
-    case 'host':
-      return 'Commands have the network of this machine.'
-  }
-}
+const networkIn = ({ network, hosts = [] }: IsolationPolicy): string =>
+  ({
+    none: 'Commands have no network: nothing can be downloaded, and no name of a host is found. Work with what is installed, and do not wait for downloads.',
+    'allow-list': `Commands reach only these hosts, through the proxy that $HTTPS_PROXY names: ${hosts.join(', ')}. All others are refused.`,
+    full: 'Commands reach every host of the Internet, but not this machine.',
+    host: 'Commands have the network of this machine.',
+  })[network]
 
 function whatStays({ level, writable }: IsolationPolicy): string {
   const home = writable.includes('home')
@@ -138,8 +130,6 @@ export async function readProject(
   }
 }
 
-type Document = ProjectContext['documents'][number]
-
 /** What the authors of a project write for agents. The first of these in a folder is its document. */
 const DOCUMENTS = ['AGENTS.md', 'CLAUDE.md'] as const
 /** A larger file is not read. */
@@ -147,35 +137,26 @@ const MAX_FILE_BYTES = 1024 * 1024
 /** The most bytes of all documents of a project together, as in Codex. */
 const DOCUMENTS_BYTES = 32 * 1024
 
-/** The documents from the root of the repository down to the project. The nearest comes last, so it counts most. */
-async function readDocuments(files: Workspace): Promise<Document[]> {
+/**
+ * The documents from the root of the repository down to the project: the first of each folder. The nearest comes last, so it
+ * counts most.
+ */
+async function readDocuments(files: Workspace): Promise<ProjectContext['documents']> {
   const read = await files.ask('documents', { names: DOCUMENTS, maxBytes: MAX_FILE_BYTES })
-  const documents: Document[] = []
+  const documents: ProjectContext['documents'] = []
   let left = DOCUMENTS_BYTES
   for (const { folder, texts } of read.isOk() ? read.value.folders : []) {
-    const document = documentOf(folder, texts, left)
-    if (document === null) continue
-    documents.push(document)
-    left -= Buffer.byteLength(document.text)
-  }
-  return documents
-}
-
-/** The first document of a folder. */
-function documentOf(
-  folder: string,
-  texts: readonly (string | null)[],
-  left: number,
-): Document | null {
-  for (const [at, name] of DOCUMENTS.entries()) {
-    const whole = processMask.text(texts[at]?.toWellFormed() ?? '')
-    if (whole.trim() === '') continue
+    const wholes = texts.map((text) => processMask.text(text?.toWellFormed() ?? ''))
+    const at = wholes.findIndex((text) => text.trim() !== '')
+    const { [at]: whole } = wholes
+    if (whole === undefined) continue
     const bytes = Buffer.byteLength(whole)
     const text = bytes <= left ? whole : cutTo(whole, left)
-    const path = join(folder, name)
-    return { path, text, sha256: sha256(whole), bytes, truncated: text !== whole }
+    const path = join(folder, DOCUMENTS[at] ?? '')
+    documents.push({ path, text, sha256: sha256(whole), bytes, truncated: text !== whole })
+    left -= Buffer.byteLength(text)
   }
-  return null
+  return documents
 }
 
 /** The most bytes of the list of files, and of the state of the repository. */

@@ -3,7 +3,7 @@ import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { INSTEAD } from '../../checks/catalogue.ts'
 import { ALL_OF, FIT, type Fit, type Goal, SHELL_GOAL } from '../../checks/goal.ts'
 import { declaredGoal } from '../../checks/retrai-yml.ts'
-import type { GoalRequest, RequestedPart, RunConfig, ShellGoal } from '../../domain/run-config.ts'
+import type { GoalPart, GoalRequest, RequestedPart, RunConfig } from '../../domain/run-config.ts'
 import type { OpenWorkspace } from '../../workspace/workspace.ts'
 import { describeProblem } from '../../workspace/workspace-process.ts'
 import { folderProblems, type Problem } from './problems.ts'
@@ -30,9 +30,7 @@ export function chooseGoal(
     return err([{ field: 'all_of', message }])
   }
   if (all_of === undefined) {
-    return choosePart(single, '', known).map(({ goal, command }) => {
-      return { goals: [goal], config: { goal: goal.name, shell_goal: command } }
-    })
+    return choosePart(single, '', known).map(({ goal, config }) => ({ goals: [goal], config }))
   }
   const { goal = ALL_OF, ...more } = single
   const beside = [...(goal === ALL_OF ? [] : ['goal']), ...Object.keys(more)]
@@ -48,12 +46,11 @@ export function chooseGoal(
     )
   }
   if (problems.length > 0) return err(problems)
-  const recorded = parts.map(({ goal: { name }, command }) => ({ goal: name, shell_goal: command }))
-  const config = { goal: ALL_OF, shell_goal: null, all_of: recorded }
+  const config = { goal: ALL_OF, shell_goal: null, all_of: parts.map((part) => part.config) }
   return ok({ goals: parts.map((part) => part.goal), config })
 }
 
-type ChosenPart = { readonly goal: Goal; readonly command: ShellGoal | null }
+type ChosenPart = { readonly goal: Goal; readonly config: GoalPart }
 
 /** @param place what comes before the names of its fields */
 function choosePart(
@@ -88,8 +85,8 @@ function choosePart(
   if (check === undefined && goal.name === SHELL_GOAL) {
     return problem('goal', `${noCommand()}. Or name the command in the check of the request.`)
   }
-  const command = check && { check_command: check.command, success_condition: check.conditions }
-  return ok({ goal, command: command ?? null })
+  const own = check && { check_command: check.command, success_condition: check.conditions }
+  return ok({ goal, config: { goal: goal.name, shell_goal: own ?? null } })
 }
 
 /** The goals that fit the project in a folder, best first; the problems of a folder that no run may have. */

@@ -72,9 +72,8 @@ async function plan(
   { isolation: atLeast = null, within, run_id, ...requested }: RunRequest,
   deps: PlanDeps,
 ): Promise<Result<PlannedRun, readonly Problem[]>> {
-  const { goal: named, check, goal_options, all_of, ...rest } = requested
+  const { goal: named, check, goal_options, all_of, mcp_servers = [], ...request } = requested
   const asked: GoalRequest = present({ goal: named, check, goal_options, all_of })
-  const { mcp_servers = [], ...request } = rest
   const { ceilings, network: reach, mcp } = deps
   const cwd = resolve(request.cwd)
   const project = findFolder(cwd)
@@ -135,9 +134,9 @@ async function plan(
   const secrets = secretProblems(config)
   if (secrets.length > 0) return err(secrets)
   const { approvals: server_approvals = [] } = deps
-  const hasTool = (name: string): boolean =>
-    deps.tools.includes(name) && !config.tools?.exclude.includes(name)
-  const system_prompt = systemPrompt(config, isolation.value, hasTool(NETWORK_TOOL))
+  const isExcluded = config.tools?.exclude.includes(NETWORK_TOOL) === true
+  const canAsk = deps.tools.includes(NETWORK_TOOL) && !isExcluded
+  const system_prompt = systemPrompt(config, isolation.value, canAsk)
   const planned = { config, system_prompt, isolation: isolation.value, server_approvals }
   const known = place.value === null ? { project: project.value } : { copy_of: project.value }
   return ok({ ...planned, ...known, default_effort: DEFAULT_EFFORT })

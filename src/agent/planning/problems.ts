@@ -31,14 +31,11 @@ type Choice = Pick<
 export async function modelProblems(choice: Choice, models: ModelRules): Promise<Problem[]> {
   const fallbacks = choice.fallback_models ?? []
   const found: Problem[] = twice([choice.model_name, ...fallbacks])
-  for (const [name, field] of [
-    [choice.model_name, 'model_name'] as const,
-    ...fallbacks.map((name) => [name, 'fallback_models'] as const),
-  ]) {
+  for (const [at, name] of [choice.model_name, ...fallbacks].entries()) {
     const info = await models.about(name)
-    const { problem } = info
-    if (problem === null) found.push(...settingProblems(info, choice))
-    else found.push({ field, message: `The model "${name}" ${problem}` })
+    const field = at === 0 ? 'model_name' : 'fallback_models'
+    if (info.problem === null) found.push(...settingProblems(info, choice))
+    else found.push({ field, message: `The model "${name}" ${info.problem}` })
   }
   return found
 }

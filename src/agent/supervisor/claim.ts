@@ -51,6 +51,7 @@ export type From = 'anyone' | 'nobody' | { readonly claimant: string | null }
 export type Wait = () => Promise<boolean>
 
 const OVER: Wait = async () => false
+const CANNOT_BEGIN = 'the work on a run cannot begin: retrying'
 
 /** How this process gets a run, or why it does not. */
 export class Claim {
@@ -98,7 +99,7 @@ export class Claim {
   }
 
   /** Reads and claims the run. After an unexpected exception, nothing was done for the run, and it is read again. */
-  async begin(): Promise<RunSession | Wait> {
+  begin(): Promise<RunSession | Wait> {
     return this.#begin().catch((cause) => this.#tryAgain(cause))
   }
 
@@ -138,10 +139,8 @@ export class Claim {
   }
 
   #tryAgain(err: unknown): Wait {
-    if (!this.#signal.aborted) {
-      const message = 'the work on a run cannot begin: retrying'
-      this.#deps.log.error({ run_id: this.#runId, err }, message)
-    }
+    const fields = { run_id: this.#runId, err }
+    if (!this.#signal.aborted) this.#deps.log.error(fields, CANNOT_BEGIN)
     this.session = null
     return this.#later
   }

@@ -64,19 +64,16 @@ export class Leases {
    */
   note(runId: string, kind: string, content: RunRecord | null, now: number): void {
     const held = this.#runs.get(runId)
-    if (kind === 'run_end') this.#forget(runId)
-    else if (content?.kind === 'run_created') {
+    if (kind === 'run_end') {
+      this.#runs.delete(runId)
+      this.#heard.delete(runId)
+    } else if (content?.kind === 'run_created') {
       this.hold({ runId, claimant: null, pool: content.payload.pool ?? null, resting: false }, now)
     } else if (content?.kind === 'run_claimed') {
       const { claimant } = content.payload
       this.#heard.delete(runId)
       this.hold({ runId, pool: null, resting: false, ...held, claimant }, now)
     } else if (held !== undefined) this.#renew(held, kind, now)
-  }
-
-  #forget(runId: string): void {
-    this.#runs.delete(runId)
-    this.#heard.delete(runId)
   }
 
   #renew(held: HeldRun, kind: string, now: number): void {
