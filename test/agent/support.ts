@@ -2,13 +2,15 @@ import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { okAsync } from 'neverthrow'
+import { onTestFinished } from 'vitest'
 import type { Script } from '../../examples/scripted-model/script.ts'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
 import type { Effects } from '../../src/agent/run/effects.ts'
 import type { SubagentRules } from '../../src/agent/subagents/subagents.ts'
 import { Supervisor } from '../../src/agent/supervisor/supervisor.ts'
+import type { Toolbox } from '../../src/agent/tools/tool.ts'
 import { createToolbox } from '../../src/agent/tools/toolbox.ts'
 import { type Artifacts, createArtifacts } from '../../src/artifacts/artifacts.ts'
 import { cleanCopies } from '../../src/carry/clean-copy.ts'
@@ -33,7 +35,8 @@ import { NO_ISOLATION } from '../../src/sandbox/isolation.ts'
 import { folderAt } from '../../src/sandbox/project-folder.ts'
 import { RunFiles, snapshotsOf } from '../../src/snapshots/run-files.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
-import { startProcess } from '../runner/support.ts'
+import { configOf } from '../checks/support.ts'
+import { startProcess, writeFiles } from '../runner/support.ts'
 import { memoryStore } from '../support/memory-store.ts'
 import { openWorkspace } from '../workspace/support.ts'
 
@@ -79,14 +82,6 @@ export const SUBAGENTS: SubagentRules = {
     }),
 }
 
-/** As a read model lists it. Its claimant does not matter if only one process uses the store. */
-const unfinishedRun = (runId: string) => ({
-  runId,
-  claimant: null,
-  pool: null,
-  resting: false,
-})
-
 export const PRICES = {
   ...{ input_usd_per_mtok: 10, output_usd_per_mtok: 100 },
   ...{ cached_input_usd_per_mtok: 1, cache_write_usd_per_mtok: 12.5 },
@@ -99,12 +94,7 @@ export const pricedModels = (url: string) => {
 }
 
 /** Reading a project starts a process for each run, and few tests are about what it says. */
-const NO_CONTEXT: ProjectContext = {
-  documents: [],
-  files: null,
-  git: null,
-  programs: null,
-}
+const NO_CONTEXT: ProjectContext = { documents: [], files: null, git: null, programs: null }
 
 /** What scripts run most, done here: a bash costs more than the rest of a turn. Null: it ends with exit code 1. */
 const QUICK: readonly (readonly [
@@ -141,23 +131,28 @@ const runCommand: RunCommand = async (command) => {
 /** A last check records the versions of the programs that it finds, and slow ones take longer than the check. */
 const FEW_PROGRAMS = present({ PATH: process.env.RETRAI_TEST_PATH })
 
-type AgentOptions = {
+type Deps = ConstructorParameters<typeof Supervisor>[0]
+type AgentOptions = Partial<Omit<Deps, 'effects'>> & {
   readonly unfinished?: readonly string[]
   readonly effects?: Partial<Effects>
-  readonly maxRunsAtWork?: number
-  readonly leaseMs?: number | null
-  readonly pool?: string | null
+  /** The position from which on it follows the log; from its beginning if left out. */
   readonly after?: string | null
-  readonly store?: EventStore
-  readonly locks?: FolderLocks
 }
+
+type Model = Awaited<ReturnType<typeof startScriptedModel>>
 
 /** A store in memory, real tools, real processes and a real HTTP endpoint that answers from a script. */
 export class Workshop implements AsyncDisposable {
   readonly folder: string
   readonly project: string
-  readonly store: EventStore
+  readonly store: EventStore = memoryStore()
   readonly artifacts: Artifacts
+  /** The tools and models of an agent. */
+  readonly toolbox: Toolbox
+  readonly models: ReturnType<typeof createModels>
+  /** The address of the model, and the requests to it so far. */
+  readonly url: string
+  readonly requests: Model['requests']
   /** What the agents logged. */
   readonly logged: { readonly fields: object; readonly message: string }[] = []
   /** How far the clock of the agents and people is ahead, in seconds. */
@@ -165,47 +160,26 @@ export class Workshop implements AsyncDisposable {
   readonly #now = () => now() + this.ahead
   /** Whether runs do not wait for others in the same folder. */
   isShared = true
-  readonly #model: Awaited<ReturnType<typeof startScriptedModel>>
+  readonly #model: Model
   readonly #supervisors: Supervisor[] = []
 
-  private constructor(
-    folder: string,
-    store: EventStore,
-    model: Awaited<ReturnType<typeof startScriptedModel>>,
-  ) {
+  private constructor(folder: string, model: Model) {
+    const artifacts = createArtifacts(join(folder, 'artifacts'))
     this.folder = folder
     this.project = join(folder, 'project')
-    this.artifacts = createArtifacts(join(folder, 'artifacts'))
-    this.store = store
+    this.artifacts = artifacts
+    this.toolbox = createToolbox({ runCommand, startProcess, artifacts, subagents: true })
+    this.models = createModels({ RETRAI_LLM_BASE_URL: model.url })
+    this.url = model.url
+    this.requests = model.requests
     this.#model = model
   }
 
   static async open(script: Script): Promise<Workshop> {
     const folder = await mkdtemp(join(tmpdir(), 'retrai-agent-'))
-    const model = await startScriptedModel({ script })
-    const workshop = new Workshop(folder, memoryStore(), model)
+    const workshop = new Workshop(folder, await startScriptedModel({ script }))
     await mkdir(workshop.project)
     return workshop
-  }
-
-  /** The address of the model. */
-  get url(): string {
-    return this.#model.url
-  }
-
-  /** The requests to the model so far. */
-  get requests() {
-    return this.#model.requests
-  }
-
-  /** The tools of an agent. */
-  get toolbox() {
-    return createToolbox({ runCommand, startProcess, artifacts: this.artifacts, subagents: true })
-  }
-
-  /** The models of an agent. */
-  get models() {
-    return createModels({ RETRAI_LLM_BASE_URL: this.#model.url })
   }
 
   /** The effects of an agent that nobody observes, without sub-agents and MCP servers. */
@@ -219,10 +193,7 @@ export class Workshop implements AsyncDisposable {
         const all = [...found._unsafeUnwrap(), ...more]
         return RunFiles.open(all, this.artifacts, (sha256) => [sha256])
       },
-      keepPack: async (pack) => ({
-        sha256: await this.artifacts.put(pack),
-        bytes: pack.length,
-      }),
+      keepPack: async (pack) => ({ sha256: await this.artifacts.put(pack), bytes: pack.length }),
       keepArtifact: (content) => this.artifacts.put(content),
       readArtifact: (sha256) => this.artifacts.read(sha256),
       log: { warn: this.#note },
@@ -246,38 +217,35 @@ export class Workshop implements AsyncDisposable {
     }
   }
 
-  async file(path: string, content: string): Promise<void> {
-    await mkdir(dirname(join(this.project, path)), { recursive: true })
-    await writeFile(join(this.project, path), content)
+  file(path: string, content: string): Promise<void> {
+    return writeFiles(this.project, { [path]: content })
   }
 
-  /** Starts the agent of one process. It takes up `unfinished` and follows the log, from its beginning or after a position. */
+  /** Starts the agent of one process, which takes up `unfinished`. */
   startAgent({
     unfinished = [],
-    effects = {},
-    maxRunsAtWork = 16,
-    leaseMs = null,
-    pool = null,
+    effects,
     after = null,
-    store = this.store,
-    locks = new FolderLocks(),
+    ...changes
   }: AgentOptions = {}): Supervisor {
     const server = randomUUID()
     const supervisor = new Supervisor({
       stopped: new Set(),
-      locks,
-      store,
+      locks: new FolderLocks(),
+      store: this.store,
       effects: { ...this.effects, ...effects },
       process: { server, claimant: `${server}/${randomUUID()}`, pid: process.pid, host: 'test' },
-      pool,
-      leaseMs,
-      now: this.#now,
-      newId: randomUUID,
-      retryMs: [5, 5],
-      maxRunsAtWork,
+      ...{ pool: null, leaseMs: null, maxRunsAtWork: 16 },
+      ...{ now: this.#now, newId: randomUUID, retryMs: [5, 5] },
       log: { info: this.#note, warn: this.#note, error: this.#note },
+      ...changes,
     })
-    supervisor.start(unfinished.map(unfinishedRun), after)
+    // As a read model lists them. Their claimant does not matter if only one process uses the store.
+    const known = { claimant: null, pool: null, resting: false }
+    supervisor.start(
+      unfinished.map((runId) => ({ runId, ...known })),
+      after,
+    )
     this.#supervisors.push(supervisor)
     return supervisor
   }
@@ -292,27 +260,15 @@ export class Workshop implements AsyncDisposable {
   ): Promise<string> {
     const runId = randomUUID()
     const config: RunConfig = {
-      goal: 'shell-goal',
-      cwd: this.project,
-      model_name: 'scripted',
-      max_iterations: 5,
-      hitl_enabled: false,
-      max_cost_usd: null,
-      max_tokens: null,
-      max_seconds: null,
-      shell_goal: DONE_FILE,
+      ...configOf('shell-goal', this.project, DONE_FILE),
+      ...{ model_name: 'scripted', max_iterations: 5 },
       // The last check is made in a copy of the project, and few tests are about it.
       on_tampering: 'off',
       ...(this.isShared ? { shared: true as const } : {}),
       ...changes,
     }
-    await this.command(runId, {
-      type: 'create',
-      runId,
-      config,
-      system_prompt: 'Mend it.',
-      ...{ pool: null, ...place },
-    })
+    const created = { runId, config, system_prompt: 'Mend it.', pool: null, ...place }
+    await this.command(runId, { type: 'create', ...created })
     return runId
   }
 
@@ -331,15 +287,31 @@ export class Workshop implements AsyncDisposable {
     return this.until(await this.create(config), 'run_end')
   }
 
+  /**
+   * The records of a run, to its end, whose agent is another process after the first record of a kind, or whatever `until`
+   * waits for.
+   * @param meanwhile what happens while no agent works
+   */
+  async restarted(
+    until: Kind | ((runId: string) => Promise<unknown>),
+    config: Partial<RunConfig> = {},
+    meanwhile: () => Promise<unknown> = async () => {},
+  ): Promise<RunRecord[]> {
+    const first = this.startAgent()
+    const runId = await this.create(config)
+    await (typeof until === 'string' ? this.until(runId, until) : until(runId))
+    await first.stop()
+    await meanwhile()
+    this.startAgent({ unfinished: [runId] })
+    return this.until(runId, 'run_end')
+  }
+
   /** The records of a run, up to and with the first of this kind that is not among those in `after`. */
   async until(runId: string, kind: Kind, after = -1): Promise<RunRecord[]> {
     const stop = new AbortController()
     const records: RunRecord[] = []
-    const subscription = this.store.subscribeStream(streamOf(runId), {
-      after: -1,
-      signal: stop.signal,
-    })
-    for await (const item of subscription) {
+    const options = { after: -1, signal: stop.signal }
+    for await (const item of this.store.subscribeStream(streamOf(runId), options)) {
       if (item.type !== 'events') continue
       for (const event of item.events) {
         records.push(decode(event)._unsafeUnwrap().record)
@@ -355,8 +327,7 @@ export class Workshop implements AsyncDisposable {
   async records(runId: string): Promise<RunRecord[]> {
     const records: RunRecord[] = []
     const visit = ({ record }: { record: RunRecord }) => records.push(record)
-    const loaded = await load(this.store, runId, { visit })
-    loaded._unsafeUnwrap()
+    ;(await load(this.store, runId, { visit }))._unsafeUnwrap()
     return records
   }
 
@@ -366,6 +337,26 @@ export class Workshop implements AsyncDisposable {
     await this.#model.close()
     await rm(this.folder, { recursive: true, force: true })
   }
+}
+
+type OfShop<T> = T | ((shop: Workshop) => T | Promise<T>)
+
+/**
+ * A run of this script, from its beginning to its end, in a project with these files. The workshop is closed after the test.
+ */
+export async function played(
+  script: Script,
+  config: OfShop<Partial<RunConfig>> = {},
+  effects: OfShop<Partial<Effects>> = {},
+  files: Readonly<Record<string, string | Buffer>> = {},
+) {
+  const shop = await Workshop.open(script)
+  onTestFinished(() => shop[Symbol.asyncDispose]())
+  await writeFiles(shop.project, files)
+  const of = <T>(given: OfShop<T>) => (given instanceof Function ? given(shop) : given)
+  const records = await shop.play(await of(config), await of(effects))
+  const results = payloadsOf(records, 'tool_result')
+  return { shop, records, results, requests: shop.requests, end: only(records, 'run_end').payload }
 }
 
 /** The payloads of all records of this kind. */

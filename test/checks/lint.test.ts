@@ -1,17 +1,7 @@
 import { expect, test } from 'vitest'
 import { findGoal } from '../../src/checks/catalogue.ts'
-import type { RunConfig } from '../../src/domain/run-config.ts'
-import { runCommand } from '../../src/runner/run-command.ts'
 import { workspaceOf } from '../workspace/support.ts'
-import {
-  check,
-  configOf,
-  type Files,
-  programs,
-  project,
-  withPath,
-  withPrograms,
-} from './support.ts'
+import { check, type Files, programs, project, withPath, withPrograms } from './support.ts'
 
 const SCRIPT = { 'package.json': '{"scripts":{"lint":"x"}}' }
 
@@ -29,17 +19,14 @@ test.each<[string, Files, string | null]>([
 
 test('a linter that finds nothing achieves the goal, one that finds something shows it', async () => {
   const cwd = await project({ 'go.mod': '' })
-  const clean = withPrograms(await programs({ go: 'exit 0' }))
-  expect(await check('lint', cwd, { runCommand: clean })).toMatchObject({
-    ...{ verdict: 'achieved', reason: 'go vet found nothing' },
-  })
-  const dirty = withPrograms(
-    await programs({ go: 'echo "a.go:1:1: x declared and not used"; exit 1' }),
-  )
-  expect(await check('lint', cwd, { runCommand: dirty })).toEqual({
-    verdict: 'not_achieved',
-    reason: 'go vet ended with exit code 1: a.go:1:1: x declared and not used',
-    details: 'a.go:1:1: x declared and not used',
+  const checkWith = async (go: string) =>
+    check('lint', cwd, { runCommand: withPrograms(await programs({ go })) })
+  const clean = { verdict: 'achieved', reason: 'go vet found nothing' }
+  expect(await checkWith('exit 0')).toMatchObject(clean)
+  const details = 'a.go:1:1: x declared and not used'
+  expect(await checkWith(`echo "${details}"; exit 1`)).toEqual({
+    ...{ verdict: 'not_achieved', details },
+    reason: `go vet ended with exit code 1: ${details}`,
   })
 })
 
@@ -65,16 +52,10 @@ test.each(['lint', 'npm-test'])(
     const cwd = await project({
       'package.json': '{"scripts":{"lint":"no-such-linter .","test":"no-such-linter ."}}',
     })
-    const config = configOf(goal, cwd)
-    const judge = (network?: RunConfig['network']) =>
-      findGoal(goal).check({
-        config: { ...config, ...(network === undefined ? {} : { network }) },
-        signal: new AbortController().signal,
-        ...{ runCommand, files: workspaceOf(cwd) },
-      })
-    const judged = await judge()
-    expect(judged?.verdict).toBe('cannot_check')
-    expect(judged?.reason).toContain('needs no-such-linter, which was not found')
-    expect((await judge({ allow: ['preset:npm'] }))?.verdict).toBe('not_achieved')
+    const { verdict, reason } = await check(goal, cwd)
+    expect(verdict).toBe('cannot_check')
+    expect(reason).toContain('needs no-such-linter, which was not found')
+    const config = { network: { allow: ['preset:npm'] } }
+    expect((await check(goal, cwd, { config })).verdict).toBe('not_achieved')
   },
 )

@@ -28,15 +28,17 @@ describe('npm-test on real projects', () => {
     expect(verdict).toBe(given.startsWith('All') ? 'achieved' : 'not_achieved')
   })
 
-  test('without tests, the goal is not achieved', async () => {
-    const verdict = await check(
-      'npm-test',
-      await project({ 'package.json': packageJson('node --test') }),
-    )
-    expect(verdict).toMatchObject({
-      verdict: 'not_achieved',
-      reason: 'No test was run: the test script of package.json found none',
-    })
+  test.each([
+    ['without tests', 'node --test', 'No test was run: the test script of package.json found none'],
+    // The exit code and the last output count.
+    [
+      'whose runner has no totals',
+      'echo checked && exit 4',
+      'npm test ended with exit code 4: checked',
+    ],
+  ])('a project %s', async (_, script, reason) => {
+    const verdict = await check('npm-test', await project({ 'package.json': packageJson(script) }))
+    expect(verdict).toMatchObject({ verdict: 'not_achieved', reason })
   })
 
   test.each([
@@ -49,51 +51,38 @@ describe('npm-test on real projects', () => {
     expect(verdict.verdict).toBe('cannot_check')
     expect(verdict.reason).toMatch(/^There is no test script/)
   })
-
-  test('for a runner without totals, the exit code and the last output count', async () => {
-    const cwd = await project({ 'package.json': packageJson('echo checked && exit 4') })
-    const verdict = await check('npm-test', cwd)
-    expect(verdict.reason).toBe('npm test ended with exit code 4: checked')
-  })
 })
 
 describe.skipIf(isMissing('make'))('make-test on real projects', () => {
   const make = async (makefile: string, files: Files = {}) =>
     check('make-test', await project({ Makefile: makefile, ...files }))
 
-  test.each<[string, string, Files, string, RegExp]>([
-    ['passes', '@echo all is well', {}, 'achieved', /^make test passed: all is well$/],
-    ['fails', '@echo "sums are off" && exit 3', {}, 'not_achieved', /exit code 2: sums are off$/],
-    [
-      'crashes, which names the signal',
+  const RECIPES: Readonly<Record<string, readonly [recipe: string, RegExp, Files?]>> = {
+    passes: ['@echo all is well', /^make test passed: all is well$/],
+    fails: ['@echo "sums are off" && exit 3', /exit code 2: sums are off$/],
+    'crashes, which names the signal': [
       '@echo begun; kill -SEGV $$$$',
-      {},
-      'not_achieved',
       /exit code 2: make: .*Segmentation fault/,
     ],
-    [
-      'does not compile, which names the first error',
+    'does not compile, which names the first error': [
       '@echo "a.c:3:1: error: no"; echo more; echo; exit 1',
-      {},
-      'not_achieved',
       /^make test ended with exit code 2: a\.c:3:1: error: no$/,
     ],
-    [
-      'calls a runner with totals, which count',
+    'calls a runner with totals, which count': [
       "-@echo 'FAILED t.py::test_a'; echo '1 failed, 2 passed in 0.1s'",
-      {},
-      'not_achieved',
       /1 of 3 tests failing: t\.py::test_a/,
     ],
-    ['is also a file', '@echo never', { test: '' }, 'not_achieved', /^make test ran nothing/],
-  ])('%s', async (_, recipe, files, verdict, reason) => {
+    'is also a file': ['@echo never', /^make test ran nothing/, { test: '' }],
+  }
+
+  test.each(Object.entries(RECIPES))('%s', async (how, [recipe, reason, files = {}]) => {
+    const verdict = how === 'passes' ? 'achieved' : 'not_achieved'
     const found = await make(`test:\n\t${recipe}\n`, files)
     expect(found).toMatchObject({ verdict, reason: expect.stringMatching(reason) })
   })
 
   test('without a rule for test, the goal cannot be checked', async () => {
-    const verdict = await make('build:\n\ttrue\n')
-    expect(verdict.verdict).toBe('cannot_check')
-    expect(verdict.reason).toContain("No rule to make target 'test'")
+    const reason = expect.stringContaining("No rule to make target 'test'")
+    expect(await make('build:\n\ttrue\n')).toMatchObject({ verdict: 'cannot_check', reason })
   })
 })

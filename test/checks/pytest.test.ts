@@ -1,10 +1,8 @@
-import { chmod, readdir, readFile, writeFile } from 'node:fs/promises'
+import { chmod, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { isMissing } from '../support/missing.ts'
 import { check, type Files, programs, project, withPrograms } from './support.ts'
-
-const verdictOf = async (files: Files) => check('pytest', await project(files))
 
 const FAILS = 'def test_sum():\n    assert 1 + 1 == 3, "sums are off"\n'
 const PASSES = 'def test_fine():\n    pass\n'
@@ -12,19 +10,16 @@ const PASSES = 'def test_fine():\n    pass\n'
 describe.skipIf(isMissing('pytest'))('pytest on real projects', () => {
   const pytest = (body: string) => ({ 'test_a.py': `import pytest\n${body}` })
 
-  test.each<[what: string, files: Files, verdict: 'achieved' | 'not_achieved', reason: RegExp]>([
-    [
-      'all pass that are not skipped or expected to fail',
+  const ENDS: Readonly<Record<string, readonly [Files, RegExp]>> = {
+    'all pass that are not skipped or expected to fail': [
       pytest(`${PASSES}@pytest.mark.skip
 def test_later(): assert False
 @pytest.mark.xfail
 def test_known(): assert False
 `),
-      'achieved',
       /^1 test passed, 1 skipped, 1 expected failure$/,
     ],
-    [
-      'many fail, of which some are named',
+    'many fail, of which some are named': [
       {
         'a/test_a.py': FAILS,
         'b/test_b.py': `import pytest
@@ -32,43 +27,32 @@ def test_known(): assert False
 def test_n(n): assert False, "long " * 2000
 `,
       },
-      'not_achieved',
       /^13 of 13 tests failing: a\/test_a.py::test_sum, b\/test_b.py::test_n\[0\], .* and 8 more$/,
     ],
-    [
-      'a file cannot be imported',
+    'a file cannot be imported': [
       { 'test_a.py': 'import no_such_module\n', 'test_b.py': PASSES },
-      'not_achieved',
       /^1 of 1 test failing: test_a.py\b/,
     ],
-    [
-      'a broken conftest.py prevents all of them',
+    'a broken conftest.py prevents all of them': [
       { 'conftest.py': 'import no_such_module\n', 'test_b.py': PASSES },
-      'not_achieved',
       /^pytest ended with exit code 4: .*no_such/,
     ],
-    [
-      'there is none',
-      { 'main.py': 'x = 1\n' },
-      'not_achieved',
-      /^No test was run: pytest looks for/,
-    ],
-    [
-      'one kills the interpreter',
+    'there is none': [{ 'main.py': 'x = 1\n' }, /^No test was run: pytest looks for/],
+    'one kills the interpreter': [
       { 'test_a.py': 'import os\ndef test_x(): os.kill(os.getpid(), 9)\n' },
-      'not_achieved',
       /was ended by SIGKILL \(exit code 137\)/,
     ],
-    [
-      'what they import ends the process as if all had passed',
+    'what they import ends the process as if all had passed': [
       { 'calc.py': 'import os\nos._exit(0)\n', 'test_a.py': PASSES, 'test_b.py': 'import calc\n' },
-      'not_achieved',
       /^pytest ended before its tests did/,
     ],
-  ])('of tests, if %s', async (_, files, expected, reason) => {
-    const { verdict, reason: given, details } = await verdictOf(files)
-    expect({ verdict, given }).toEqual({ verdict: expected, given: expect.stringMatching(reason) })
-    expect(details.length).toBeLessThanOrEqual(4096)
+  }
+
+  test.each(Object.entries(ENDS))('of tests, if %s', async (how, [files, reason]) => {
+    const found = await check('pytest', await project(files))
+    const verdict = how.startsWith('all pass') ? 'achieved' : 'not_achieved'
+    expect(found).toMatchObject({ verdict, reason: expect.stringMatching(reason) })
+    expect(found.details.length).toBeLessThanOrEqual(4096)
   })
 
   test('failing tests are named, with their messages in the details, whatever the settings of the project run', async () => {
@@ -105,9 +89,7 @@ describe('finding pytest', () => {
 
   test('the environment of the project is tried first', async () => {
     const bin = await programs({ python3: 'exit 9', pytest: 'exit 9' })
-    const own = await programs({ python: `echo "$0" "$@"; ${ONE_PASSED}` })
-    const python = await readFile(join(own, 'python'), 'utf8')
-    const cwd = await project({ '.venv/bin/python': python })
+    const cwd = await project({ '.venv/bin/python': `#!/bin/sh\necho "$0" "$@"; ${ONE_PASSED}\n` })
     await chmod(join(cwd, '.venv/bin/python'), 0o755)
     const verdict = await check('pytest', cwd, { runCommand: withPrograms(bin) })
     expect(verdict.verdict).toBe('achieved')

@@ -27,6 +27,17 @@ success_condition:
   max_seconds: 10       # and/or run under this time
 `
 
+const COMMAND = 'check_command: make check\n'
+const LINT = `goal: lint
+check_command: npm run lint
+`
+const SEVERAL = `all_of:
+  - pytest
+  - goal: npm-test
+    check: {command: ./test.sh}
+  - check: {command: make docs}
+`
+
 let files: Workspace
 beforeAll(async () => {
   files = openWorkspace({ cwd: await mkdtemp(join(tmpdir(), 'retrai-yml-')) })
@@ -42,23 +53,31 @@ async function read(text: string | null) {
   await (text === null ? rm(file) : writeFile(file, text))
   return readProjectSettings(files)
 }
+const settingsOf = async (text: string | null) => (await read(text))._unsafeUnwrap()
 
-test('gives the command and all conditions; unknown keys have no effect', async () => {
-  expect((await read(FULL))._unsafeUnwrap()).toEqual({
-    goal: 'shell-goal',
-    check_command: 'make check',
+test('gives the command and its conditions, exit code 0 if it has none; unknown keys have no effect', async () => {
+  expect(await settingsOf(FULL)).toEqual({
+    ...{ goal: 'shell-goal', check_command: 'make check' },
     success_condition: { exit_code: 0, output_contains: 'OK', max_seconds: 10 },
   })
+  const conditions = async (text: string) => (await settingsOf(text))?.success_condition
+  expect(await conditions('check_command: make check\n')).toEqual({ exit_code: 0 })
+  const one = 'check_command: x\nsuccess_condition:\n  output_contains: fine\n'
+  expect(await conditions(one)).toEqual({ output_contains: 'fine' })
 })
 
-test('keys without effect are named where the goal of the file is offered', async () => {
-  const text = `${FULL}"limits": {max_seconds: 3}\nnetwork:\n  deep: 1\n# comment: y\n`
+test.each([
+  [
+    'goal',
+    `${FULL}"limits": {max_seconds: 3}\n# comment: y\n`,
+    'shell-goal',
+    '.retrai.yml names it',
+  ],
+  ['goals', SEVERAL, 'all-of', '.retrai.yml names its goals'],
+])('the %s of the file come first among those that fit', async (_, text, name, because) => {
   const cwd = await project({ '.retrai.yml': text })
   const [first] = (await fittingGoals(cwd, goals, { dataDir: null, openWorkspace }))._unsafeUnwrap()
-  expect(first?.because).toBe('.retrai.yml names it')
-  const several = await project({ '.retrai.yml': SEVERAL })
-  const offered = await fittingGoals(several, goals, { dataDir: null, openWorkspace })
-  expect(offered._unsafeUnwrap()[0]?.name).toBe('all-of')
+  expect(first).toMatchObject({ name, because })
 })
 
 test('a key of another tool is not taken for a misspelled one', () => {
@@ -66,13 +85,6 @@ test('a key of another tool is not taken for a misspelled one', () => {
     expect(meantKey(key), key).toBeUndefined()
   }
   expect(['goals', 'All-Of', 'aprovals'].map(meantKey)).toEqual(['goal', 'all_of', 'approvals'])
-})
-
-test('requires exit code 0 if it has no condition, and otherwise only its conditions', async () => {
-  const conditions = async (text: string) => (await read(text))._unsafeUnwrap()?.success_condition
-  expect(await conditions('check_command: make check\n')).toEqual({ exit_code: 0 })
-  const one = 'check_command: x\nsuccess_condition:\n  output_contains: fine\n'
-  expect(await conditions(one)).toEqual({ output_contains: 'fine' })
 })
 
 test.each([
@@ -113,91 +125,64 @@ test('that cannot be read, because the program that reads it dies, may be read i
 })
 
 /** The goals of a run in a project with this file. */
-async function planned(text: string | null, request: GoalRequest) {
-  const settings = (await read(text))._unsafeUnwrap()
+async function chosenBy(text: string | null, request: GoalRequest) {
   const known = { goals, noCommand: () => 'no command' }
-  return chooseGoal(withSettings(request, settings), known).map(({ config }) => config)
+  const chosen = chooseGoal(withSettings(request, await settingsOf(text)), known)
+  return chosen.map(({ config }) => config)
 }
 
-const LINT = `goal: lint
-check_command: npm run lint
-`
-const SEVERAL = `all_of:
-  - pytest
-  - goal: npm-test
-    check: {command: ./test.sh}
-  - check: {command: make docs}
-`
 const ofCommand = (check_command: string) => ({
   check_command,
   success_condition: { exit_code: 0 },
 })
 
+const ALL_OF = [
+  { goal: 'pytest', shell_goal: null },
+  { goal: 'npm-test', shell_goal: ofCommand('./test.sh') },
+  { goal: 'shell-goal', shell_goal: ofCommand('make docs') },
+]
+const ALL = { goal: 'all-of', shell_goal: null, all_of: ALL_OF }
+const ofLint = { goal: 'lint', shell_goal: ofCommand('npm run lint') }
+const check = { command: 'true', conditions: { exit_code: 0 } }
+
 describe('a run in a project with the file', () => {
-  test('gets the goal of the file if it names none', async () => {
-    expect((await planned('check_command: make check\n', {}))._unsafeUnwrap()).toEqual({
-      goal: 'shell-goal',
-      shell_goal: ofCommand('make check'),
-    })
-    const lint = { goal: 'lint', shell_goal: ofCommand('npm run lint') }
-    expect((await planned(LINT, {}))._unsafeUnwrap()).toEqual(lint)
-    expect((await planned(LINT, { goal: 'lint' }))._unsafeUnwrap()).toEqual(lint)
-  })
-
-  test('gets all goals of the file if it names none', async () => {
-    const all_of = [
-      { goal: 'pytest', shell_goal: null },
-      { goal: 'npm-test', shell_goal: ofCommand('./test.sh') },
-      { goal: 'shell-goal', shell_goal: ofCommand('make docs') },
-    ]
-    const expected = { goal: 'all-of', shell_goal: null, all_of }
-    expect((await planned(SEVERAL, {}))._unsafeUnwrap()).toEqual(expected)
-    expect((await planned(SEVERAL, { goal: 'all-of' }))._unsafeUnwrap()).toEqual(expected)
-    const one = (await planned(SEVERAL, { goal: 'npm-test' }))._unsafeUnwrap()
-    expect(one).toEqual(all_of[1])
-  })
-
-  test('gets what the request names in place of what the file names', async () => {
-    const check = { command: 'true', conditions: { exit_code: 0 } }
-    expect((await planned(LINT, { goal: 'lint', check }))._unsafeUnwrap()).toEqual({
-      goal: 'lint',
-      shell_goal: ofCommand('true'),
-    })
-    expect((await planned(LINT, { goal: 'pytest' }))._unsafeUnwrap()).toEqual({
-      goal: 'pytest',
-      shell_goal: null,
-    })
-    expect((await planned(LINT, { check }))._unsafeUnwrap()).toEqual({
-      goal: 'shell-goal',
-      shell_goal: ofCommand('true'),
-    })
-    const listed = await planned(LINT, { all_of: ['pyright', 'lint', 'shell-goal'] })
-    expect(listed._unsafeUnwrap().all_of?.map(({ shell_goal }) => shell_goal)).toEqual([
-      null,
-      ofCommand('npm run lint'),
-      ofCommand('npm run lint'),
-    ])
+  test.each<[string, string, GoalRequest, object | undefined]>([
+    // It gets the goals of the file if it names none.
+    ['a command', COMMAND, {}, { goal: 'shell-goal', shell_goal: ofCommand('make check') }],
+    ['a goal', LINT, {}, ofLint],
+    ['the check of a goal', LINT, { goal: 'lint' }, ofLint],
+    ['several goals', SEVERAL, {}, ALL],
+    ['several goals', SEVERAL, { goal: 'all-of' }, ALL],
+    ['one of several goals', SEVERAL, { goal: 'npm-test' }, ALL_OF[1]],
+    // What it names replaces what the file names.
+    ['no check', LINT, { goal: 'lint', check }, { goal: 'lint', shell_goal: ofCommand('true') }],
+    ['no goal', LINT, { goal: 'pytest' }, { goal: 'pytest', shell_goal: null }],
+    ['nothing', LINT, { check }, { goal: 'shell-goal', shell_goal: ofCommand('true') }],
+    [
+      'the checks of goals',
+      LINT,
+      { all_of: ['pyright', 'lint', 'shell-goal'] },
+      {
+        ...ALL,
+        all_of: [{ goal: 'pyright', shell_goal: null }, ofLint, { ...ofLint, goal: 'shell-goal' }],
+      },
+    ],
+  ])('gets %s of %j for %j', async (_, text, request, config) => {
+    expect((await chosenBy(text, request))._unsafeUnwrap()).toEqual(config)
   })
 
   test('is refused if the file names an unknown goal, as if the request named it', async () => {
-    const [problem] = (await planned('goal: dance\n', {}))._unsafeUnwrapErr()
+    const [problem] = (await chosenBy('goal: dance\n', {}))._unsafeUnwrapErr()
     expect(problem).toEqual({ field: 'goal', message: expect.stringContaining('no goal "dance"') })
-    const removed = await planned('goal: coverage\ngoal_options: {min_percent: 80}\n', {})
-    expect(removed._unsafeUnwrapErr()).toEqual([
-      { field: 'goal', message: expect.stringMatching(/no goal "coverage".*name a check/) },
-    ])
-    const [none] = (await planned(null, {}))._unsafeUnwrapErr()
+    const [none] = (await chosenBy(null, {}))._unsafeUnwrapErr()
     expect(none?.message).toContain('here or in .retrai.yml of the project')
   })
 })
 
 test('the file adds protected files to those of the request', async () => {
-  const settings = (await read('protect: [a/**, b]\n'))._unsafeUnwrap()
-  expect(withProtected({ protect: ['b', 'c'] }, settings)._unsafeUnwrap()).toEqual([
-    'b',
-    'c',
-    'a/**',
-  ])
+  const settings = await settingsOf('protect: [a/**, b]\n')
+  const both = withProtected({ protect: ['b', 'c'] }, settings)._unsafeUnwrap()
+  expect(both).toEqual(['b', 'c', 'a/**'])
   expect(withProtected({}, settings)._unsafeUnwrap()).toEqual(['a/**', 'b'])
   expect(withProtected({}, null)._unsafeUnwrap()).toBeUndefined()
   const many = Array.from({ length: 99 }, (_, at) => String(at))
@@ -208,8 +193,7 @@ test('the file adds protected files to those of the request', async () => {
 })
 
 describe('rules of the file', () => {
-  const settingsWith = async (approvals: string) =>
-    (await read(`approvals: ${approvals}\n`))._unsafeUnwrap()
+  const settingsWith = (approvals: string) => settingsOf(`approvals: ${approvals}\n`)
   const push = { tool: 'bash_exec', touches: { commands: ['git push'] }, costUsd: 0 }
   const action = (run: ApprovalRules | undefined) =>
     judge(push, { run: run ?? [], server: [], lifted: [] }).action

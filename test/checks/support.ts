@@ -1,13 +1,12 @@
-import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
-import { onTestFinished } from 'vitest'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { findGoal } from '../../src/checks/catalogue.ts'
 import type { GoalVerdict } from '../../src/checks/goal.ts'
 import type { RunConfig, ShellGoal } from '../../src/domain/run-config.ts'
 import type { RunCommand } from '../../src/runner/command.ts'
 import { runCommand } from '../../src/runner/run-command.ts'
 import type { Workspace } from '../../src/workspace/workspace.ts'
+import { temporaryFolder, writeFiles } from '../runner/support.ts'
 import { workspaceOf } from '../workspace/support.ts'
 
 export type Files = Readonly<Record<string, string>>
@@ -30,12 +29,8 @@ export const configOf = (
 
 /** A project in a temporary folder that is removed after the test. */
 export async function project(files: Files): Promise<string> {
-  const cwd = await mkdtemp(join(tmpdir(), 'retrai-goal-'))
-  onTestFinished(() => rm(cwd, { recursive: true, force: true }))
-  for (const [path, text] of Object.entries(files)) {
-    await mkdir(dirname(join(cwd, path)), { recursive: true })
-    await writeFile(join(cwd, path), text)
-  }
+  const cwd = await temporaryFolder()
+  await writeFiles(cwd, files)
   return cwd
 }
 
@@ -44,12 +39,10 @@ export const fixture = (name: string): Promise<string> =>
 
 /** A folder of shell scripts in place of programs. */
 export async function programs(scripts: Files): Promise<string> {
-  const folder = await project(
-    Object.fromEntries(
-      Object.entries(scripts).map(([name, body]) => [name, `#!/bin/sh\n${body}\n`]),
-    ),
-  )
-  for (const name of Object.keys(scripts)) await chmod(join(folder, name), 0o755)
+  const folder = await temporaryFolder()
+  for (const [name, body] of Object.entries(scripts)) {
+    await writeFile(join(folder, name), `#!/bin/sh\n${body}\n`, { mode: 0o755 })
+  }
   return folder
 }
 

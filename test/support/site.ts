@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, readFile, realpath, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, realpath, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, isAbsolute, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -13,6 +13,7 @@ import type { EventStore } from '../../src/store/event-store.ts'
 import { openEventStoreDb } from '../../src/store/eventstoredb/eventstoredb-store.ts'
 import { cleanEnv, retrai, serverEnv, startServer } from '../cli/support.ts'
 import { Watcher } from '../http/live/watcher.ts'
+import { writeFiles } from '../runner/support.ts'
 import { type StandIn, startStandIn } from './eventstore-stand-in/index.ts'
 import { PATIENCE_MS } from './within.ts'
 
@@ -275,13 +276,7 @@ export async function until<T>(
   }
 }
 
-/** Writes files by their paths in a folder. */
-export async function writeFiles(folder: string, files: Strings): Promise<void> {
-  for (const [path, content] of Object.entries(files)) {
-    await mkdir(dirname(join(folder, path)), { recursive: true })
-    await writeFile(join(folder, path), content)
-  }
-}
+export { writeFiles }
 
 /** The lines of a file; empty if the file does not exist. */
 export async function linesOf(file: string): Promise<string[]> {

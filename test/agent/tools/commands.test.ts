@@ -1,8 +1,8 @@
-import { mkdir, stat, writeFile } from 'node:fs/promises'
+import { chmod, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { isMissing } from '../../support/missing.ts'
-import { type Project, projectWith } from './support.ts'
+import { projectWith } from './support.ts'
 
 describe('bash_exec', () => {
   test('returns the output of both streams, and the exit code', async () => {
@@ -46,22 +46,18 @@ describe('bash_exec', () => {
   })
 })
 
-/** A replacement for the Python of a project's virtual environment. It prints its arguments. */
-async function withPython(project: Project, folder: string, script: string): Promise<Project> {
-  const bin = join(project.cwd, folder, 'bin')
-  await mkdir(bin, { recursive: true })
-  await writeFile(join(bin, 'python'), `#!/bin/sh\n${script}\n`, { mode: 0o755 })
-  return project
-}
-
 describe('run_pytest', () => {
   test.each(['.venv', 'venv'])(
-    'runs the pytest of %s with each argument as it is',
+    'runs the Python of %s with each argument as it is',
     async (folder) => {
-      const project = await withPython(await projectWith(), folder, 'printf "<%s>" "$@"; exit 1')
-      const result = await project.run('run_pytest', { args: ['-k', 'a and b', '$HOME'] })
-      expect(result).toMatchObject({ outcome: 'error', exit_code: 1 })
-      expect(result.output).toBe('<-m><pytest><--color=no><-k><a and b><$HOME>')
+      const python = `${folder}/bin/python`
+      const { cwd, run } = await projectWith({
+        [python]: '#!/bin/sh\nprintf "<%s>" "$@"; exit 1\n',
+      })
+      await chmod(join(cwd, python), 0o755)
+      const result = await run('run_pytest', { args: ['-k', 'a and b', '$HOME'] })
+      const output = '<-m><pytest><--color=no><-k><a and b><$HOME>'
+      expect(result).toMatchObject({ outcome: 'error', exit_code: 1, output })
     },
   )
 })

@@ -1,4 +1,4 @@
-import { chmod, mkdir, open, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
+import { chmod, open, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -19,7 +19,9 @@ describe('file_read', () => {
       'a.txt': '\ufeffone\r\ntwo\n\n  grün 😀\nno end',
       'b.txt': 'one\n\n',
       'c.txt': 'one\r\ntwo\r\nend',
+      empty: '',
     })
+    expect((await run('file_read', { path: 'empty' })).output).toBe('[The file is empty.]')
     expect((await run('file_read', { path: 'a.txt' })).output).toBe(
       '1\tone\n2\ttwo\n3\t\n4\t  grün 😀\n5\tno end\n' +
         '[Some lines end with \\r\\n, others with \\n: change them with apply_patch. The file begins with a byte order mark.]',
@@ -86,14 +88,6 @@ describe('file_read', () => {
     )
   })
 
-  test('shows the beginning of a line that is too long', async () => {
-    const { run } = await projectWith({ 'a.txt': `first\n${'€'.repeat(50_000)}\nlast\n` })
-    const { output } = await run('file_read', { path: 'a.txt' })
-    expect(output).toMatch(
-      /^1\tfirst\n2\t€{2000} \[… 48000 more characters of this line are left out\]\n3\tlast$/,
-    )
-  })
-
   test('reads the beginning of a huge file without reading it all', async () => {
     const { cwd, run } = await projectWith()
     const file = await open(join(cwd, 'huge.log'), 'w')
@@ -113,30 +107,6 @@ describe('file_read', () => {
     aborted.abort()
     expect(await result).toMatchObject({ outcome: 'aborted', exit_code: null })
   })
-
-  test('reports that a file is empty', async () => {
-    const { run } = await projectWith({ 'a.txt': '' })
-    expect((await run('file_read', { path: 'a.txt' })).output).toBe('[The file is empty.]')
-  })
-
-  test('says why a path cannot be read', async () => {
-    const { cwd, run } = await projectWith({ text: 'a', binary: Buffer.from([1, 2, 0, 3]) })
-    await mkdir(join(cwd, 'folder'))
-    await run('bash_exec', { command: 'mkfifo pipe' })
-    for (const [path, words] of [
-      ['none.txt', 'does not exist'],
-      ['none/none.txt', 'does not exist'],
-      ['folder', 'is a folder'],
-      ['text/below', 'is not a folder'],
-      ['binary', 'is a binary file'],
-      ['pipe', 'is not a regular file'],
-      ['x'.repeat(300), 'cannot be used'],
-    ] as const) {
-      const result = await run('file_read', { path })
-      expect(result, path).toMatchObject({ outcome: 'error', exit_code: 1 })
-      expect(result.output).toContain(words)
-    }
-  })
 })
 
 describe('file_list', () => {
@@ -152,12 +122,6 @@ describe('file_list', () => {
     const { run } = await projectWith(files)
     const { output } = await run('file_list')
     expect(output.split('\n').at(-1)).toContain('only 1000 entries')
-  })
-
-  test('says why a path cannot be listed', async () => {
-    const { run } = await projectWith({ 'a.txt': '' })
-    expect((await run('file_list', { path: 'none' })).output).toContain('does not exist')
-    expect((await run('file_list', { path: 'a.txt' })).output).toContain('is not a folder')
   })
 })
 
@@ -200,22 +164,58 @@ describe('file_write', () => {
     expect(await readFile(join(cwd, 'real.txt'), 'utf8')).toBe('new')
     expect((await readdir(cwd)).sort()).toEqual(['link.txt', 'real.txt'])
   })
+})
 
-  test('says why a path cannot be written', async () => {
-    const { cwd, run } = await projectWith({ text: 'a' })
-    await mkdir(join(cwd, 'folder'))
-    await run('bash_exec', { command: 'mkfifo pipe' })
-    for (const [path, words] of [
-      ['folder', 'is a folder'],
-      ['.', 'is a folder'],
-      ['text/below', 'is not a folder'],
-      ['pipe', 'is not a regular file'],
-      ['x'.repeat(300), 'cannot be used'],
-    ] as const) {
-      const result = await run('file_write', { path, content: 'x' })
-      expect(result, path).toMatchObject({ outcome: 'error', exit_code: 1 })
-      expect(result.output).toContain(words)
-      expect((await readdir(cwd)).sort()).toEqual(['folder', 'pipe', 'text'])
-    }
-  })
+const LONG = 'x'.repeat(300)
+const IMPOSSIBLE: Readonly<Record<string, readonly (readonly [path: string, words: string])[]>> = {
+  file_read: [
+    ['none', 'does not exist'],
+    ['none/none', 'does not exist'],
+    ['folder', 'is a folder'],
+    ['text/below', 'is not a folder'],
+    ['binary', 'is a binary file'],
+    ['pipe', 'is not a regular file'],
+    [LONG, 'cannot be used'],
+  ],
+  file_list: [
+    ['none', 'does not exist'],
+    ['text', 'is not a folder'],
+  ],
+  file_write: [
+    ['folder', 'is a folder'],
+    ['.', 'is a folder'],
+    ['text/below', 'is not a folder'],
+    ['pipe', 'is not a regular file'],
+    [LONG, 'cannot be used'],
+  ],
+  file_delete: [
+    ['none', 'does not exist'],
+    ['.', 'is a folder'],
+    ['folder', '"folder" is a folder that is not empty.'],
+    ['text/below', 'is not a folder'],
+  ],
+  file_rename: [
+    ['none > x', 'does not exist'],
+    ['none > new/deep/x', 'does not exist'],
+    ['text > text', 'is both paths. Nothing was changed'],
+    ['text > text/b', 'cannot be moved into itself'],
+    ['folder > folder/sub', 'cannot be moved into itself'],
+    ['text > folder', 'exists already'],
+    ['. > x', 'is a folder'],
+  ],
+}
+
+test.each(Object.entries(IMPOSSIBLE))('%s says why it is not possible', async (tool, cases) => {
+  const files = { text: 'a', binary: Buffer.from([1, 2, 0, 3]), 'folder/b': 'b' }
+  const { cwd, run } = await projectWith(files)
+  await run('bash_exec', { command: 'mkfifo pipe' })
+  for (const [paths, words] of cases) {
+    const [path = '', to] = paths.split(' > ')
+    const more = tool === 'file_write' ? { content: 'x' } : to ? { to, overwrite: true } : {}
+    const result = await run(tool, { path, ...more })
+    expect(result, paths).toMatchObject({ outcome: 'error', exit_code: 1 })
+    expect(result.output).toContain(words)
+    const there = (await readdir(cwd, { recursive: true })).sort()
+    expect(there).toEqual(['binary', 'folder', 'folder/b', 'pipe', 'text'])
+  }
 })

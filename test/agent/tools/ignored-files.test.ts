@@ -1,22 +1,15 @@
 import { spawnSync } from 'node:child_process'
-import { mkdir, mkdtemp, symlink, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { mkdtemp, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { writeFiles } from '../../runner/support.ts'
 import { isMissing } from '../../support/missing.ts'
 import { openWorkspace } from '../../workspace/support.ts'
-import { BARE } from './bare-call.ts'
 import { projectWith } from './support.ts'
 
 type Files = Readonly<Record<string, string>>
 type Args = Readonly<Record<string, string | boolean>>
-
-async function put(folder: string, files: Files): Promise<void> {
-  for (const [path, content] of Object.entries(files)) {
-    await mkdir(dirname(join(folder, path)), { recursive: true })
-    await writeFile(join(folder, path), content)
-  }
-}
 
 /** Names that rules and trees are made of, so that rules match often. */
 const NAMES = ['a', 'b', '.c', 'd.log', '[id]', 'e f', 'build', '.ignored']
@@ -42,23 +35,12 @@ const tree = fc.record({
 
 /** A tree in which no path is both a file and a folder. */
 function filesOf({ paths, rules: ruleFiles, nested }: Omit<Tree, 'searched'>): Files {
-  const all = [
-    ...paths,
-    ...Object.keys(ruleFiles),
-    'a/b/z',
-    'build/z',
-    ...(nested ? ['a/.git/HEAD'] : []),
-  ]
+  const always = ['a/b/z', 'build/z']
+  const others = { ...(nested && { 'a/.git/HEAD': '' }), ...ruleFiles, '.git/HEAD': '' }
+  const all = [...paths, ...always, ...Object.keys(others)]
   const isFolder = (one: string) => all.some((other) => other.startsWith(`${one}/`))
-  const files = paths.filter((one) => !isFolder(one)).map((one) => [one, 'needle\n'] as const)
-  return {
-    ...Object.fromEntries(files),
-    'a/b/z': 'needle\n',
-    'build/z': 'needle\n',
-    ...(nested ? { 'a/.git/HEAD': '' } : {}),
-    ...ruleFiles,
-    '.git/HEAD': '',
-  }
+  const files = [...paths.filter((one) => !isFolder(one)), ...always]
+  return { ...Object.fromEntries(files.map((one) => [one, 'needle\n'])), ...others }
 }
 type Tree = typeof tree extends fc.Arbitrary<infer Value> ? Value : never
 
@@ -88,13 +70,11 @@ test.skipIf(isMissing('rg'))(
     await fc.assert(
       fc.asyncProperty(tree, async ({ searched, ...made }) => {
         const cwd = await mkdtemp(join(project.cwd, 'tree-'))
-        await put(cwd, filesOf(made))
+        await writeFiles(cwd, filesOf(made))
         await using workspace = openWorkspace({ cwd })
         const call = async (tool: string, args: Args) => {
           const call = { call_id: '1', tool, args, read_only: true }
-          const { signal } = new AbortController()
-          const context = { ...BARE, cwd, workspace, signal }
-          const { output, outcome } = await project.toolbox.execute(call, context)
+          const { output, outcome } = await project.execute(call, { cwd, workspace })
           expect(outcome).toBe('ok')
           return /^No\w* /.test(output) ? [] : output.split('\n').filter(Boolean)
         }

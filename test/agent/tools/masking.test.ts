@@ -5,7 +5,6 @@ import { describe, expect, test } from 'vitest'
 import { INLINE_BYTES } from '../../../src/agent/tools/recorded-output.ts'
 import { guardSecrets } from '../../../src/log/masking.ts'
 import { FAKES, pem } from '../../domain/mask/fakes.ts'
-import { BARE } from './bare-call.ts'
 import { projectWith } from './support.ts'
 
 const OWN = 'q8Zr-own-key-of-the-server'
@@ -79,11 +78,10 @@ describe('the result of a tool', () => {
   })
 
   test('names the problem of arguments without showing any of a secret', async () => {
-    const { toolbox, cwd, workspace } = await projectWith()
-    const { signal } = new AbortController()
+    const { execute } = await projectWith()
     for (const raw_args of [`{"a": ${token}`, `{"content": "${OWN}" "x"}`, `[${token}`]) {
       const call = { call_id: 'c', tool: 'file_write', args: {}, raw_args, read_only: false }
-      const { output, outcome } = await toolbox.execute(call, { ...BARE, cwd, workspace, signal })
+      const { output, outcome } = await execute(call)
       expect(outcome).toBe('rejected')
       for (let at = 0; at + 6 < token.length; at += 1) {
         expect(output).not.toContain(token.slice(at, at + 6))

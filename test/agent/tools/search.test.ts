@@ -10,6 +10,7 @@ const FILES = {
   'readme.md': 'The total of a cart\n',
   'node_modules/dep/index.py': 'total\n',
   '.git/objects/total.py': 'total\n',
+  'options.txt': 'x --include=*.py\n',
   'image.bin': Buffer.from('total\0total\n'),
 }
 
@@ -39,6 +40,7 @@ describe('grep_search', () => {
     [{ pattern: 'return', output: 'files' }, './src/cart.py\n'],
     [{ pattern: 'total', output: 'counts', path: 'src/deep' }, 'src/deep/er/cart_test.py:2\n'],
     [{ pattern: 'assert', output: 'counts' }, './src/deep/er/cart_test.py:1\n'],
+    [{ pattern: '--include' }, './options.txt:1:x --include=*.py\n'],
     [{ pattern: 'none of it', output: 'counts', path: 'src' }, LEFT_OUT],
     [{ pattern: 'TOTAL', name: '*.md', path: 'src' }, LEFT_OUT],
     [{ pattern: 'TOTAL', name: '*.md' }, LEFT_OUT],
@@ -51,12 +53,6 @@ describe('grep_search', () => {
     for (const [args, output] of PRINTED) {
       expect(await run('grep_search', args)).toMatchObject({ outcome: 'ok', output })
     }
-  })
-
-  test('takes a pattern that looks like an option as a pattern', async () => {
-    const { run } = await projectWith({ a: 'x --include=*.py\n' })
-    const result = await run('grep_search', { pattern: '--include' })
-    expect(result).toMatchObject({ outcome: 'ok', output: './a:1:x --include=*.py\n' })
   })
 
   test('does not follow links out of the project', async () => {
@@ -128,42 +124,29 @@ describe('find_files', () => {
     ['app/(group)/*.tsx', 'app/(group)/page.tsx'],
     ['app/[id]/*.tsx', 'app/[id]/page.tsx'],
     ['**/[!p]*.@(ts|js)', 'app/main.js'],
+    // A name with a line break does not look like two names.
+    ['*.py', '"a\\nb.py"'],
   ])('finds files whose names have special characters by %s', async (pattern, found) => {
-    const { run } = await projectWith({
-      ...{ 'app/(group)/page.tsx': '', 'app/[id]/page.tsx': '', 'app/main.js': '' },
-    })
+    const names = ['app/(group)/page.tsx', 'app/[id]/page.tsx', 'app/main.js', 'a\nb.py']
+    const { run } = await projectWith(Object.fromEntries(names.map((name) => [name, ''])))
     expect((await run('find_files', { pattern })).output).toBe(found)
   })
 
   test('does not leave the project, by a link or by what a glob expands to', async () => {
     const { cwd, outside, run } = await projectWith(FILES)
     await writeFile(join(outside, 'secret'), '')
-    for (const pattern of [
-      '../outside/*',
-      '/etc/host*',
-      'src/../../outside/*',
-      '{..,src}/outside/*',
-    ]) {
+    const outward = ['../outside/*', '/etc/host*', 'src/../../outside/*', '{..,src}/outside/*']
+    for (const pattern of outward) {
       const result = await run('find_files', { pattern })
       expect(result, pattern).toMatchObject({ outcome: 'error' })
       expect(result.output).toContain('outside the project')
     }
     await symlink(outside, join(cwd, 'link'))
-    for (const pattern of [
-      'link/*',
-      'l*/*',
-      '**/secret',
-      '{/,src}/../*/secret',
-      '{/etc/,x}hosts',
-    ]) {
+    const hidden = ['link/*', 'l*/*', '**/secret', '{/,src}/../*/secret', '{/etc/,x}hosts']
+    for (const pattern of hidden) {
       const { output } = await run('find_files', { pattern })
       expect(output, pattern).not.toMatch(/secret\b(?!")|etc\/hosts$/)
     }
-  })
-
-  test('quotes a name with a line break, so that it does not look like two names', async () => {
-    const { run } = await projectWith({ 'a\nb.py': '' })
-    expect((await run('find_files', { pattern: '*.py' })).output).toBe('"a\\nb.py"')
   })
 
   test('reports that there are more files than it shows', async () => {

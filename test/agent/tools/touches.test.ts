@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
-import { chmod, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
-import { join, relative } from 'node:path'
+import { mkdir, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { BackgroundProcesses } from '../../../src/agent/run/background-processes.ts'
 import { factsOf } from '../../../src/agent/run/review.ts'
@@ -13,7 +13,7 @@ import { startProcess } from '../../runner/support.ts'
 import { isMissing } from '../../support/missing.ts'
 import { workspaceOf } from '../../workspace/support.ts'
 import { BARE } from './bare-call.ts'
-import { projectWith } from './support.ts'
+import { allFilesOf, projectWith } from './support.ts'
 
 /** Each file holds a text that no other has. */
 const FILES = {
@@ -23,6 +23,7 @@ const FILES = {
   'other/secret.txt': 'secret-text\n',
 }
 
+type Files = Readonly<Record<string, string>>
 type Case = {
   readonly tool: string
   readonly args: RequestedCall['args']
@@ -100,20 +101,9 @@ const GIT_CASES: readonly Case[] = [
   { tool: 'git_diff', args: {}, shows: ['a.txt'] },
 ]
 
-/** The contents of all files of a folder. */
-async function snapshot(cwd: string): Promise<ReadonlyMap<string, string>> {
-  const entries = await readdir(cwd, { recursive: true, withFileTypes: true })
-  const files = entries.filter((entry) => entry.isFile())
-  const read = files.map(async ({ parentPath, name }) => {
-    const path = join(parentPath, name)
-    return [relative(cwd, path), await readFile(path, 'latin1')] as const
-  })
-  return new Map(await Promise.all(read))
-}
-
-function differences(before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>) {
-  const all = new Set([...before.keys(), ...after.keys()])
-  return [...all].filter((path) => before.get(path) !== after.get(path)).sort()
+function differences(before: Files, after: Files): string[] {
+  const all = new Set([...Object.keys(before), ...Object.keys(after)])
+  return [...all].filter((path) => before[path] !== after[path]).sort()
 }
 
 /** Whether rules about paths or commands hold for a call that works with this file. */
@@ -124,16 +114,15 @@ function isDeclared(path: string, { paths = [], trees = [], commands = [] }: Tou
 
 async function play(
   { tool, args, hasProcess = false }: Omit<Case, 'changes' | 'shows'>,
-  files: Readonly<Record<string, string>>,
+  files: Files,
 ) {
   const { cwd, workspace, artifacts } = await projectWith(files)
   await symlink('other/secret.txt', join(cwd, 'link.txt'))
   // This runs in the place of Python, so that pytest need not be installed.
   await mkdir(join(cwd, '.venv/bin'), { recursive: true })
-  await writeFile(join(cwd, '.venv/bin/python'), '#!/bin/sh\necho x > pytest-ran.txt\n')
-  await chmod(join(cwd, '.venv/bin/python'), 0o755)
-  const commands = { runCommand, startProcess, artifacts, subagents: true }
-  const toolbox = createToolbox(commands)
+  const python = '#!/bin/sh\necho x > pytest-ran.txt\n'
+  await writeFile(join(cwd, '.venv/bin/python'), python, { mode: 0o755 })
+  const toolbox = createToolbox({ runCommand, startProcess, artifacts, subagents: true })
   await using processes = new BackgroundProcesses()
   const context: CallContext = {
     ...{ ...BARE, cwd, workspace, signal: new AbortController().signal, processes, runId: 'r' },
@@ -151,9 +140,9 @@ async function play(
   const call = callOf(tool, 'id' in args ? { ...args, id } : args)
   const facts = await factsOf(call, toolbox.find(tool), { cwd, workspace })
   if (files === GIT_FILES) commitAll(cwd)
-  const before = await snapshot(cwd)
+  const before = await allFilesOf(cwd)
   const { output, outcome } = await toolbox.execute(call, context)
-  const changed = differences(before, await snapshot(cwd))
+  const changed = differences(before, await allFilesOf(cwd))
   return { toolbox, touches: facts?.touches ?? null, output, outcome, changed }
 }
 
@@ -172,7 +161,7 @@ function commitAll(cwd: string): void {
 
 const textsOf = (path: keyof typeof FILES) => FILES[path].trim()
 
-async function check(each: Case, files: Readonly<Record<string, string>>): Promise<void> {
+async function check(each: Case, files: Files): Promise<void> {
   const { tool, changes = [], shows = [] } = each
   const { toolbox, touches, output, outcome, changed } = await play(each, files)
   if (touches === null) throw new Error(`${tool} does not say what it touches`)
