@@ -1,15 +1,17 @@
+import { writeFile } from 'node:fs/promises'
 import type { IncomingMessage, RequestListener } from 'node:http'
+import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { createMcpHandler, McpServer as SdkServer } from '@modelcontextprotocol/server'
 import { describe, expect, test } from 'vitest'
 import * as z from 'zod'
 import type { Script } from '../../examples/scripted-model/script.ts'
-import type { McpServer } from '../../src/domain/mcp-servers.ts'
-import { MCP_DEFAULTS } from '../../src/domain/mcp-servers.ts'
+import { MCP_DEFAULTS, type McpServer } from '../../src/domain/mcp-servers.ts'
 import { guardSecrets } from '../../src/log/masking.ts'
 import { readServersFile } from '../../src/mcp/servers.ts'
-import { only, payloadsOf, reachGoal, Workshop } from '../agent/support.ts'
+import { only, played, reachGoal } from '../agent/support.ts'
+import { temporaryFolder } from '../runner/support.ts'
 import { serve } from '../support/serve.ts'
 import { opened, withServers } from './support.ts'
 
@@ -53,29 +55,23 @@ const search: Script = [
 
 test('a server built with the official SDK lists its tools and answers calls; secrets of the file are sent and never recorded', async () => {
   const { url, headers } = await sdkServer()
-  await using shop = await Workshop.open(search)
   const definition = {
     url,
     headers: { authorization: 'Bearer $' + '{DOCS_TOKEN}' },
     private_address: true,
   }
-  await shop.file('../mcp.json', JSON.stringify({ mcpServers: { docs: definition } }))
-  const read = await readServersFile(`${shop.folder}/mcp.json`, { DOCS_TOKEN: TOKEN })
-  const configuration = read._unsafeUnwrap()
+  const file = join(await temporaryFolder(), 'mcp.json')
+  await writeFile(file, JSON.stringify({ mcpServers: { docs: definition } }))
+  const configuration = (await readServersFile(file, { DOCS_TOKEN: TOKEN }))._unsafeUnwrap()
   guardSecrets([{ name: 'DOCS_TOKEN', value: TOKEN }])
-  shop.startAgent({ effects: withServers(configuration) })
-  const recorded = configuration.servers.get('docs')?.recorded
-  const runId = await shop.create({
-    max_turns_per_iteration: 20,
-    mcp_servers: recorded ? [recorded] : [],
-  })
-  const records = await shop.until(runId, 'run_end')
+  const mcp_servers = [...configuration.servers.values()].map(({ recorded }) => recorded)
+  const config = { max_turns_per_iteration: 20, mcp_servers }
+  const { records, results } = await played(search, config, withServers(configuration))
   expect(only(records, 'mcp_tools_listed').payload).toMatchObject({
     ...{ server: 'docs', transport: 'http', server_name: 'docs', server_version: '9.9.9' },
     tools: [{ name: 'mcp__docs__search', description: 'Finds words.' }],
   })
-  const [result] = payloadsOf(records, 'tool_result')
-  expect(result?.output).toBe('Found append, with [masked:DOCS_TOKEN].')
+  expect(results[0]?.output).toBe('Found append, with [masked:DOCS_TOKEN].')
   expect(headers.every(({ authorization }) => authorization === `Bearer ${TOKEN}`)).toBe(true)
   expect(JSON.stringify(records)).not.toContain(TOKEN)
 })

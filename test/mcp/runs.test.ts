@@ -1,7 +1,7 @@
 import { describe, expect, test, vi } from 'vitest'
 import type { Script } from '../../examples/scripted-model/script.ts'
 import type { McpServer } from '../../src/domain/mcp-servers.ts'
-import { only, payloadsOf, reachGoal, Workshop } from '../agent/support.ts'
+import { only, payloadsOf, played, reachGoal, Workshop } from '../agent/support.ts'
 import { fixture, opened, seenBy, withServers } from './support.ts'
 
 /** Programs start slowly on a busy machine. */
@@ -12,24 +12,20 @@ const call = (tool: string, args: Record<string, unknown> = {}) => {
 }
 
 /** A run with these servers, to its end. */
-async function played(script: Script, servers: readonly McpServer[]) {
-  const shop = await Workshop.open(script)
-  const records = await shop.play({ ...turns, mcp_servers: servers }, withServers())
-  const results = payloadsOf(records, 'tool_result')
-  const listed = payloadsOf(records, 'mcp_tools_listed')
-  return { shop, records, results, listed, end: only(records, 'run_end').payload }
+async function playedWith(script: Script, server: McpServer) {
+  const run = await played(script, { ...turns, mcp_servers: [server] }, withServers())
+  return { ...run, listed: payloadsOf(run.records, 'mcp_tools_listed') }
 }
 
 test('the tools of a server are listed before the first request, which holds them, and called', async () => {
-  const { shop, records, listed, results } = await played(
-    [
-      call('look', { word: 'a tree' }),
-      ...[call('fail'), call('all'), call('nothing'), call('big')],
-      { calls: [reachGoal] },
-    ],
-    [fixture('good')],
+  const calls = [
+    call('look', { word: 'a tree' }),
+    ...['fail', 'all', 'nothing', 'big'].map((n) => call(n)),
+  ]
+  const { shop, records, listed, results } = await playedWith(
+    [...calls, { calls: [reachGoal] }],
+    fixture('good'),
   )
-  await using _ = shop
   const kinds = records.map(({ kind }) => kind)
   expect(kinds.indexOf('mcp_tools_listed')).toBe(kinds.indexOf('llm_usage') - 1)
   expect(listed).toMatchObject([
@@ -56,9 +52,8 @@ test('the tools of a server are listed before the first request, which holds the
 })
 
 test('if the project is green already, no server is started', async () => {
-  await using shop = await Workshop.open([])
-  await shop.file('done', '')
-  await shop.play({ ...turns, mcp_servers: [fixture('good')] }, withServers())
+  const config = { ...turns, mcp_servers: [fixture('good')] }
+  const { shop } = await played([], config, withServers(), { done: '' })
   await expect(seenBy(shop)).rejects.toThrow('ENOENT')
 })
 
@@ -97,11 +92,10 @@ test('an abort cancels the call, and the server ends', async () => {
 })
 
 test('a server that dies is started again, and the result of the call under way is unknown', async () => {
-  const { shop, results, end } = await played(
+  const { results, end } = await playedWith(
     [call('die'), call('look', { word: 'it' }), { calls: [reachGoal] }],
-    [fixture('good')],
+    fixture('good'),
   )
-  await using _ = shop
   expect(results[0]).toMatchObject({ outcome: 'unknown' })
   expect(results[0]?.output).toMatch(/exit code 7. It printed last: out of luck/)
   expect(results[1]).toMatchObject({ outcome: 'ok' })
@@ -110,8 +104,7 @@ test('a server that dies is started again, and the result of the call under way 
 
 describe('tools that change', () => {
   test('end the run by default; the model is not sent the new ones', async () => {
-    const { shop, end, listed } = await played([call('change'), call('look')], [fixture('good')])
-    await using _ = shop
+    const { shop, end, listed } = await playedWith([call('change'), call('look')], fixture('good'))
     expect(end).toMatchObject({ achieved: false, status: 'failed' })
     expect(end.reason).toMatch(/has changed its tools .*changed: mcp__fix__look/)
     expect(listed).toHaveLength(2)
@@ -120,18 +113,16 @@ describe('tools that change', () => {
   })
 
   test('end the run after the restart of a server, too', async () => {
-    const { shop, end } = await played([call('die'), call('look')], [fixture('other on restart')])
-    await using _ = shop
+    const { shop, end } = await playedWith([call('die'), call('look')], fixture('other on restart'))
     expect(end.reason).toMatch(/has changed its tools/)
     expect(await seenBy(shop)).not.toContain('call look')
   })
 
   test('are used if the run allows that, and the model reads that', async () => {
-    const { shop, end, listed } = await played(
+    const { shop, end, listed } = await playedWith(
       [call('change'), call('look'), { calls: [reachGoal] }],
-      [fixture('good', { on_change: 'record' })],
+      fixture('good', { on_change: 'record' }),
     )
-    await using _ = shop
     expect(end.achieved).toBe(true)
     expect(listed[1]).toMatchObject({ changes: { changed: ['mcp__fix__look'] } })
     expect(shop.requests[1]?.messages.at(-1)?.content).toContain('has changed its tools')
@@ -155,19 +146,15 @@ describe('a server that misbehaves at its start', () => {
   })
 
   test('the run fails with the reason, and costs no token', async () => {
-    const { shop, end } = await played([], [fixture('good', { command: '/no/such/program' })])
-    await using _ = shop
+    const { shop, end } = await playedWith([], fixture('good', { command: '/no/such/program' }))
     expect(end).toMatchObject({ status: 'failed', total_tokens: 0 })
     expect(end.reason).toMatch(/needs the MCP server fix, .*\/no\/such\/program/)
     expect(shop.requests).toHaveLength(0)
   })
 
   test('a server that the run does not need is missing, and the model reads that', async () => {
-    const { shop, end } = await played(
-      [{ calls: [reachGoal] }],
-      [fixture('broken', { required: false })],
-    )
-    await using _ = shop
+    const optional = fixture('broken', { required: false })
+    const { shop, end } = await playedWith([{ calls: [reachGoal] }], optional)
     expect(end.achieved).toBe(true)
     expect(shop.requests[0]?.messages[1]?.content).toContain('no such module')
   })

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Toolbox } from '../../../src/agent/tools/tool.ts'
-import { only, payloadsOf, reachGoal, SUBAGENTS, Workshop } from '../support.ts'
+import { only, payloadsOf, played, reachGoal, SUBAGENTS, Workshop } from '../support.ts'
 
 const read = (path: string) => ({ tool: 'file_read', args: { path } })
 const config = { max_turns_per_iteration: 50 }
@@ -37,24 +37,22 @@ test('calls of a reply run one after the other; after a stop, a call that only r
 test('a tool that a run does without is neither offered nor run, also in its sub-agents', async () => {
   const help = { tool: 'run_subagent', args: { instructions: 'Look at the history.' } }
   const log = { tool: 'git_log', args: {} }
-  await using shop = await Workshop.open((request) =>
-    request.turn > 0
-      ? { text: 'Done.', calls: request.turn === 1 ? [reachGoal] : [] }
-      : { calls: request.messages[0]?.content === 'You help.' ? [log] : [log, help] },
-  )
-  const records = await shop.play(
+  const { requests, records, results } = await played(
+    ({ turn, messages }) =>
+      turn > 0
+        ? { text: 'Done.', calls: turn === 1 ? [reachGoal] : [] }
+        : { calls: messages[0]?.content === 'You help.' ? [log] : [log, help] },
     { ...config, tools: { exclude: ['git_log'] } },
     { subagents: SUBAGENTS },
   )
-  const results = payloadsOf(records, 'tool_result')
   expect(results[0]).toMatchObject({
     ...{ tool: 'git_log', outcome: 'rejected' },
     output: expect.stringMatching(/^There is no tool "git_log".*bash_exec, (?!.*git_log)/),
   })
   const { payload: started } = only(records, 'subagent_started')
   expect(started.config.tools).toEqual({ exclude: ['git_log'] })
-  expect(shop.requests.length).toBeGreaterThan(3)
-  for (const { tools } of shop.requests) {
+  expect(requests.length).toBeGreaterThan(3)
+  for (const { tools } of requests) {
     expect(tools).toContain('git_status')
     expect(tools).not.toContain('git_log')
   }

@@ -1,33 +1,28 @@
 import { expect, test } from 'vitest'
 import type { Script } from '../../../examples/scripted-model/script.ts'
 import type { ModelRequest, Models } from '../../../src/models/model.ts'
-import { only, PRICES, pricedModels, Workshop } from '../support.ts'
+import { only, PRICES, payloadsOf, played, pricedModels, type Workshop } from '../support.ts'
 
 const USEFUL = 4_096
-
-/** Models at the script's endpoint that have a price, and the requests that they were sent. */
-function priced(url: string) {
-  const models = pricedModels(url)
-  const sent: ModelRequest[] = []
-  const complete: Models['complete'] = (request, ...others) => {
-    sent.push(request)
-    return models.complete(request, ...others)
-  }
-  return { sent, models: { ...models, complete } }
-}
 
 /** Works without an end, and never says that it is done. */
 const busy: Script = ({ turn }) => ({
   calls: [{ tool: 'bash_exec', args: { command: `printf '${turn}%0999d'; touch ${turn}` } }],
 })
 
+/** A run with this limit, and the requests that its model was sent. */
 async function runWith(max_cost_usd: number, script: Script = busy) {
-  await using shop = await Workshop.open(script)
-  const { sent, models } = priced(shop.url)
-  shop.startAgent({ effects: { models } })
+  const sent: ModelRequest[] = []
+  const effects = ({ url }: Workshop) => {
+    const models = pricedModels(url)
+    const complete: Models['complete'] = (request, ...others) => {
+      sent.push(request)
+      return models.complete(request, ...others)
+    }
+    return { models: { ...models, complete } }
+  }
   const limits = { max_turns_per_iteration: 200, max_iterations: 3, max_cost_usd }
-  const records = await shop.until(await shop.create(limits), 'run_end')
-  return { records, sent, end: only(records, 'run_end').payload }
+  return { sent, ...(await played(script, limits, effects)) }
 }
 
 test('a run ends before a request that could pass its limit of cost, not after it', async () => {
@@ -36,15 +31,12 @@ test('a run ends before a request that could pass its limit of cost, not after i
   expect(end.reason).toMatch(/max_cost_usd: \$[\d.]+ of \$1\.2 are spent, and the next request may/)
   expect(end.estimated_cost_usd).toBeLessThan(1.2)
   let spent = 0
-  const costs = records.flatMap((one) =>
-    one.kind === 'llm_usage' ? (one.payload.cost_usd ?? 0) : [],
-  )
-  for (const [at, cost] of costs.entries()) {
+  for (const [at, { cost_usd }] of payloadsOf(records, 'llm_usage').entries()) {
     const { maxOutputTokens = 0 } = sent[at] ?? {}
     expect(maxOutputTokens).toBeGreaterThanOrEqual(USEFUL)
     const longest = (maxOutputTokens * PRICES.output_usd_per_mtok) / 1_000_000
     expect(spent + longest).toBeLessThanOrEqual(1.2)
-    spent += cost
+    spent += cost_usd ?? 0
   }
   // The work is checked, and its summary must not pass the limit either.
   expect(only(records, 'run_summary').payload.source).toBe('log')

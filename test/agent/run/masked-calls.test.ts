@@ -1,19 +1,20 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { RequestedCalls } from '../../../src/agent/run/calls.ts'
-import type { RunRecord } from '../../../src/domain/records.ts'
 import { FAKES } from '../../domain/mask/fakes.ts'
-import { payloadsOf, reachGoal, Workshop } from '../support.ts'
+import { payloadsOf, played, reachGoal, Workshop } from '../support.ts'
 
 const [token = ''] = FAKES['github-token'] ?? []
 const MASKED = '[masked:github-token]'
 const write = (path: string, content: string) => ({ tool: 'file_write', args: { path, content } })
-const results = (records: readonly RunRecord[]) => payloadsOf(records, 'tool_result')
+type Call = { readonly tool: string; readonly args: Readonly<Record<string, unknown>> }
 
-/** Stops the process that works on the run at its first call. */
-async function stoppedInCall(shop: Workshop): Promise<string> {
+/** A run whose process stops at its first call, so that another one ends it. */
+async function stoppedInCall(...calls: readonly Call[]) {
+  const shop = await Workshop.open([{ calls: [...calls] }, { calls: [reachGoal] }])
+  onTestFinished(() => shop[Symbol.asyncDispose]())
   const first = shop.startAgent({
     effects: {
       toolbox: {
@@ -27,26 +28,22 @@ async function stoppedInCall(shop: Workshop): Promise<string> {
   const runId = await shop.create()
   await shop.until(runId, 'tool_call')
   void first.stop()
-  return runId
+  shop.startAgent({ unfinished: [runId] })
+  return { shop, results: payloadsOf(await shop.until(runId, 'run_end'), 'tool_result') }
 }
 
 describe('a call with a secret in its arguments', () => {
   test('runs with the secret; in the log and in the next request it is masked', async () => {
-    await using shop = await Workshop.open([
-      {
-        text: `I write ${token}.`,
-        calls: [
-          write('a', `key ${token}`),
-          { tool: 'bash_exec', args: { command: `printf %s ${token} > b` } },
-          { tool: 'file_patch', args: { path: 'a', old: token, new: `${token}!` } },
-        ],
-      },
-      { calls: [reachGoal] },
-    ])
-    const records = await shop.play()
+    const calls = [
+      write('a', `key ${token}`),
+      { tool: 'bash_exec', args: { command: `printf %s ${token} > b` } },
+      { tool: 'file_patch', args: { path: 'a', old: token, new: `${token}!` } },
+    ]
+    const script = [{ text: `I write ${token}.`, calls }, { calls: [reachGoal] }]
+    const { shop, records, results } = await played(script)
     expect(await readFile(join(shop.project, 'a'), 'utf8')).toBe(`key ${token}!`)
     expect(await readFile(join(shop.project, 'b'), 'utf8')).toBe(token)
-    expect(results(records).map(({ outcome }) => outcome)).toEqual(['ok', 'ok', 'ok', 'ok'])
+    expect(results.map(({ outcome }) => outcome)).toEqual(['ok', 'ok', 'ok', 'ok'])
     expect(JSON.stringify(records)).not.toContain(token)
     const [said] = payloadsOf(records, 'assistant_message')
     expect(said?.text).toBe(`I write ${MASKED}.`)
@@ -57,45 +54,26 @@ describe('a call with a secret in its arguments', () => {
   })
 
   test('that only reads is not repeated from its masked record', async () => {
-    await using shop = await Workshop.open([
-      { calls: [{ tool: 'grep_search', args: { pattern: token } }] },
-      { calls: [reachGoal] },
-    ])
-    const runId = await stoppedInCall(shop)
-    shop.startAgent({ unfinished: [runId] })
-    const records = await shop.until(runId, 'run_end')
-    const [searched] = results(records)
+    const search = { tool: 'grep_search', args: { pattern: token } }
+    const { shop, results } = await stoppedInCall(search)
+    const [searched] = results
     expect(searched).toMatchObject({ outcome: 'rejected', exit_code: null })
     expect(searched?.output).toContain('was not run')
     expect(JSON.stringify(shop.requests[1])).toContain('was not run')
   })
 
   test('that was pending is not run with the mask by the next process; other calls are run', async () => {
-    await using shop = await Workshop.open([
-      {
-        calls: [
-          { tool: 'file_list', args: {} },
-          write('config', `key ${token}`),
-          write('plain', 'no secret'),
-        ],
-      },
-      { calls: [reachGoal] },
-    ])
-    const runId = await stoppedInCall(shop)
-    shop.startAgent({ unfinished: [runId] })
-    const records = await shop.until(runId, 'run_end')
-    expect(results(records).map(({ outcome }) => outcome)).toEqual(['ok', 'rejected', 'ok', 'ok'])
+    const list = { tool: 'file_list', args: {} }
+    const writes = [write('config', `key ${token}`), write('plain', 'no secret')]
+    const { shop, results } = await stoppedInCall(list, ...writes)
+    expect(results.map(({ outcome }) => outcome)).toEqual(['ok', 'rejected', 'ok', 'ok'])
     expect(existsSync(join(shop.project, 'config'))).toBe(false)
     expect(existsSync(join(shop.project, 'plain'))).toBe(true)
   })
 })
 
 test('a mask that the model itself writes is passed to the tool', async () => {
-  await using shop = await Workshop.open([
-    { calls: [write('docs', MASKED)] },
-    { calls: [reachGoal] },
-  ])
-  await shop.play()
+  const { shop } = await played([{ calls: [write('docs', MASKED)] }, { calls: [reachGoal] }])
   expect(await readFile(join(shop.project, 'docs'), 'utf8')).toBe(MASKED)
 })
 

@@ -1,9 +1,6 @@
-import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { expect, test } from 'vitest'
 import type { Script } from '../../../examples/scripted-model/script.ts'
-import type { Effects } from '../../../src/agent/run/effects.ts'
 import { withImages } from '../../../src/agent/run/model-request.ts'
 import { recordedOutput } from '../../../src/agent/tools/recorded-output.ts'
 import { compact } from '../../../src/domain/compaction.ts'
@@ -12,45 +9,36 @@ import { converse } from '../../../src/domain/converse.ts'
 import type { RunRecord } from '../../../src/domain/records.ts'
 import { messagesWithout, toMessages } from '../../../src/domain/sent-messages.ts'
 import type { RunState } from '../../../src/domain/state.ts'
+import type { Models } from '../../../src/models/model.ts'
 import { createModels } from '../../../src/models/models.ts'
 import { sentConversation } from '../../../src/queries/run-history.ts'
 import { claim, create, given, reply, result } from '../../domain/support.ts'
 import { fixture, withServers } from '../../mcp/support.ts'
 import { pngOf } from '../images.ts'
-import { only, payloadsOf, reachGoal, Workshop } from '../support.ts'
+import { only, payloadsOf, played, reachGoal, type Workshop } from '../support.ts'
 
-const config = { max_turns_per_iteration: 50 }
 const PICTURE = pngOf(20, 10, [0, 120, 0])
+const URL_OF_PICTURE = `data:image/png;base64,${PICTURE.toString('base64')}`
 const look = { tool: 'file_read', args: { path: 'plot.png' } }
 
-/** A model that may be shown images, and the agent that asks it. */
+/** A run whose model may be shown images, with an MCP server that sends some. */
 async function seeing(script: Script, images: boolean | null = true) {
-  const shop = await Workshop.open(script)
-  await writeFile(join(shop.project, 'plot.png'), PICTURE)
   const facts = { prices: undefined, windowTokens: undefined, maxOutputTokens: undefined }
-  const models = createModels({
-    RETRAI_LLM_BASE_URL: shop.url,
-    ownModels: new Map([['scripted', images === null ? facts : { ...facts, images }]]),
+  const effects = ({ url, artifacts }: Workshop) => ({
+    ...withServers(),
+    models: createModels({
+      RETRAI_LLM_BASE_URL: url,
+      ownModels: new Map([['scripted', images === null ? facts : { ...facts, images }]]),
+    }),
+    openOutput: (_: string, sha256: string) => artifacts.read(sha256),
   })
-  const { artifacts } = shop
-  const openOutput: Effects['openOutput'] = (_, sha256) => artifacts.read(sha256)
-  const start = (changes: Partial<Effects> = {}) =>
-    shop.startAgent({ effects: { models, openOutput, ...changes } })
-  return { shop, models, artifacts, start }
-}
-
-/** Adds an MCP server to the agent, which sends images. */
-function withPictures({ shop, models, artifacts }: Awaited<ReturnType<typeof seeing>>) {
-  const openOutput: Effects['openOutput'] = (_, sha256) => artifacts.read(sha256)
-  shop.startAgent({ effects: { ...withServers(), models, openOutput } })
-  return { ...config, mcp_servers: [fixture('good')] }
+  const config = { max_turns_per_iteration: 50, mcp_servers: [fixture('good')] }
+  const run = await played(script, config, effects, { 'plot.png': PICTURE })
+  const sent = run.requests.map((request) => request.messages.flatMap((one) => one.images ?? []))
+  return { ...run, result: run.results[0], sent, effects: effects(run.shop) }
 }
 
 const picturesOf = (word: string) => ({ tool: 'mcp__fix__picture', args: { word } })
-
-/** The images in each request to the model. */
-const imagesIn = (shop: Workshop): readonly (readonly string[])[] =>
-  shop.requests.map(({ messages }) => messages.flatMap(({ images = [] }) => images))
 
 const conversationOf = (records: readonly RunRecord[]): Conversation => {
   const whole = records.reduce<Conversation | null>(converse, null)
@@ -62,66 +50,51 @@ const conversationOf = (records: readonly RunRecord[]): Conversation => {
 const imagesOf = (conversation: Conversation): number =>
   messagesWithout(conversation, 0).filter((m) => m.role === 'tool' && m.image !== undefined).length
 
-const resultOf = (records: readonly RunRecord[]) => payloadsOf(records, 'tool_result')[0]
-
-test('an image is a part of every request after its result, and is counted in the records', async () => {
-  const { shop, artifacts, start } = await seeing([
-    { calls: [look] },
-    { text: 'Green.' },
-    { calls: [reachGoal] },
-  ])
-  await using _ = shop
-  start()
-  const runId = await shop.create(config)
-  const records = await shop.until(runId, 'run_end')
-  const url = `data:image/png;base64,${PICTURE.toString('base64')}`
-  expect(imagesIn(shop).slice(0, 3)).toEqual([[], [url], [url]])
-  const counts = records.flatMap((r) => (r.kind === 'llm_usage' ? [r.payload.images ?? 0] : []))
-  expect(counts.slice(0, 3)).toEqual([0, 1, 1])
-  const { sha256, image, output } = resultOf(records) ?? {}
-  expect(image).toEqual({ media_type: 'image/png', width: 20, height: 10 })
-  expect(output).toBe(`plot.png: PNG image, 20 × 10 pixels, ${PICTURE.length} bytes.`)
+async function expectKept({ artifacts }: Workshop, sha256: string | null = null) {
   const kept = await artifacts.read(sha256 ?? '')
   expect(kept && (await buffer(kept.stream)).equals(PICTURE)).toBe(true)
+}
+
+test('an image is a part of every request after its result, and is counted in the records', async () => {
+  const script = [{ calls: [look] }, { text: 'Green.' }, { calls: [reachGoal] }]
+  const { shop, records, result, sent } = await seeing(script)
+  expect(sent.slice(0, 3)).toEqual([[], [URL_OF_PICTURE], [URL_OF_PICTURE]])
+  const counts = payloadsOf(records, 'llm_usage').map(({ images = 0 }) => images)
+  expect(counts.slice(0, 3)).toEqual([0, 1, 1])
+  const { sha256, image, output } = result ?? {}
+  expect(image).toEqual({ media_type: 'image/png', width: 20, height: 10 })
+  expect(output).toBe(`plot.png: PNG image, 20 × 10 pixels, ${PICTURE.length} bytes.`)
+  await expectKept(shop, sha256)
   const deps = { store: shop.store, contextBudget: async () => 96_000 }
-  const last = (await sentConversation(runId, records.length - 3, deps))._unsafeUnwrap()
+  const { run_id } = only(records, 'run_end')
+  const last = (await sentConversation(run_id, records.length - 3, deps))._unsafeUnwrap()
   expect(last.messages.filter((m) => m.role === 'tool')[0]).toMatchObject({ image: { sha256 } })
 })
 
 test.each([null, false])(
   'an endpoint of the user is sent no images if images is %s',
   async (images) => {
-    const { shop, start } = await seeing([{ calls: [look] }, { calls: [reachGoal] }], images)
-    await using _ = shop
-    start()
-    const records = await shop.until(await shop.create(config), 'run_end')
-    expect(resultOf(records)?.output).toContain('takes no images')
-    expect(imagesIn(shop).flat()).toEqual([])
+    const { result, sent } = await seeing([{ calls: [look] }, { calls: [reachGoal] }], images)
+    expect(result?.output).toContain('takes no images')
+    expect(sent.flat()).toEqual([])
   },
 )
 
 test('without its image, a result has a note: if it was removed, and if the model cannot see it', async () => {
-  const { shop, models, artifacts, start } = await seeing([
-    { calls: [look] },
-    { text: 'Hm.' },
-    { calls: [reachGoal] },
-  ])
-  await using _ = shop
-  start()
-  const records = await shop.until(await shop.create(config), 'run_end')
+  const script = [{ calls: [look] }, { text: 'Hm.' }, { calls: [reachGoal] }]
+  const { shop, records, result, effects } = await seeing(script)
   const { messages } = toMessages(conversationOf(records), 96_000)
   const { config: own } = only(records, 'run_created').payload
   const state = { config: own, runId: 'r' } as RunState
-  const openOutput = (_: string, sha256: string) => artifacts.read(sha256)
-  const textWith = async (effects: Parameters<typeof withImages>[1]) => {
-    const sent = await withImages(state, effects, messages)
+  const textWith = async (changes: Partial<Models> = {}) => {
+    const models = { ...effects.models, ...changes }
+    const sent = await withImages(state, { ...effects, models }, messages)
     expect(sent.images).toBe(0)
     return JSON.stringify(sent.messages)
   }
-  const blind = { ...models, imageTypes: async () => [] }
-  expect(await textWith({ models: blind, openOutput })).toContain('takes no such images')
-  await artifacts.remove(resultOf(records)?.sha256 ?? '')
-  expect(await textWith({ models, openOutput })).toContain('it was removed')
+  expect(await textWith({ imageTypes: async () => [] })).toContain('takes no such images')
+  await shop.artifacts.remove(result?.sha256 ?? '')
+  expect(await textWith()).toContain('it was removed')
 
   const redacted = records.map((record) =>
     record.kind === 'tool_result' && record.payload.image !== undefined
@@ -153,13 +126,9 @@ test('if there are too many images, the older half is left out at once, so most 
 })
 
 test('the first image of an MCP result is shown and kept; the text names it and everything else', async () => {
-  const opened = await seeing([
-    { calls: [picturesOf('plot.png plot.png')] },
-    { calls: [reachGoal] },
-  ])
-  await using shop = opened.shop
-  const records = await shop.until(await shop.create(withPictures(opened)), 'run_end')
-  const { sha256, image, output, bytes, outcome } = resultOf(records) ?? {}
+  const script = [{ calls: [picturesOf('plot.png plot.png')] }, { calls: [reachGoal] }]
+  const { shop, result, sent } = await seeing(script)
+  const { sha256, image, output, bytes, outcome } = result ?? {}
   expect(image).toEqual({ media_type: 'image/png', width: 20, height: 10 })
   expect({ bytes, outcome }).toEqual({ bytes: PICTURE.length, outcome: 'ok' })
   const about = `PNG image, 20 × 10 pixels, ${PICTURE.length} bytes`
@@ -168,20 +137,16 @@ test('the first image of an MCP result is shown and kept; the text names it and 
     `[${about}. It is not shown: a result holds one image.]`,
     `[resource file:///last, ${about}. It is not shown: a result holds one image.]`,
   ])
-  const kept = await opened.artifacts.read(sha256 ?? '')
-  expect(kept && (await buffer(kept.stream)).equals(PICTURE)).toBe(true)
-  const url = `data:image/png;base64,${PICTURE.toString('base64')}`
-  expect(imagesIn(shop).slice(0, 2)).toEqual([[], [url]])
+  await expectKept(shop, sha256)
+  expect(sent.slice(0, 2)).toEqual([[], [URL_OF_PICTURE]])
 })
 
 test('an MCP image that the model cannot see is named, and the call succeeds', async () => {
-  const opened = await seeing([{ calls: [picturesOf('plot.png')] }, { calls: [reachGoal] }], false)
-  await using shop = opened.shop
-  const records = await shop.until(await shop.create(withPictures(opened)), 'run_end')
-  const { output, ...result } = resultOf(records) ?? {}
+  const script = [{ calls: [picturesOf('plot.png')] }, { calls: [reachGoal] }]
+  const { result, sent } = await seeing(script, false)
   expect(result).toMatchObject({ outcome: 'ok', sha256: null, truncated: false })
-  expect(output).toContain('bytes. It is not shown: the model in use takes no images.]')
-  expect(imagesIn(shop).flat()).toEqual([])
+  expect(result?.output).toContain('bytes. It is not shown: the model in use takes no images.]')
+  expect(sent.flat()).toEqual([])
 })
 
 test('an image that comes with a long text is kept, and the text is cut in its middle', async () => {

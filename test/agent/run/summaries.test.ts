@@ -7,7 +7,7 @@ import type {
 } from '../../../examples/scripted-model/script.ts'
 import { tokensOfTools } from '../../../src/domain/mcp-tools.ts'
 import type { RunRecord } from '../../../src/domain/records.ts'
-import { only, payloadsOf, reachGoal, Workshop } from '../support.ts'
+import { only, payloadsOf, played, reachGoal, Workshop } from '../support.ts'
 
 const config = { max_turns_per_iteration: 200, max_iterations: 2 }
 const isCompaction = ({ messages }: Pick<ScriptedRequest, 'messages'>): boolean =>
@@ -39,22 +39,16 @@ function longTask(turns: number, summary: () => Turn | Fault) {
 
 /** @param room the most tokens of a request beside its tools */
 async function runOf(script: Script, room: number) {
-  await using shop = await Workshop.open(script)
-  const tools = tokensOfTools(shop.toolbox.specs)
-  shop.startAgent({
-    effects: { models: { ...shop.models, contextBudget: async () => tools + room } },
+  let tools = 0
+  const run = await played(script, config, ({ toolbox, models }) => {
+    tools = tokensOfTools(toolbox.specs)
+    return { models: { ...models, contextBudget: async () => tools + room } }
   })
-  const runId = await shop.create(config)
-  const records = await shop.until(runId, 'run_end')
-  return { records, requests: shop.requests, tools }
+  return { ...run, tools }
 }
 
 const compactionsIn = (records: readonly RunRecord[], outputsOnly?: true) =>
-  records.flatMap((record) =>
-    record.kind === 'context_compacted' && record.payload.outputs_only === outputsOnly
-      ? [record.payload]
-      : [],
-  )
+  payloadsOf(records, 'context_compacted').filter((one) => one.outputs_only === outputsOnly)
 
 describe('a conversation that grows beyond the budget', () => {
   test('first loses old outputs, without a request to the model, and the model can read them again', async () => {
@@ -72,15 +66,15 @@ describe('a conversation that grows beyond the budget', () => {
       return done > 40 ? { text: 'It is done.' } : { calls: [reachGoal] }
     }
     // The tools take most of the window.
-    const { records, requests, tools } = await runOf(script, 1_800)
+    const { records, requests, results, tools } = await runOf(script, 1_800)
     const [emptied] = compactionsIn(records, true)
     expect(emptied).toMatchObject({ outputs_only: true, summary: null, cost_usd: 0 })
     const { tokens_before = 0, tokens_after = 0 } = emptied ?? {}
     expect(tokens_after - tools).toBeLessThan(0.7 * (tokens_before - tools))
     expect(requests.some(isCompaction)).toBe(false)
     expect(left).toContain('This output of 1000 characters is left out to make room')
-    const read = records.find((r) => r.kind === 'tool_result' && r.payload.tool === 'output_read')
-    expect(read?.payload).toMatchObject({ outcome: 'ok', output: expect.stringMatching(/10{998}/) })
+    const read = results.find(({ tool }) => tool === 'output_read')
+    expect(read).toMatchObject({ outcome: 'ok', output: expect.stringMatching(/10{998}/) })
     // What came before the first output that was left out is still in the cache of the provider.
     const at = requests.findIndex((one) => one.messages.some(({ content }) => content === left))
     const [before, after] = [requests[at - 1], requests[at]]
@@ -89,8 +83,8 @@ describe('a conversation that grows beyond the budget', () => {
 
   test('is summarized by the model, seldom and in large parts, and the run continues from the summary', async () => {
     const script = longTask(60, () => ({ text: '# Done\nI printed zeros.' }))
-    const { records, requests, tools } = await runOf(script, 5_800)
-    expect(only(records, 'run_end').payload.achieved).toBe(true)
+    const { records, requests, tools, end } = await runOf(script, 5_800)
+    expect(end.achieved).toBe(true)
     const compactions = compactionsIn(records)
     expect(compactions.length).toBeGreaterThan(1)
     expect(compactions.length).toBeLessThan(8)
@@ -116,8 +110,8 @@ describe('a conversation that grows beyond the budget', () => {
 
   test('is left out without a summary if the model cannot write one, which is recorded', async () => {
     const script = longTask(20, () => ({ status: 500 }))
-    const { records, requests } = await runOf(script, 4_000)
-    expect(only(records, 'run_end').payload.achieved).toBe(true)
+    const { records, requests, end } = await runOf(script, 4_000)
+    expect(end.achieved).toBe(true)
     const [first] = compactionsIn(records)
     expect(first).toMatchObject({ summary: null, failure: expect.stringContaining('500') })
     const asked = requests.findIndex(isCompaction)
@@ -132,17 +126,15 @@ describe('a conversation that grows beyond the budget', () => {
     })
     const { records } = await runOf(script, 4_000)
     expect(compactionsIn(records)[0]).toMatchObject({ summary: 'I looked.' })
-    expect(records.filter(({ kind }) => kind === 'llm_retry')).toHaveLength(7)
+    expect(payloadsOf(records, 'llm_retry')).toHaveLength(7)
   })
 
   test('is left out without a summary if the model answers with a call, and the call is not run', async () => {
     const script = longTask(20, () => ({ calls: [reachGoal] }))
     const { records } = await runOf(script, 4_000)
     expect(compactionsIn(records)[0]).toMatchObject({ failure: 'The model wrote no text' })
-    const touched = records.filter(
-      ({ kind, payload }) => kind === 'tool_call' && payload.args.command === 'touch done',
-    )
-    expect(touched).toHaveLength(1)
+    const commands = payloadsOf(records, 'tool_call').map(({ args }) => args.command)
+    expect(commands.filter((command) => command === 'touch done')).toHaveLength(1)
   })
 
   test('is summarized again if a part of it is redacted meanwhile', async () => {
@@ -167,10 +159,8 @@ describe('a conversation that grows beyond the budget', () => {
     const records = await shop.until(runId, 'context_compacted')
     expect(only(records, 'context_compacted').payload.summary).toBe('Without it.')
     expect(JSON.stringify(records)).not.toContain('With the secret.')
-    const paid = records.filter(
-      ({ kind, payload }) => kind === 'llm_usage' && payload.purpose === 'compaction',
-    )
-    expect(paid).toHaveLength(asked)
+    const paid = payloadsOf(records, 'llm_usage').map(({ purpose }) => purpose)
+    expect(paid.filter((purpose) => purpose === 'compaction')).toHaveLength(asked)
   })
 })
 
@@ -180,33 +170,26 @@ describe('a run that ends without its goal', () => {
   const limited = { max_turns_per_iteration: 2, max_iterations: 1 }
 
   test('has a summary by its model, and a call in that reply is not run', async () => {
-    await using shop = await Workshop.open(idle)
-    const records = await shop.play(limited)
-    expect(only(records, 'run_summary').payload).toEqual({
-      text: 'I looked around.',
-      source: 'model',
-    })
-    expect(only(records, 'run_end').payload.reason).toContain('max_iterations')
-    expect(shop.requests).toHaveLength(3)
-    expect(shop.requests[2]?.messages.at(-1)?.content).toContain('max_iterations')
+    const { records, requests, end } = await played(idle, limited)
+    const summary = { text: 'I looked around.', source: 'model' }
+    expect(only(records, 'run_summary').payload).toEqual(summary)
+    expect(end.reason).toContain('max_iterations')
+    expect(requests).toHaveLength(3)
+    expect(requests[2]?.messages.at(-1)?.content).toContain('max_iterations')
   })
 
   test('has a summary from the log if a limit leaves no room for another request', async () => {
-    await using shop = await Workshop.open((request) => ({
-      ...idle(request),
-      calls: [{ tool: 'file_write', args: { path: 'src/a.ts', content: 'a' } }],
-    }))
-    const records = await shop.play({ ...limited, max_tokens: 1 })
-    expect(shop.requests).toHaveLength(1)
-    expect(only(records, 'run_summary').payload.source).toBe('log')
-    expect(only(records, 'run_summary').payload.text).toContain('1 iteration, ')
+    const { records, requests } = await played(idle, { ...limited, max_tokens: 1 })
+    expect(requests).toHaveLength(1)
+    const { source, text } = only(records, 'run_summary').payload
+    expect([source, text]).toEqual(['log', expect.stringContaining('1 iteration, ')])
   })
 
   test('has a summary from the log if the model cannot write one, with the reason', async () => {
-    await using shop = await Workshop.open((request) =>
-      isSummary(request) ? { status: 500 } : chat(request.turn),
+    const { records } = await played(
+      (request) => (isSummary(request) ? { status: 500 } : chat(request.turn)),
+      limited,
     )
-    const records = await shop.play(limited)
     expect(only(records, 'run_summary').payload).toMatchObject({
       source: 'log',
       failure: expect.stringContaining('500'),
@@ -222,12 +205,7 @@ describe('a run that ends without its goal', () => {
       asked += 1
       return asked === 1 ? { fault: 'hang' } : { text: 'I looked around.' }
     })
-    const first = shop.startAgent()
-    const runId = await shop.create(limited)
-    await began.promise
-    await first.stop()
-    shop.startAgent({ unfinished: [runId] })
-    const records = await shop.until(runId, 'run_end')
+    const records = await shop.restarted(() => began.promise, limited)
     expect(only(records, 'run_summary').payload.text).toBe('I looked around.')
   })
 })

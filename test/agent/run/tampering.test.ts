@@ -2,11 +2,13 @@ import { json } from 'node:stream/consumers'
 import { expect, test } from 'vitest'
 import * as z from 'zod'
 import type { Script } from '../../../examples/scripted-model/script.ts'
+import type { Effects } from '../../../src/agent/run/effects.ts'
 import { fold } from '../../../src/domain/evolve.ts'
 import { allArtifactsOf } from '../../../src/domain/named-artifacts.ts'
+import type { RunConfig } from '../../../src/domain/run-config.ts'
 import { ProtectedFiles } from '../../../src/domain/snapshots.ts'
 import { isMissing } from '../../support/missing.ts'
-import { only, payloadsOf, Workshop } from '../support.ts'
+import { payloadsOf, played, Workshop } from '../support.ts'
 
 const bash = (command: string) => ({ tool: 'bash_exec', args: { command } })
 /** One iteration for each command: after it, the model says that it is done, and the goal is checked. */
@@ -19,14 +21,19 @@ const CHECK = {
   on_tampering: 'report',
 } as const
 
-async function opened(script: Script, check = 'test -f done') {
-  const shop = await Workshop.open(script)
-  await shop.file('check.sh', `${check}\n`)
-  await shop.file('tests/a.test.js', 'assert(1 === 2)\n')
-  await shop.file('tests/data.txt', 'old\n')
-  await shop.file('package.json', '{"scripts":{"test":"node --test"},"dependencies":{}}')
-  return shop
-}
+/** A run that may change these files. */
+const playedWith = (
+  script: Script,
+  check = 'test -f done',
+  config: Partial<RunConfig> = {},
+  effects: Partial<Effects> = {},
+) =>
+  played(script, { ...CHECK, ...config }, effects, {
+    'check.sh': `${check}\n`,
+    'tests/a.test.js': 'assert(1 === 2)\n',
+    'tests/data.txt': 'old\n',
+    'package.json': '{"scripts":{"test":"node --test"},"dependencies":{}}',
+  })
 
 /** The JSON document that an artifact is. */
 async function artifactOf(shop: Workshop, sha256 = ''): Promise<unknown> {
@@ -35,13 +42,12 @@ async function artifactOf(shop: Workshop, sha256 = ''): Promise<unknown> {
 }
 
 test('what a run has changed of its check is named until it is restored, whatever changed it', async () => {
-  await using shop = await opened(
+  const { shop, records } = await playedWith(
     steps(
       'sed -i s/2/1/ tests/a.test.js; rm tests/data.txt; touch conftest.py',
       'echo "assert(1 === 2)" > tests/a.test.js; rm conftest.py; echo old > tests/data.txt; chmod +x check.sh; touch done',
     ),
   )
-  const records = await shop.play(CHECK)
   const [first, ...checks] = payloadsOf(records, 'goal_check')
   expect(Object.keys(first ?? {})).not.toContain('tampering')
   expect(checks.map(({ tampering }) => tampering)).toEqual([
@@ -76,23 +82,20 @@ test('what a run has changed of its check is named until it is restored, whateve
 })
 
 test('new tests, new dependencies and the product itself are not named', async () => {
-  await using shop = await opened(
+  const { records } = await playedWith(
     steps(
       `echo x > tests/b.test.js; mkdir src; echo y > src/a.js; touch done
        sed -i 's/"dependencies":{}/"dependencies":{"left-pad":"1.0.0"}/' package.json`,
     ),
   )
-  const records = await shop.play(CHECK)
   expect(payloadsOf(records, 'goal_check').map(({ achieved }) => achieved)).toEqual([false, true])
   expect(JSON.stringify(payloadsOf(records, 'goal_check'))).not.toContain('tampering')
   expect(fold(records)).not.toHaveProperty('tampering')
 })
 
 test('a check that restores itself hides nothing', async () => {
-  await using shop = await opened(
-    steps('mv check.sh real.sh; echo "mv real.sh check.sh" > check.sh'),
-  )
-  const records = await shop.play({ ...CHECK, max_iterations: 1 })
+  const script = steps('mv check.sh real.sh; echo "mv real.sh check.sh" > check.sh')
+  const { records } = await playedWith(script, 'test -f done', { max_iterations: 1 })
   expect(payloadsOf(records, 'goal_check').at(-1)).toMatchObject({
     achieved: true,
     tampering: [{ path: 'check.sh', change: 'modified' }],
@@ -101,7 +104,7 @@ test('a check that restores itself hides nothing', async () => {
 
 test('what a process in the background has changed is named, also if the check restores it', async () => {
   const command = 'until test -f go; do sleep 0.05; done; echo 1 > tests/data.txt; touch done'
-  await using shop = await opened(
+  const { records } = await playedWith(
     [
       { calls: [{ tool: 'process_start', args: { command } }] },
       { calls: [bash('touch go')] },
@@ -109,7 +112,6 @@ test('what a process in the background has changed is named, also if the check r
     ],
     'echo old > tests/data.txt; test -f done',
   )
-  const records = await shop.play(CHECK)
   expect(payloadsOf(records, 'goal_check').at(-1)?.tampering).toEqual([
     { path: 'tests/data.txt', change: 'modified' },
   ])
@@ -117,8 +119,7 @@ test('what a process in the background has changed is named, also if the check r
 
 test('what the first check itself changes is not named, but what an agent adds to that is', async () => {
   const check = 'date +%N >> tests/data.txt; echo x >> conftest.py; test -f done'
-  await using shop = await opened(steps('echo > tests/a.test.js; touch done'), check)
-  const records = await shop.play(CHECK)
+  const { records } = await playedWith(steps('echo > tests/a.test.js; touch done'), check)
   expect(payloadsOf(records, 'goal_check').at(-1)?.tampering).toEqual([
     { path: 'tests/a.test.js', change: 'modified' },
   ])
@@ -126,35 +127,32 @@ test('what the first check itself changes is not named, but what an agent adds t
 })
 
 test('another process compares with the list of the first one', async () => {
-  await using shop = await opened([
+  await using shop = await Workshop.open([
     { calls: [bash('echo > tests/data.txt')] },
     { calls: [bash('touch done')], delayMs: 200 },
     { text: 'Done.' },
   ])
-  const first = shop.startAgent()
-  const runId = await shop.create(CHECK)
-  await shop.until(runId, 'tool_result')
-  await first.stop()
-  shop.startAgent({ unfinished: [runId] })
-  const records = await shop.until(runId, 'run_end')
+  await shop.file('tests/data.txt', 'old\n')
+  await shop.file('check.sh', 'test -f done\n')
+  const records = await shop.restarted('tool_result', CHECK)
   expect(payloadsOf(records, 'goal_check').at(-1)).toMatchObject({
     achieved: true,
     tampering: [{ path: 'tests/data.txt', change: 'modified' }],
   })
 })
 
+const EMPTIES = steps('echo > tests/data.txt; touch done')
+
 test('a list that is gone is no reason to stop; the log of the server names it', async () => {
-  await using shop = await opened(steps('echo > tests/data.txt; touch done'))
-  const records = await shop.play(CHECK, { readArtifact: async () => null })
-  expect(only(records, 'run_end').payload.achieved).toBe(true)
-  expect(shop.logged.map(({ message }) => message)).toContain(
-    'the protected files cannot be compared',
-  )
+  const effects = { readArtifact: async () => null }
+  const { shop, end } = await playedWith(EMPTIES, 'test -f done', {}, effects)
+  expect(end.achieved).toBe(true)
+  const logged = shop.logged.map(({ message }) => message)
+  expect(logged).toContain('the protected files cannot be compared')
 })
 
 test('nothing is compared if the run does not want it, or if its goal checks no files', async () => {
-  await using shop = await opened(steps('echo > tests/data.txt; touch done'))
-  const records = await shop.play({ ...CHECK, on_tampering: 'off' })
+  const { records } = await playedWith(EMPTIES, 'test -f done', { on_tampering: 'off' })
   expect(JSON.stringify(records)).not.toMatch(/"protected":\{|tampering":\[|"tests":/)
 })
 
@@ -163,11 +161,12 @@ const TESTS = 'def test_one(): pass\ndef test_two(): assert open("x")\ndef test_
 test.skipIf(isMissing('pytest'))(
   'the tests that a first check named and a later one does not are named',
   async () => {
-    await using shop = await Workshop.open(
+    const { shop, records } = await played(
       steps('sed -i s/test_two/test_new/ test_a.py; touch x', 'rm x', 'touch x'),
+      { ...CHECK, goal: 'pytest', shell_goal: null },
+      {},
+      { 'test_a.py': TESTS },
     )
-    await shop.file('test_a.py', TESTS)
-    const records = await shop.play({ ...CHECK, goal: 'pytest', shell_goal: null })
     const [first, last] = payloadsOf(records, 'goal_check')
     expect([first?.tests, last?.tests]).toEqual([3, 3])
     const names = z.array(z.string()).parse(await artifactOf(shop, first?.named_tests))

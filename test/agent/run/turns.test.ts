@@ -2,16 +2,13 @@ import { readFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import type { Script } from '../../../examples/scripted-model/script.ts'
 import type { RunConfig } from '../../../src/domain/run-config.ts'
-import { only, reachGoal, Workshop } from '../support.ts'
+import { payloadsOf, played, reachGoal } from '../support.ts'
 
 /** The check counts how often it ran, in a file that the agent does not touch. */
 const COUNTING: RunConfig['shell_goal'] = {
   check_command: 'echo x >> "$PWD.checks"; test -f done',
   success_condition: { exit_code: 0 },
 }
-const config = { max_turns_per_iteration: 50, shell_goal: COUNTING }
-const checksOf = async (shop: Workshop): Promise<number> =>
-  (await readFile(`${shop.project}.checks`, 'utf8')).length / 2
 
 /** A task of 60 turns: it looks 19 times, changes something, and repeats that. It reports once too early that it is done. */
 const longTask: Script = ({ turn }) => {
@@ -24,9 +21,9 @@ const longTask: Script = ({ turn }) => {
 }
 
 test('60 turns with a slow check are solved with at most five checks', async () => {
-  await using shop = await Workshop.open(longTask)
-  const records = await shop.play(config)
-  expect(only(records, 'run_end').payload).toMatchObject({ achieved: true, iterations: 2 })
-  expect(records.filter(({ kind }) => kind === 'assistant_message')).toHaveLength(61)
-  expect(await checksOf(shop)).toBe(3)
+  const config = { max_turns_per_iteration: 50, shell_goal: COUNTING }
+  const { shop, records, end } = await played(longTask, config)
+  expect(end).toMatchObject({ achieved: true, iterations: 2 })
+  expect(payloadsOf(records, 'assistant_message')).toHaveLength(61)
+  expect(await readFile(`${shop.project}.checks`, 'utf8')).toBe('x\n'.repeat(3))
 })

@@ -59,10 +59,7 @@ test.each(PHASES)(
   async (_, kind, script, config) => {
     await using shop = await Workshop.open(family(script))
     for (let server = 0; server < 2; server += 1) {
-      shop.startAgent({
-        effects: { subagents: SUBAGENTS, toolbox: shop.toolbox },
-        leaseMs: LEASE_MS,
-      })
+      shop.startAgent({ effects: { subagents: SUBAGENTS }, leaseMs: LEASE_MS })
     }
     const runId = await shop.create({ max_turns_per_iteration: 50, ...config })
     const started = await shop.until(runId, 'subagent_started')
@@ -84,7 +81,7 @@ test.each(PHASES)(
 test('a sub-agent of a server that stopped is continued by another, and the logs of both runs agree', async () => {
   const slow = { tool: 'bash_exec', args: { command: 'touch begun; test -e go || sleep 1000' } }
   await using shop = await Workshop.open(family([{ calls: [slow] }, { text: 'Done.' }]))
-  const effects = { subagents: SUBAGENTS, toolbox: shop.toolbox }
+  const effects = { subagents: SUBAGENTS }
   const first = shop.startAgent({ effects, leaseMs: LEASE_MS })
   const runId = await shop.create({ max_turns_per_iteration: 50, max_iterations: 1 })
   const started = await shop.until(runId, 'subagent_started')

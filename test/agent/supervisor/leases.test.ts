@@ -1,19 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import { Leases } from '../../../src/agent/supervisor/leases.ts'
-import type { Kind, PayloadOf } from '../../../src/domain/records.ts'
-import { decode, encode } from '../../../src/log/codec.ts'
-import { streamOf } from '../../../src/log/run-log.ts'
-import type { RecordedEvent } from '../../../src/store/event-store.ts'
+import type { Kind, PayloadOf, RunRecord } from '../../../src/domain/records.ts'
 
 const RUN = '550e8400-e29b-41d4-a716-446655440000'
 const LEASE = 100
 
-function event<K extends Kind>(kind: K, payload: PayloadOf<K>): RecordedEvent {
-  const record = { kind, run_id: RUN, iteration: 1, ts: 1, payload }
-  const meta = { command_id: 'c', salt: '0'.repeat(32), prev_hash: '0'.repeat(64) }
-  const stored = { stream: streamOf(RUN), revision: 1, position: '1', created: 0 }
-  return { ...encode(1, record, meta).event, ...stored }
-}
+const event = <K extends Kind>(kind: K, payload: PayloadOf<K>) =>
+  ({ kind, run_id: RUN, iteration: 1, ts: 1, payload }) as RunRecord
 const claim = (claimant: string) => event('run_claimed', { claimant, pid: 1, host: 'h' })
 const step = event('step_start', { node: 'plan' })
 const asked = event('human_check_required', { iteration: 1, summary: 's' })
@@ -22,22 +15,18 @@ const paused = event('run_paused', { by: 'provider', reason: 'away' })
 const resumed = event('run_resumed', { reason: null, answers: 1 })
 const changed = event('run_config_changed', { changes: { max_iterations: 9 } })
 const ended = event('run_end', {
-  achieved: true,
-  iterations: 1,
-  total_tokens: 0,
-  estimated_cost_usd: null,
-  status: 'achieved',
-  reason: 'done',
+  ...{ achieved: true, iterations: 1, total_tokens: 0, estimated_cost_usd: null },
+  ...{ status: 'achieved', reason: 'done' },
 })
 
 /** Leases that have seen these events, one every 60 ms from 0 on. */
-function having(...events: readonly RecordedEvent[]): Leases {
+function having(...events: readonly RunRecord[]): Leases {
   const leases = new Leases(LEASE, null)
   for (const [n, each] of events.entries()) note(leases, each, n * 60)
   return leases
 }
-const note = (leases: Leases, each: RecordedEvent, now: number) =>
-  leases.note(RUN, each.type, decode(each)._unsafeUnwrap().record, now)
+const note = (leases: Leases, each: RunRecord, now: number) =>
+  leases.note(RUN, each.kind, each, now)
 const leftBehind = [{ runId: RUN, claimant: 'x', pool: null, resting: false }]
 
 describe('a lease', () => {

@@ -5,13 +5,12 @@ import type { RunRecord } from '../../../src/domain/records.ts'
 import { folderAt } from '../../../src/sandbox/project-folder.ts'
 import { only, payloadsOf, reachGoal, Workshop } from '../support.ts'
 
-const models = {
-  about: async (name: string) => ({
-    problem: name === 'locked' ? 'needs SOME_KEY, which is not set.' : null,
-  }),
-}
+const about = async (name: string) => ({
+  problem: name.startsWith('locked') ? 'needs SOME_KEY.' : null,
+})
 const checks = {
-  obstacle: (run: Parameters<typeof obstacle>[0]) => obstacle(run, { models, host: 'here' }),
+  obstacle: (run: Parameters<typeof obstacle>[0]) =>
+    obstacle(run, { models: { about }, host: 'here' }),
 }
 
 const reasons = (records: readonly RunRecord[]) =>
@@ -62,12 +61,9 @@ test('a run waits until its model can be called, and other runs take its turn', 
 
 test('a run that one server of a pool cannot work on is claimed by another one of the pool', async () => {
   await using shop = await Workshop.open([{ calls: [reachGoal] }])
-  shop.startAgent({
-    effects: { obstacle: async () => 'no key' },
-    leaseMs: 3_600_000,
-    pool: 'east',
-  })
-  shop.startAgent({ leaseMs: 3_600_000, pool: 'east' })
+  const ofPool = { leaseMs: 3_600_000, pool: 'east' }
+  shop.startAgent({ effects: { obstacle: async () => 'no key' }, ...ofPool })
+  shop.startAgent(ofPool)
   const records = await shop.until(await shop.create({}, { pool: 'east' }), 'run_end')
   expect(reasons(records)).toEqual([])
 })
@@ -81,8 +77,7 @@ test('a server that can call only a fallback model claims the run', async () => 
 
 test('the reason of a wait names each model that the run may still ask', async () => {
   const config = { cwd: '/', model_name: 'locked', fallback_models: ['locked too'] }
-  const problems = { about: async () => ({ problem: 'needs SOME_KEY.' }) }
-  expect(await obstacle({ config }, { models: problems, host: 'here' })).toBe(
+  expect(await checks.obstacle({ config })).toBe(
     'On here, the model "locked" needs SOME_KEY. Also, the model "locked too" needs SOME_KEY.',
   )
 })

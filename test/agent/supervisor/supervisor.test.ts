@@ -5,7 +5,7 @@ import { describe, expect, test, vi } from 'vitest'
 import type { RunRecord } from '../../../src/domain/records.ts'
 import { brief } from '../../domain/support.ts'
 import { expectAllDead, pidsIn } from '../../runner/support.ts'
-import { only, payloadsOf, reachGoal, Workshop } from '../support.ts'
+import { only, payloadsOf, played, reachGoal, Workshop } from '../support.ts'
 
 const kinds = (records: readonly RunRecord[]) =>
   records.map((record) => brief(record).replace(/ call_\S+| chatcmpl\S+/, ''))
@@ -14,43 +14,22 @@ const kinds = (records: readonly RunRecord[]) =>
 const asked = (shop: Workshop) =>
   vi.waitFor(() => expect(shop.requests).not.toEqual([]), { timeout: 20_000, interval: 5 })
 
-describe('a run', () => {
-  test('repeats plan, act and evaluate until the goal is reached', async () => {
-    await using shop = await Workshop.open([
-      { text: 'I look first.', calls: [{ tool: 'file_list', args: {} }] },
-      { calls: [reachGoal] },
-    ])
-    const records = await shop.play()
-    expect(records.map(({ iteration, kind }) => `${iteration} ${kind}`)).toEqual([
-      '0 run_created',
-      '0 run_claimed',
-      '1 step_start',
-      '1 snapshot',
-      '1 llm_usage',
-      '1 assistant_message',
-      '1 step_start',
-      '1 tool_call',
-      '1 tool_result',
-      '1 step_start',
-      '1 goal_check',
-      '1 iteration_complete',
-      '2 step_start',
-      '2 llm_usage',
-      '2 assistant_message',
-      '2 step_start',
-      '2 tool_call',
-      '2 tool_result',
-      '2 snapshot',
-      '2 step_start',
-      '2 goal_check',
-      '2 iteration_complete',
-      '2 run_end',
-    ])
-    expect(only(records, 'run_end').payload).toMatchObject({ achieved: true, iterations: 2 })
-    expect(existsSync(join(shop.project, 'done'))).toBe(true)
-    const ends = () => shop.logged.filter(({ message }) => message === 'run ended')
-    await vi.waitFor(() => expect(ends()).toMatchObject([{ fields: { status: 'achieved' } }]))
-  })
+test('a run repeats plan, act and evaluate until the goal is reached', async () => {
+  const { shop, records, end } = await played([
+    { text: 'I look first.', calls: [{ tool: 'file_list', args: {} }] },
+    { calls: [reachGoal] },
+  ])
+  const ofIteration = (n: number) =>
+    records.flatMap(({ iteration, kind }) => (iteration === n ? [kind] : [])).join(' ')
+  expect([0, 1, 2].map(ofIteration)).toEqual([
+    'run_created run_claimed',
+    'step_start snapshot llm_usage assistant_message step_start tool_call tool_result step_start goal_check iteration_complete',
+    'step_start llm_usage assistant_message step_start tool_call tool_result snapshot step_start goal_check iteration_complete run_end',
+  ])
+  expect(end).toMatchObject({ achieved: true, iterations: 2 })
+  expect(existsSync(join(shop.project, 'done'))).toBe(true)
+  const ends = () => shop.logged.filter(({ message }) => message === 'run ended')
+  await vi.waitFor(() => expect(ends()).toMatchObject([{ fields: { status: 'achieved' } }]))
 })
 
 test('runs beyond the limit wait for their turn, in order', async () => {
@@ -59,13 +38,8 @@ test('runs beyond the limit wait for their turn, in order', async () => {
   const ids: string[] = []
   for (let n = 0; n < 4; n += 1) ids.push(await shop.create())
   const runs = await Promise.all(ids.map((id) => shop.until(id, 'run_end')))
-  const spans = runs.map((records) => ({
-    from: only(records, 'run_claimed').ts,
-    to: only(records, 'run_end').ts,
-  }))
-  for (const [index, { from }] of spans.entries()) {
-    expect(from).toBeGreaterThanOrEqual(spans[index - 1]?.to ?? 0)
-  }
+  const times = runs.flatMap((all) => [only(all, 'run_claimed').ts, only(all, 'run_end').ts])
+  expect(times).toEqual(times.toSorted((a, b) => a - b))
 })
 
 describe('people', () => {
@@ -75,12 +49,8 @@ describe('people', () => {
     const runId = await shop.create({ hitl_enabled: true })
     const asked = await shop.until(runId, 'human_check_required')
     expect(shop.requests).toHaveLength(1)
-    await shop.command(runId, {
-      type: 'respond',
-      decision: 'approve',
-      reason: 'mind the tests',
-      answers: asked.length - 1,
-    })
+    const answer = { reason: 'mind the tests', answers: asked.length - 1 }
+    await shop.command(runId, { type: 'respond', decision: 'approve', ...answer })
     const records = await shop.until(runId, 'run_end')
     expect(only(records, 'run_end').payload.status).toBe('achieved')
     expect(JSON.stringify(shop.requests[1])).toContain('mind the tests')
@@ -106,12 +76,7 @@ describe('people', () => {
 describe('after a process stops, another process that takes over its runs', () => {
   test('asks the model again if there is no reply', async () => {
     await using shop = await Workshop.open([{ calls: [reachGoal], first: [{ fault: 'hang' }] }])
-    const first = shop.startAgent()
-    const runId = await shop.create()
-    await asked(shop)
-    await first.stop()
-    shop.startAgent({ unfinished: [runId] })
-    const records = await shop.until(runId, 'run_end')
+    const records = await shop.restarted(() => asked(shop))
     expect(records.filter(({ kind }) => kind === 'run_claimed')).toHaveLength(2)
     expect(only(records, 'run_end').payload).toMatchObject({ status: 'achieved', iterations: 1 })
   })
@@ -122,14 +87,9 @@ describe('after a process stops, another process that takes over its runs', () =
       { calls: [{ tool: 'bash_exec', args: { command } }] },
       { calls: [reachGoal] },
     ])
-    const first = shop.startAgent()
-    const runId = await shop.create()
     const runs = () => readFile(join(shop.project, 'runs'), 'utf8')
-    await vi.waitFor(async () => expect(await runs()).toBe('ran\n'), 20_000)
-    await first.stop()
-    await shop.file('go', '')
-    shop.startAgent({ unfinished: [runId] })
-    const records = await shop.until(runId, 'run_end')
+    const hasRun = () => vi.waitFor(async () => expect(await runs()).toBe('ran\n'), 20_000)
+    const records = await shop.restarted(hasRun, {}, () => shop.file('go', ''))
     const results = payloadsOf(records, 'tool_result')
     expect(results[0]).toMatchObject({ outcome: 'unknown', exit_code: null })
     expect(await runs()).toBe('ran\n')
@@ -152,86 +112,72 @@ describe('after a process stops, another process that takes over its runs', () =
 })
 
 test('an exception in an effect ends the run with that error', async () => {
-  await using shop = await Workshop.open([{}])
-  shop.startAgent({
-    effects: {
-      findGoal: () => {
-        throw new Error('the table of goals burned down')
-      },
-    },
-  })
-  const records = await shop.until(await shop.create(), 'run_end')
+  const findGoal = () => {
+    throw new Error('the table of goals burned down')
+  }
+  const { records } = await played([{}], {}, { findGoal })
   const { message, traceback } = only(records, 'error').payload
   expect(message).toBe('the table of goals burned down')
   expect(traceback).toContain('supervisor.test.ts')
 })
 
 test('an exception outside of a step also ends the run with that error, and its call is not run again', async () => {
-  await using shop = await Workshop.open([{ calls: [reachGoal] }])
   let asked = 0
-  shop.startAgent({
-    effects: {
-      untilAvailable: async () => {
-        asked += 1
-        // The first step asks the model, the second is its call.
-        if (asked === 2) throw new Error('the meter burned down')
-        return true
-      },
-    },
-  })
-  const records = await shop.until(await shop.create(), 'run_end')
+  const untilAvailable = async () => {
+    asked += 1
+    // The first step asks the model, the second is its call.
+    if (asked === 2) throw new Error('the meter burned down')
+    return true
+  }
+  const { shop, records, results, end } = await played(
+    [{ calls: [reachGoal] }],
+    {},
+    { untilAvailable },
+  )
   expect(only(records, 'error').payload.message).toBe('the meter burned down')
-  expect(only(records, 'tool_result').payload.outcome).toBe('unknown')
-  expect(only(records, 'run_end').payload.status).toBe('failed')
+  expect(results.map(({ outcome }) => outcome)).toEqual(['unknown'])
+  expect(end.status).toBe('failed')
   expect(existsSync(join(shop.project, 'done'))).toBe(false)
 })
 
 test('an exception before a run is claimed is logged, and the run is tried again', async () => {
-  await using shop = await Workshop.open([{ calls: [reachGoal] }])
   let failures = 3
-  shop.startAgent({
-    effects: {
-      obstacle: async () => {
-        failures -= 1
-        if (failures > 0) throw new Error('the folder burned down')
-        return null
-      },
-    },
-  })
-  const records = await shop.until(await shop.create(), 'run_end')
-  expect(only(records, 'run_end').payload.status).toBe('achieved')
+  const obstacle = async () => {
+    failures -= 1
+    if (failures > 0) throw new Error('the folder burned down')
+    return null
+  }
+  const { shop, end } = await played([{ calls: [reachGoal] }], {}, { obstacle })
+  expect(end.status).toBe('achieved')
   const logged = shop.logged.filter(({ message }) => message.includes('cannot begin'))
   expect(logged).toHaveLength(2)
 })
 
 test('whatever a command reports beside its result is recorded, however much it is', async () => {
-  await using shop = await Workshop.open([{ calls: [reachGoal] }])
-  const { toolbox } = shop
   const hooks = Array.from({ length: 3_000 }, (_, n) => `.git/hooks/${n}-${'x'.repeat(400)}`)
-  const execute: typeof toolbox.execute = async (call, context) => {
-    const result = await toolbox.execute(call, context)
-    for (const path of hooks)
-      context.onNotice?.({ kind: 'guard_changed', payload: { path, sha256: null } })
-    return result
-  }
-  const records = await shop.play({}, { toolbox: { ...toolbox, execute } })
+  const { records } = await played([{ calls: [reachGoal] }], {}, ({ toolbox }) => ({
+    toolbox: {
+      ...toolbox,
+      execute: async (call, context) => {
+        const result = await toolbox.execute(call, context)
+        for (const path of hooks)
+          context.onNotice?.({ kind: 'guard_changed', payload: { path, sha256: null } })
+        return result
+      },
+    },
+  }))
   const paths = payloadsOf(records, 'guard_changed').map(({ path }) => path)
   expect(paths).toEqual(hooks)
 })
 
-describe('a run whose project contains the data folder', () => {
-  test('ends when it is claimed, with advice, before any work', async () => {
-    await using shop = await Workshop.open([{ calls: [reachGoal] }])
-    const dataDir = join(shop.project, '.retrai')
-    await mkdir(dataDir)
-    const runId = await shop.create()
-    shop.startAgent({ unfinished: [runId], effects: { dataDir } })
-    const records = await shop.until(runId, 'run_end')
-    const { message } = only(records, 'error').payload
-    expect(message).toContain(`${shop.project} contains the server's data folder`)
-    expect(message).toContain('--data-dir')
-    expect(shop.requests).toEqual([])
-  })
+test('a run whose project contains the data folder ends when it is claimed, with advice, before any work', async () => {
+  const inside = ({ project }: Workshop) => ({ dataDir: join(project, '.retrai') })
+  const files = { '.retrai/log': '' }
+  const { shop, records } = await played([{ calls: [reachGoal] }], {}, inside, files)
+  const { message } = only(records, 'error').payload
+  expect(message).toContain(`${shop.project} contains the server's data folder`)
+  expect(message).toContain('--data-dir')
+  expect(shop.requests).toEqual([])
 })
 
 test('what the commands of a run have left is removed at its end, whether it is worked on or waits', async () => {
@@ -252,12 +198,8 @@ test('what the commands of a run have left is removed at its end, whether it is 
   const busy = await shop.create({ cwd: join(shop.project, 'busy') })
   await shop.until(busy, 'tool_call')
   // Without a turn, nobody has read this answer yet.
-  await shop.command(answered, {
-    type: 'respond',
-    decision: 'approve',
-    reason: null,
-    answers: null,
-  })
+  const approve = { decision: 'approve', reason: null, answers: null } as const
+  await shop.command(answered, { type: 'respond', ...approve })
   for (const runId of [waiting, answered, busy]) {
     await shop.command(runId, { type: 'abort', reason: null })
   }
