@@ -137,8 +137,7 @@ export function withSettings(asked: GoalRequest, settings: ProjectSettings | nul
   const known = all_of?.map(asPart) ?? [single]
   const filled = (part: RequestedPart): RequestedPart => {
     const same = known.find((one) => one.goal !== undefined && one.goal === part.goal)
-    const { goal: _, ...more } = same ?? (part.goal === SHELL_GOAL ? { ...check } : {})
-    return { ...more, ...part }
+    return { ...(same ?? (part.goal === SHELL_GOAL && check)), ...part }
   }
   const { goal: _, ...rest } = asked
   const chosen: GoalRequest = namesGoal(asked)

@@ -83,14 +83,11 @@ export function placesOf(
 
 /** The lines with a hunk in place of those at `at`. Lines that stay are as they were. */
 export function applyHunk(lines: readonly string[], at: number, hunk: Hunk): string[] {
-  const result = lines.slice(0, at)
   let next = at
-  for (const { op, text } of hunk) {
-    if (op === '+') result.push(text)
-    else {
-      if (op === ' ') result.push(lines[next] ?? '')
-      next += 1
-    }
-  }
-  return [...result, ...lines.slice(next)]
+  const changed = hunk.flatMap(({ op, text }) => {
+    if (op === '+') return [text]
+    next += 1
+    return op === ' ' ? [lines[next - 1] ?? ''] : []
+  })
+  return [...lines.slice(0, at), ...changed, ...lines.slice(next)]
 }
