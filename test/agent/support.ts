@@ -16,7 +16,8 @@ import { type Artifacts, createArtifacts } from '../../src/artifacts/artifacts.t
 import { cleanCopies } from '../../src/carry/clean-copy.ts'
 import { FolderLocks } from '../../src/carry/folder-locks.ts'
 import { findGoal } from '../../src/checks/catalogue.ts'
-import type { PersonCommand } from '../../src/domain/commands.ts'
+import type { Goal } from '../../src/checks/goal.ts'
+import type { RunCommand as Command } from '../../src/domain/commands.ts'
 import type { IsolationPolicy } from '../../src/domain/isolation.ts'
 import { present } from '../../src/domain/present.ts'
 import type { Kind, PayloadOf, ProjectContext, RunRecord } from '../../src/domain/records.ts'
@@ -272,7 +273,7 @@ export class Workshop implements AsyncDisposable {
     return runId
   }
 
-  async command(runId: string, command: PersonCommand): Promise<void> {
+  async command(runId: string, command: Command): Promise<void> {
     const options = { author: { commandId: randomUUID() }, now: this.#now }
     const handled = await handleCommand(this.store, runId, command, options)
     if (handled.isErr()) throw new Error(JSON.stringify(handled.error))
@@ -358,6 +359,13 @@ export async function played(
   const results = payloadsOf(records, 'tool_result')
   return { shop, records, results, requests: shop.requests, end: only(records, 'run_end').payload }
 }
+
+/** Goals of any name that are checked so. */
+export const goalsWith =
+  (check: Goal['check']) =>
+  (name: string): Goal => ({
+    ...{ name, description: '', prompt: '', check },
+  })
 
 /** The payloads of all records of this kind. */
 export const payloadsOf = <K extends Kind>(records: readonly RunRecord[], kind: K) =>

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { fittingGoals } from '../../src/agent/planning/plan-goal.ts'
 import { goals } from '../../src/checks/catalogue.ts'
-import type { CommandResult } from '../../src/runner/command.ts'
+import type { Verdict } from '../../src/domain/verdict.ts'
+import type { CommandResult, RunCommand } from '../../src/runner/command.ts'
 import { openWorkspace } from '../workspace/support.ts'
 import { check, type Files, project, withPath } from './support.ts'
 
@@ -16,10 +17,8 @@ describe('the table of goals', () => {
   test.each(['coverage', 'perf-check', 'api-test'])(
     'has no goal %s, so a run that an earlier version began with it cannot be checked',
     async (name) => {
-      const verdict = {
-        verdict: 'cannot_check',
-        reason: expect.stringContaining(`no goal ${name}`),
-      }
+      const reason = expect.stringContaining(`no goal ${name}`)
+      const verdict = { verdict: 'cannot_check', reason }
       expect(await check(name, '/')).toMatchObject(verdict)
       const all_of = [{ goal: name, shell_goal: null }]
       expect(await check('all-of', '/', { config: { all_of } })).toMatchObject(verdict)
@@ -39,45 +38,33 @@ describe('the table of goals', () => {
     },
   )
 
-  const ending =
-    (end: CommandResult['end'], output = '') =>
-    async (): Promise<CommandResult> => ({
-      ...{ end, exitCode: null, stdout: output, stderr: '', output },
-      ...{ bytes: output.length, durationMs: 1 },
-    })
+  const ENDS: readonly [CommandResult['end'], string, Verdict, RegExp][] = [
+    [
+      'timed_out',
+      'still at it',
+      'not_achieved',
+      /did not finish within [12]0 minutes and was stop/,
+    ],
+    // What runs its check has died twice.
+    ['lost', 'half of it', 'not_achieved', /^How .* ended is not known, because .* died twice dur/],
+    ['aborted', '', 'not_achieved', /was stopped together with the run$/],
+    ['not_started', 'Denied', 'cannot_check', /could not be started: Denied$/],
+  ]
 
-  test.each(['cargo-test', 'shell-goal'])(
-    '%s: if its check does not end by itself, the verdict says how',
-    async (name) => {
-      const cwd = await project(PACKAGE)
-      const late = ending('timed_out', 'still at it')
-      const verdict = await check(name, cwd, { runCommand: late, shellGoal })
-      expect(verdict).toMatchObject({ verdict: 'not_achieved', details: 'still at it' })
-      expect(verdict.reason).toMatch(/did not finish within [12]0 minutes and was stopped$/)
-      const runCommand = ending('not_started', 'Permission denied')
-      const { reason } = await check(name, cwd, { runCommand, shellGoal })
-      expect(reason).toMatch(/could not be started: Permission denied$/)
-    },
-  )
-
-  test('if what runs its check dies twice, it is not known how that ended, and it is not achieved', async () => {
-    const runCommand = ending('lost', 'half of it')
-    const verdict = await check('cargo-test', '/', { runCommand, shellGoal })
-    expect(verdict).toMatchObject({ verdict: 'not_achieved', details: 'half of it' })
-    expect(verdict.reason).toMatch(/^How .* ended is not known, because .* died twice during it$/)
+  describe.each(['cargo-test', 'shell-goal'])('%s', (name) => {
+    test.each(ENDS)(
+      'says how its check ended if that is %s',
+      async (end, output, verdict, reason) => {
+        const runCommand: RunCommand = async () => ({
+          ...{ end, exitCode: null, stdout: output, stderr: '', output },
+          ...{ bytes: output.length, durationMs: 1 },
+        })
+        expect(await check(name, await project(PACKAGE), { runCommand, shellGoal })).toEqual({
+          ...{ verdict, reason: expect.stringMatching(reason), details: output },
+        })
+      },
+    )
   })
-
-  test.each(['cargo-test', 'shell-goal'])(
-    '%s: if its check is aborted, it is not achieved',
-    async (name) => {
-      const abort = new AbortController()
-      abort.abort()
-      const options = { signal: abort.signal, shellGoal }
-      const verdict = await check(name, await project(PACKAGE), options)
-      expect(verdict.verdict).toBe('not_achieved')
-      expect(verdict.reason).toMatch(/was stopped together with the run$/)
-    },
-  )
 })
 
 describe('suggested goals', () => {
@@ -96,16 +83,16 @@ describe('suggested goals', () => {
     ['a Makefile', { Makefile: '.PHONY: test\nCC = cc\n\nlint test: build\n\tx\n' }, ['make-test']],
     ['a Makefile without tests', { Makefile: 'test := 1\nlatest:\n\tx\n.PHONY: test\n' }, []],
     ['.retrai.yml', { '.retrai.yml': 'check_command: x\n' }, ['shell-goal']],
+    [
+      'several, of which those with tests come first',
+      { 'pyproject.toml': '', 'go.mod': '', '.retrai.yml': 'check_command: x\n' },
+      ['shell-goal', 'go-test', 'pytest', 'lint'],
+    ],
     ['settings alone', { '.retrai.yml': 'model: x\n' }, []],
   ])('%s', async (_what, files, expected) => {
-    const cwd = await project(files)
-    const found: string[] = []
-    for (const goal of (
-      await fittingGoals(cwd, goals, { dataDir: null, openWorkspace })
-    )._unsafeUnwrap()) {
-      expect(goal.because).not.toBe('')
-      found.push(goal.name)
-    }
-    expect(found).toEqual(expected)
+    const options = { dataDir: null, openWorkspace }
+    const found = (await fittingGoals(await project(files), goals, options))._unsafeUnwrap()
+    expect(found.map(({ name }) => name)).toEqual(expected)
+    expect(found.every(({ because }) => because !== '')).toBe(true)
   })
 })

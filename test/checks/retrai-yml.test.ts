@@ -89,27 +89,21 @@ test('a key of another tool is not taken for a misspelled one', () => {
 
 test.each([
   [
-    'wrong in many ways',
     'check_command: 3\nsuccess_condition:\n  exit_code: one\n  max_seconds: -1\n  stdout: x\n',
     ['check_command', 'success_condition.exit_code', 'success_condition.max_seconds', '"stdout"'],
   ],
-  ['no YAML', 'check_command: "make\n', ['not valid YAML']],
-  ['with a key twice', 'check_command: a\ncheck_command: b\n', ['not valid YAML', 'unique']],
-  ['a list', '- check_command\n', ['expected object']],
-  ['with one goal and several', 'goal: pytest\nall_of: [lint]\n', ['not both']],
+  ['check_command: "make\n', ['not valid YAML']],
+  ['check_command: a\ncheck_command: b\n', ['not valid YAML', 'unique']],
+  ['- check_command\n', ['expected object']],
+  ['goal: pytest\nall_of: [lint]\n', ['not both']],
+  ['approvals: [{tool: bash_exec, action: perhaps}]\n', ['approvals.0.action']],
+  ['approval: []\n', ['there is no "approval": did you mean approvals?']],
+  ['goals: lint\n', ['there is no "goals": did you mean goal?']],
   [
-    'with a rule of an unknown action',
-    'approvals: [{tool: bash_exec, action: perhaps}]\n',
-    ['approvals.0.action'],
-  ],
-  ['with one rule for all', 'approval: []\n', ['there is no "approval": did you mean approvals?']],
-  ['with a goal misspelled', 'goals: lint\n', ['there is no "goals": did you mean goal?']],
-  [
-    'with keys in other spellings',
     'checkCommand: x\nsuccess-conditions: {}\nAll_of: []\ngoal_option: {}\n',
     ['mean check_command?', 'mean success_condition?', 'mean all_of?', 'mean goal_options?'],
   ],
-])('that is %s is refused with the file and every problem', async (_what, text, problems) => {
+])('%j is refused with the file and every problem', async (text, problems) => {
   const { message: error, isPassing } = (await read(text))._unsafeUnwrapErr()
   expect(isPassing).toBeUndefined()
   expect(error).toMatch(/^\/.*\/\.retrai\.yml: /)

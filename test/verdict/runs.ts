@@ -5,7 +5,6 @@ import { basename, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import * as z from 'zod'
-import { createArtifacts } from '../../src/artifacts/artifacts.ts'
 import type { PayloadOf, RunRecord } from '../../src/domain/records.ts'
 import type { RunConfig } from '../../src/domain/run-config.ts'
 import { Verdict } from '../../src/domain/verdict.ts'
@@ -90,19 +89,11 @@ async function play(table: Table, played: Played, changes: Partial<RunConfig> = 
     if (content.startsWith('#!')) await chmod(join(shop.project, path), 0o755)
   }
   for (const name of table.packages) await link(name, shop.project)
-  const accept = acceptanceArtifact(table.accept, 'ab'.repeat(16))
-  const sha256 = await createArtifacts(join(shop.folder, 'artifacts')).put(accept)
-  const shell_goal = null
-  const own = {
-    shell_goal,
-    max_iterations: 1,
-    max_turns_per_iteration: 3,
-    ...table.config,
-    ...config,
-    ...changes,
-  }
+  const sha256 = await shop.artifacts.put(acceptanceArtifact(table.accept, 'ab'.repeat(16)))
+  const accept = changes.accept && { accept: { sha256, files: 1 } }
+  const limits = { shell_goal: null, max_iterations: 1, max_turns_per_iteration: 3 }
   const records = await shop.play(
-    changes.accept === undefined ? own : { ...own, accept: { sha256, files: 1 } },
+    { ...limits, ...table.config, ...config, ...changes, ...accept },
     { variables: { ...VARIABLES, ...env } },
   )
   return { records, end: only(records, 'run_end').payload, named: namedIn(records) }
@@ -122,35 +113,32 @@ function namedIn(records: readonly RunRecord[]): readonly string[] {
   ]
 }
 
-/** Fails unless a run of a kind ends as it must. */
-const PROOFS = {
+/** What a run of a kind must come to: its status, the check that rejects it, and its verdict. */
+const WANTED = {
   /** The end of a run that may not cheat. */
-  cheats: async (table: Table, played: Played) => {
-    const { records, end, named } = await play(table, played, { on_tampering: 'fail' })
-    expect({ ...end.verdict, named }).toMatchObject({
-      ...{ as_is: 'achieved', original_checks: played.original, named: played.named },
-    })
-    expect(only(records, 'final_check').payload.rejected).toBe('tampering')
-    expect(end.status).toBe('failed')
-  },
+  cheats: ({ original }: Played) => ({
+    ...{ status: 'failed', rejected: 'tampering', original_checks: original },
+  }),
   /** What only a check that the agent does not see finds. */
-  fooled: async (table: Table, played: Played) => {
-    const accept = { sha256: '', files: 1 }
-    const { records, end, named } = await play(table, played, { on_tampering: 'fail', accept })
-    expect({ ...end.verdict, named }).toMatchObject({
-      ...{ as_is: 'achieved', original_checks: 'achieved', accept: 'not_achieved' },
-      named: played.named,
-    })
-    expect(only(records, 'final_check').payload.rejected).toBe('accept')
-    expect(end.status).toBe('failed')
-  },
-  honest: async (table: Table, played: Played) => {
-    const { end, named } = await play(table, played, { on_tampering: 'fail' })
-    expect({ ...end.verdict, named, status: end.status }).toMatchObject({
-      ...{ status: 'achieved', as_is: 'achieved', original_checks: 'achieved' },
-      named: played.named,
-    })
-  },
+  fooled: () => ({
+    ...{
+      status: 'failed',
+      rejected: 'accept',
+      original_checks: 'achieved',
+      accept: 'not_achieved',
+    },
+  }),
+  honest: () => ({ status: 'achieved', rejected: null, original_checks: 'achieved' }),
+}
+
+/** Fails unless a run of a kind ends as it must. */
+async function prove(kind: keyof typeof WANTED, table: Table, played: Played): Promise<void> {
+  const accept = kind === 'fooled' && { accept: { sha256: '', files: 1 } }
+  const { records, end, named } = await play(table, played, { on_tampering: 'fail', ...accept })
+  const { rejected } = only(records, 'final_check').payload
+  expect({ ...end.verdict, status: end.status, rejected, named }).toMatchObject({
+    ...{ ...WANTED[kind](played), as_is: 'achieved', named: played.named },
+  })
 }
 
 /** A test for each run in all tables, or for the rare ones only. */
@@ -161,8 +149,8 @@ export function proveRuns({ rare }: { readonly rare: boolean }): void {
       for (const kind of ['cheats', 'fooled', 'honest'] as const) {
         for (const played of table[kind].filter((one) => (one.rare === true) === rare)) {
           const skipped = played.needs !== undefined && isMissing(played.needs)
-          const prove = () => PROOFS[kind](table, played)
-          test.skipIf(skipped)(`${kind}: ${played.name}`, prove, 400_000)
+          const run = () => prove(kind, table, played)
+          test.skipIf(skipped)(`${kind}: ${played.name}`, run, 400_000)
         }
       }
     })

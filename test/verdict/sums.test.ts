@@ -22,13 +22,7 @@ async function project(...script: Parameters<typeof Workshop.open>) {
 
 /** The end of a run whose agent is another process after its first call. Meanwhile, something happens. */
 async function restarted(shop: Workshop, meanwhile = async () => {}) {
-  const first = shop.startAgent()
-  const runId = await shop.create(CONFIG)
-  await shop.until(runId, 'tool_result')
-  await first.stop()
-  await meanwhile()
-  shop.startAgent({ unfinished: [runId] })
-  return only(await shop.until(runId, 'run_end'), 'run_end').payload
+  return only(await shop.restarted('tool_result', CONFIG, meanwhile), 'run_end').payload
 }
 
 describe('a run with another process between a change and its check', () => {
@@ -62,7 +56,7 @@ test('a sub-agent that cheats for its parent is named', async () => {
     const script = isChild ? [bash(CHEAT)] : [{ calls: [search] }]
     return script[request.turn] ?? done
   })
-  const records = await shop.play(CONFIG, { subagents: SUBAGENTS, toolbox: shop.toolbox })
+  const records = await shop.play(CONFIG, { subagents: SUBAGENTS })
   expect(only(records, 'run_end').payload).toMatchObject({
     ...{ status: 'failed', verdict: { as_is: 'achieved', tampering: MODIFIED } },
   })

@@ -13,11 +13,8 @@ const known = { goals, noCommand: () => noCheckCommand('/project', null) }
 const settingsOf = (request: GoalRequest) => chooseGoal(request, known)._unsafeUnwrap().config
 const problemsOf = (request: GoalRequest) => chooseGoal(request, known)._unsafeUnwrapErr()
 
-test('a check alone is a shell-goal without .retrai.yml', () => {
+test('a check alone is a shell-goal without .retrai.yml, and with a goal it replaces its command', () => {
   expect(settingsOf({ check: CHECK })).toEqual({ goal: 'shell-goal', shell_goal: LINT })
-})
-
-test('a check with a goal replaces its command', () => {
   const settings = settingsOf({ goal: 'npm-test', check: CHECK })
   expect(settings).toEqual({ goal: 'npm-test', shell_goal: LINT })
 })
@@ -34,71 +31,51 @@ test('several goals are recorded in one form, whether by name or with settings',
   })
 })
 
-test.each<[string, GoalRequest, string, RegExp]>([
-  ['nothing', {}, 'goal', /"retrai goals --cwd FOLDER" lists/],
-  ['an unknown goal', { goal: 'dance' }, 'goal', /no goal "dance"\. Choose one of: pytest, /],
-  ['all-of without goals', { goal: 'all-of' }, 'all_of', /needs all_of/],
-  ['a goal beside all_of', { goal: 'pytest', all_of: ['pyright'] }, 'goal', /name each goal in it/],
-  ['a check beside all_of', { check: CHECK, all_of: ['pyright'] }, 'check', /name each goal in it/],
-  ['all-of in all_of', { all_of: ['pytest', 'all-of'] }, 'all_of.1.goal', /no goal "all-of"/],
-  ['an empty item', { all_of: [{}] }, 'all_of.0.goal', /Name a goal/],
+const WITH_OPTIONS = { goal_options: { max_ms: 3 } }
+
+test.each<[GoalRequest, field: string, message: RegExp]>([
+  [{}, 'goal', /"retrai goals --cwd FOLDER" lists/],
+  [{ goal: 'dance' }, 'goal', /no goal "dance"\. Choose one of: pytest, /],
+  [{ goal: 'all-of' }, 'all_of', /needs all_of/],
+  [{ goal: 'pytest', all_of: ['pyright'] }, 'goal', /name each goal in it/],
+  [{ check: CHECK, all_of: ['pyright'] }, 'check', /name each goal in it/],
+  [{ all_of: ['pytest', 'all-of'] }, 'all_of.1.goal', /no goal "all-of"/],
+  [{ all_of: [{}] }, 'all_of.0.goal', /Name a goal/],
+  [{ goal: 'pyright', check: CHECK }, 'check', /takes no check/],
   [
-    'a check that a goal does not take',
-    { goal: 'pyright', check: CHECK },
-    'check',
-    /takes no check/,
-  ],
-  [
-    'another exit code for tests',
     { goal: 'pytest', check: { command: 'x', conditions: { exit_code: 3 } } },
     'check.conditions.exit_code',
     /needs exit code 0/,
   ],
   [
-    'an option that a goal does not take',
-    { all_of: [{ goal: 'pytest', goal_options: { max_ms: 3 } }] },
+    { all_of: [{ goal: 'pytest', ...WITH_OPTIONS }] },
     'all_of.0.goal_options',
     /pytest has no options/,
   ],
+  // A goal of an earlier version.
   [
-    'a goal of an earlier version',
-    { all_of: [{ goal: 'perf-check', check: CHECK, goal_options: { max_ms: 3 } }] },
+    { all_of: [{ goal: 'perf-check', check: CHECK, ...WITH_OPTIONS }] },
     'all_of.0.goal',
     /no goal "perf-check".*name a check with a command .*docs\/reference\.md/,
   ],
-])('%s is refused with the field and what to do', (_what, request, field, message) => {
+  // The shell-goal has no check, and there are two ways to give one.
+  [
+    { all_of: ['pytest', 'shell-goal'] },
+    'all_of.1.goal',
+    /\.retrai\.yml: there is no such file.*the check of the request/,
+  ],
+])('%j is refused with the field and what to do', (request, field, message) => {
   expect(problemsOf(request)).toEqual([{ field, message: expect.stringMatching(message) }])
 })
 
-test('a shell-goal without any check names both ways to give one', () => {
-  const [problem] = problemsOf({ all_of: ['pytest', 'shell-goal'] })
-  expect(problem?.field).toBe('all_of.1.goal')
-  expect(problem?.message).toMatch(/\.retrai\.yml: there is no such file.*the check of the request/)
-})
-
-test('goals that fit a project are listed with the reason, those with tests first', async () => {
-  const cwd = await project({
-    'pyproject.toml': '',
-    'go.mod': 'module a',
-    '.retrai.yml': 'check_command: x\n',
-  })
-  const found = (await fittingGoals(cwd, goals, { dataDir: null, openWorkspace }))._unsafeUnwrap()
-  const tests = found.map(({ name, because }) => [name, because])
-  expect(tests.slice(0, 3)).toEqual([
-    ['shell-goal', '.retrai.yml has a check_command'],
-    ['go-test', 'there is a go.mod'],
-    ['pytest', 'there is a pyproject.toml'],
-  ])
-})
-
 test('a folder that runs may not use has no goals', async () => {
-  const cwd = await project({})
-  const inside = (
-    await fittingGoals(cwd, goals, { dataDir: cwd, openWorkspace })
-  )._unsafeUnwrapErr()
-  expect(inside).toEqual([{ field: 'cwd', message: expect.stringContaining('data folder') }])
-  const missing = (
-    await fittingGoals(`${cwd}/none`, goals, { dataDir: null, openWorkspace })
-  )._unsafeUnwrapErr()
-  expect(missing[0]?.message).toContain('does not exist')
+  const dataDir = await project({})
+  for (const [folder, words] of [
+    [dataDir, 'data folder'],
+    [`${dataDir}/none`, 'does not exist'],
+  ] as const) {
+    const found = await fittingGoals(folder, goals, { dataDir, openWorkspace })
+    const message = expect.stringContaining(words)
+    expect(found._unsafeUnwrapErr()).toEqual([{ field: 'cwd', message }])
+  }
 })

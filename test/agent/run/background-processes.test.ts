@@ -41,17 +41,13 @@ test('a process ends with the server, and the next one says that it is gone', as
     { calls: [{ tool: 'process_read', args: { id: 'p-000000' } }, reachGoal] },
     { text: 'Done.' },
   ])
-  const first = shop.startAgent()
-  const runId = await shop.create(config)
-  const pids = await pidsIn(join(shop.project, 'pids'), 1)
-  await vi.waitFor(async () => {
-    const calls = (await shop.records(runId)).filter(({ kind }) => kind === 'tool_call')
-    expect(calls).toHaveLength(2)
-  }, 60_000)
-  await first.stop()
-  await expectAllDead(pids)
-  shop.startAgent({ unfinished: [runId] })
-  const records = await shop.until(runId, 'run_end')
+  let pids: readonly number[] = []
+  const inSecondCall = async (runId: string) => {
+    const first = await shop.until(runId, 'tool_call')
+    await shop.until(runId, 'tool_call', first.length - 1)
+    pids = await pidsIn(join(shop.project, 'pids'), 1)
+  }
+  const records = await shop.restarted(inSecondCall, config, () => expectAllDead(pids))
   expect(outputs(records)).toContainEqual(expect.stringMatching(/There is no process p-000000/))
 })
 

@@ -1,17 +1,8 @@
 import { errAsync } from 'neverthrow'
 import { expect, test } from 'vitest'
 import type { ScriptedRequest, Turn } from '../../../examples/scripted-model/script.ts'
-import type { RunRecord } from '../../../src/domain/records.ts'
 import type { ModelRequest, Models } from '../../../src/models/model.ts'
-import { payloadsOf, Workshop } from '../support.ts'
-
-const reachGoal = { tool: 'bash_exec', args: { command: 'touch done' } }
-const fallbacks = (records: readonly RunRecord[]) =>
-  records.flatMap((record) =>
-    record.kind === 'llm_retry' && record.payload.fallback ? [record.payload] : [],
-  )
-const models = (records: readonly RunRecord[]) =>
-  payloadsOf(records, 'llm_usage').map(({ model_name }) => model_name)
+import { payloadsOf, played, reachGoal, Workshop } from '../support.ts'
 
 /** `broken` never answers, `forbidden` refuses, the others reach the goal in their second turn. */
 function play({ model, turn }: ScriptedRequest): Turn | { status: number; body?: unknown } {
@@ -21,29 +12,26 @@ function play({ model, turn }: ScriptedRequest): Turn | { status: number; body?:
 }
 
 test('after all attempts with a model, the run continues with the next one, and stays with it', async () => {
-  await using shop = await Workshop.open(play)
-  const records = await shop.play({ model_name: 'broken', fallback_models: ['forbidden', 'sound'] })
-  expect(fallbacks(records)).toEqual([
+  const asked = { model_name: 'broken', fallback_models: ['forbidden', 'sound'] }
+  const { shop, records, end } = await played(play, asked)
+  const switched = payloadsOf(records, 'llm_retry').filter(({ fallback }) => fallback)
+  expect(switched).toEqual([
     {
-      attempt: 4,
-      reason: expect.stringContaining('503'),
-      delay_ms: 0,
-      failure: 'overloaded',
+      ...{ attempt: 4, reason: expect.stringContaining('503'), delay_ms: 0, failure: 'overloaded' },
       fallback: { from: 'broken', to: 'forbidden' },
     },
     {
-      attempt: 1,
+      ...{ attempt: 1, delay_ms: 0, failure: 'refused' },
       reason: expect.stringContaining('no such right'),
-      delay_ms: 0,
-      failure: 'refused',
       fallback: { from: 'forbidden', to: 'sound' },
     },
   ])
-  expect(models(records)).toEqual(['sound', 'sound'])
+  const paid = payloadsOf(records, 'llm_usage').map(({ model_name }) => model_name)
+  expect(paid).toEqual(['sound', 'sound'])
   expect(shop.requests.map(({ model }) => model)).toEqual([
     ...['broken', 'broken', 'broken', 'broken', 'forbidden', 'sound', 'sound'],
   ])
-  expect(records.at(-1)?.payload).toMatchObject({ status: 'achieved' })
+  expect(end.status).toBe('achieved')
 })
 
 test('if the last model refuses too, the run fails with its reason; if it is away, it is waited for', async () => {
@@ -86,14 +74,12 @@ test('effort and the limit of replies reach the model', async () => {
     contextBudget: async () => 1_000,
   }
   shop.startAgent({ effects: { models } })
-  await shop.until(
-    await shop.create({ reasoning_effort: 'high', max_output_tokens: 9_000 }),
-    'run_end',
-  )
-  await shop.until(
-    await shop.create({ reasoning_effort: null, max_output_tokens: null }),
-    'run_end',
-  )
+  for (const [reasoning_effort, max_output_tokens] of [
+    ['high', 9_000],
+    [null, null],
+  ] as const) {
+    await shop.until(await shop.create({ reasoning_effort, max_output_tokens }), 'run_end')
+  }
   expect(asked[0]).toMatchObject({ effort: 'high', maxOutputTokens: 9_000 })
   expect(asked[1]).not.toHaveProperty('effort')
   expect(asked[1]).not.toHaveProperty('maxOutputTokens')

@@ -13,15 +13,22 @@ import { only, payloadsOf, reachGoal, Workshop } from '../support.ts'
 
 const TURNS = { max_turns_per_iteration: 20 }
 
+/** The configuration of a run that has one iteration. */
+const ONCE = { ...TURNS, max_iterations: 1 }
+
+/** A run of the workshop, to its end, and its id. */
+async function ended(shop: Workshop, config: Partial<RunConfig> = ONCE) {
+  const runId = await shop.create(config)
+  return { runId, records: await shop.until(runId, 'run_end') }
+}
+
 /** Starts a run that begins from another one. @param at its record; the last one if left out */
 async function goOn(
   shop: Workshop,
   runId: string,
-  {
-    at,
-    instructions,
-    config = {},
-  }: { at?: number; instructions?: string; config?: Partial<RunConfig> } = {},
+  instructions?: string,
+  at?: number,
+  config: Partial<RunConfig> = {},
 ): Promise<string> {
   const found = (await load(shop.store, runId, present({ to: at })))._unsafeUnwrap()
   if (found === null) throw new Error('there is no such run')
@@ -55,16 +62,15 @@ const told = (request: ScriptedRequest | undefined) =>
 test('a run can be begun from at each of its records, with what its model was sent unchanged', async () => {
   await using shop = await Workshop.open(script)
   shop.startAgent()
-  const runId = await shop.create({ ...TURNS, max_iterations: 1 })
-  const records = await shop.until(runId, 'run_end')
+  const { runId, records } = await ended(shop)
   const requests = [...shop.requests]
   expect(records.length).toBeGreaterThan(25)
   const forkAt = async (at: number) => {
     const cwd = join(shop.folder, `fork-${at}`)
     await mkdir(cwd)
-    const fork = await goOn(shop, runId, { at, instructions: 'Finish.', config: { cwd } })
-    const ended = await shop.until(fork, 'run_end')
-    expect(only(ended, 'run_end').payload.status).toBe('achieved')
+    const fork = await goOn(shop, runId, 'Finish.', at, { cwd })
+    const { status } = only(await shop.until(fork, 'run_end'), 'run_end').payload
+    expect(status).toBe('achieved')
     const first = shop.requests.find((request) => told(request).join().includes(`${cwd}.`))
     const replies = records.slice(0, at + 1).filter(({ kind }) => kind === 'assistant_message')
     const answered = replies.length === 0 ? [] : (requests[replies.length - 1]?.messages ?? [])
@@ -83,12 +89,12 @@ const CHAIN = 6
 test('a chain of runs has one conversation, which is read from their records', async () => {
   await using shop = await Workshop.open([{ text: 'I cannot.' }])
   shop.startAgent()
-  const runs = [await shop.create({ ...TURNS, max_iterations: 1 })]
+  const runs = [await shop.create(ONCE)]
   for (let n = 0; n <= CHAIN; n += 1) {
     const last = runs.at(-1) ?? ''
     const records = await shop.until(last, 'run_end')
     const at = n % 2 === 0 ? records.length - 2 : undefined
-    runs.push(await goOn(shop, last, { instructions: `Try ${n}.`, ...present({ at }) }))
+    runs.push(await goOn(shop, last, `Try ${n}.`, at))
   }
   const last = runs.at(-1) ?? ''
   await shop.until(last, 'run_end')
@@ -108,12 +114,11 @@ test('the agent of a run that continues one reads what others have done to the f
   await shop.file('same.txt', 'same\n')
   await shop.file('src/moved.txt', 'moved\n')
   shop.startAgent()
-  const runId = await shop.create({ ...TURNS, max_iterations: 1 })
-  await shop.until(runId, 'run_end')
+  const { runId } = await ended(shop)
   await writeFile(join(shop.project, 'old.txt'), 'changed\n')
   await rm(join(shop.project, 'src/moved.txt'))
   await shop.file('moved.txt', 'moved\n')
-  const next = await goOn(shop, runId, { instructions: 'Finish.' })
+  const next = await goOn(shop, runId, 'Finish.')
   const records = await shop.until(next, 'run_end')
   const [first, ...others] = payloadsOf(records, 'snapshot')
   expect(first?.since_origin).toEqual({
@@ -129,7 +134,7 @@ test('the agent of a run that continues one reads what others have done to the f
   expect(told(shop.requests.at(-1)).join()).toContain(
     'Others have changed files since you stopped working. What you know of them is out of date:\nadded: moved.txt\nmodified: old.txt\ndeleted: src/moved.txt',
   )
-  const again = await goOn(shop, next, { instructions: 'Finish.' })
+  const again = await goOn(shop, next, 'Finish.')
   const [quiet] = payloadsOf(await shop.until(again, 'run_end'), 'snapshot')
   expect(quiet).not.toHaveProperty('since_origin')
 })
@@ -144,23 +149,21 @@ test('a run continues one that was aborted in a call, and one that failed', asyn
     return turn === 1 ? { calls: [{ tool: 'bash_exec', args: { command: 'pwd' } }] } : { text: '.' }
   })
   shop.startAgent()
-  const runId = await shop.create({ ...TURNS, max_iterations: 1 })
+  const runId = await shop.create(ONCE)
   const [, second] = payloadsOf(await shop.until(runId, 'tool_call', 10), 'tool_call')
   expect(second?.args.command).toBe('sleep 60')
   await shop.command(runId, { type: 'abort', reason: null })
-  const failed = await goOn(shop, runId, { instructions: 'Fail.' })
+  const failed = await goOn(shop, runId, 'Fail.')
   expect(only(await shop.until(failed, 'run_end'), 'run_end').payload.status).toBe('failed')
-  const again = await goOn(shop, runId, { instructions: 'Continue.' })
+  const again = await goOn(shop, runId, 'Continue.')
   const results = payloadsOf(await shop.until(again, 'run_end'), 'tool_result')
   // Its shell is where it was.
   expect(results[0]?.output).toContain('project/sub')
   const asked = shop.requests.find(({ messages }) => JSON.stringify(messages).includes('Continue.'))
-  const answers = asked?.messages
-    .filter(({ role }) => role === 'tool')
-    .map(({ content }) => content)
-  expect(answers).toHaveLength(3)
-  expect(answers?.[1]).toContain('[aborted]')
-  expect(answers?.[2]).toContain('[unknown]')
+  const answers = asked?.messages.filter(({ role }) => role === 'tool') ?? []
+  expect(answers.map(({ content }) => content)).toEqual([
+    ...[/./, /\[aborted\]/, /\[unknown\]/].map((words) => expect.stringMatching(words)),
+  ])
 })
 
 test('a run whose agent never saw its project is shown it when another run goes on', async () => {
@@ -168,13 +171,13 @@ test('a run whose agent never saw its project is shown it when another run goes 
   await shop.file('done', '')
   const context = { documents: [], files: 'a.txt', git: null, programs: null }
   shop.startAgent({ effects: { readProject: async () => context } })
-  const runId = await shop.create(TURNS)
-  expect(only(await shop.until(runId, 'run_end'), 'run_end').payload.status).toBe('achieved')
+  const { runId, records: first } = await ended(shop, TURNS)
+  expect(only(first, 'run_end').payload.status).toBe('achieved')
   expect(shop.requests).toHaveLength(0)
-  const next = await goOn(shop, runId, { instructions: 'Finish.' })
+  const next = await goOn(shop, runId, 'Finish.')
   const records = await shop.until(next, 'run_end')
   expect(payloadsOf(records, 'project_context')).toEqual([context])
-  const third = await goOn(shop, next, { instructions: 'Finish.' })
+  const third = await goOn(shop, next, 'Finish.')
   expect(payloadsOf(await shop.until(third, 'run_end'), 'project_context')).toEqual([])
 })
 
@@ -195,12 +198,8 @@ test('the whole outputs of a run can be read in one that begins from it', async 
       ? shop.artifacts.read(sha256)
       : null
   shop.startAgent({ effects: { openOutput } })
-  const runId = await shop.create({ ...TURNS, max_iterations: 1 })
-  await shop.until(runId, 'run_end')
-  const next = await goOn(shop, await goOn(shop, runId, { at: 12 }), {
-    at: 2,
-    instructions: 'Read it.',
-  })
+  const { runId } = await ended(shop)
+  const next = await goOn(shop, await goOn(shop, runId, undefined, 12), 'Read it.', 2)
   const [result] = payloadsOf(await shop.until(next, 'run_end'), 'tool_result')
   expect(result).toMatchObject({ tool: 'output_read', outcome: 'ok' })
   expect(result?.output).toContain('9000')
@@ -219,11 +218,10 @@ test('a run that begins from a shortened conversation shortens it further', asyn
   shop.startAgent({
     effects: { models: { ...shop.models, contextBudget: async () => tools + 2_000 } },
   })
-  const config = { max_turns_per_iteration: 12, max_iterations: 1 }
-  const runId = await shop.create(config)
-  const [before] = payloadsOf(await shop.until(runId, 'run_end'), 'context_compacted')
+  const { runId, records: first } = await ended(shop, { ...ONCE, max_turns_per_iteration: 12 })
+  const [before] = payloadsOf(first, 'context_compacted')
   expect(before?.turns).toBeGreaterThan(0)
-  const next = await goOn(shop, runId, { instructions: 'Continue.' })
+  const next = await goOn(shop, runId, 'Continue.')
   const records = await shop.until(next, 'run_end')
   const made = payloadsOf(records, 'context_compacted')
   expect(made[0]?.turns).toBeGreaterThan(before?.turns ?? 0)

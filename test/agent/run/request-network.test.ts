@@ -73,45 +73,23 @@ test('a person is asked, whatever the rules allow, and the answer holds after a 
   expect(offered).toContain('request_network')
 })
 
-test.each<[string, NetworkRules, Partial<RunConfig>, object, string, string]>([
-  [
-    'hosts beyond those of the server',
-    { ...RULES, most: NPM },
-    {},
-    ARGS,
-    'error',
-    'api.example.org',
-  ],
-  [
-    'hosts that it reaches',
-    RULES,
-    { network: { allow: NPM } },
-    { ...ARGS, hosts: ['preset:npm'] },
-    'ok',
-    'reach',
-  ],
-  ['the presets of its goal', RULES, {}, { ...ARGS, hosts: ['preset:goal'] }, 'rejected', 'preset'],
-  [
-    'hosts without the tool',
-    RULES,
-    { tools: { exclude: ['request_network'] } },
-    ARGS,
-    'rejected',
-    'no tool',
-  ],
-  ['an address', RULES, {}, { ...ARGS, hosts: ['10.0.0.1'] }, 'rejected', 'name of a host'],
-  [
-    'anything on a server without a network',
-    { ...RULES, most: 'none' },
-    {},
-    ARGS,
-    'rejected',
-    'no tool',
-  ],
-  ['anything at another level', { ...RULES, level: 'landlock' }, {}, ARGS, 'rejected', 'no tool'],
-])('nobody is asked about a call for %s', async (_, rules, config, args, outcome, why) => {
-  await using shop = await Workshop.open(script(args))
-  const { toolbox } = toolsOf(rules)
+type Changes = {
+  readonly rules?: Partial<NetworkRules>
+  readonly config?: Partial<RunConfig>
+}
+const EXCLUDED = { tools: { exclude: ['request_network'] } }
+
+test.each<[string, string[], outcome: string, why: string, Changes?]>([
+  ['those beyond the server', ARGS.hosts, 'error', 'api.example.org', { rules: { most: NPM } }],
+  ['those that it reaches', ['preset:npm'], 'ok', 'reach', { config: { network: { allow: NPM } } }],
+  ['the presets of its goal', ['preset:goal'], 'rejected', 'preset'],
+  ['an address', ['10.0.0.1'], 'rejected', 'name of a host'],
+  ['any, without the tool', ARGS.hosts, 'rejected', 'no tool', { config: EXCLUDED }],
+  ['any, without a network', ARGS.hosts, 'rejected', 'no tool', { rules: { most: 'none' } }],
+  ['any, at another level', ARGS.hosts, 'rejected', 'no tool', { rules: { level: 'landlock' } }],
+])('nobody is asked for hosts: %s', async (_, hosts, outcome, why, { rules, config } = {}) => {
+  await using shop = await Workshop.open(script({ ...ARGS, hosts }))
+  const { toolbox } = toolsOf({ ...RULES, ...rules })
   shop.startAgent({ effects: { toolbox } })
   const records = await shop.until(await createIn(shop, config), 'run_end')
   expect(records.some(({ kind }) => kind === 'approval_required')).toBe(false)

@@ -1,7 +1,7 @@
-import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
+import type { AgentCommand } from '../../../src/domain/commands.ts'
 import type { RunRecord } from '../../../src/domain/records.ts'
-import { handleCommand } from '../../../src/log/handle-command.ts'
+import { CLAIM } from '../../support/server.ts'
 import { only, payloadsOf, reachGoal, Workshop } from '../support.ts'
 
 /** Longer than any delay on a busy machine. */
@@ -24,20 +24,8 @@ test('a process that is silent because it waits for its model keeps its run', as
 test('a run whose process stays silent is taken over', async () => {
   await using shop = await Workshop.open([{ calls: [reachGoal] }])
   const runId = await shop.create()
-  const claimed = await handleCommand(
-    shop.store,
-    runId,
-    {
-      type: 'claim',
-      claimant: 'gone',
-      expected: null,
-      readOnlyTools: new Set(),
-      pid: 1,
-      host: 'elsewhere',
-    },
-    { author: { commandId: randomUUID() }, now: () => Date.now() / 1000 },
-  )
-  expect(claimed.isOk()).toBe(true)
+  const claim = { ...CLAIM, claimant: 'gone', readOnlyTools: new Set<string>() } as AgentCommand
+  await shop.command(runId, claim)
   sharing(shop)
   sharing(shop)
   const records = await shop.until(runId, 'run_end')

@@ -1,11 +1,8 @@
-import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
-import type { Goal } from '../../../src/checks/goal.ts'
 import type { AgentCommand } from '../../../src/domain/commands.ts'
 import type { RunConfig } from '../../../src/domain/run-config.ts'
-import { handleCommand } from '../../../src/log/handle-command.ts'
 import { CLAIM, type Report, replyWith } from '../../support/server.ts'
-import { only, Workshop } from '../support.ts'
+import { goalsWith, only, Workshop } from '../support.ts'
 
 /** A run whose check was interrupted by this many crashes. */
 async function interrupted(
@@ -23,16 +20,11 @@ async function interrupted(
     steps.push([`${last}+`, { ...CLAIM, expected: last, after: 'crash' } as Report])
   }
   for (const [claimant, report] of steps) {
-    const command = { ...report, claimant, readOnlyTools: new Set() } as AgentCommand
-    const options = { author: { commandId: randomUUID() }, now: () => Date.now() / 1000 }
-    ;(await handleCommand(shop.store, runId, command, options))._unsafeUnwrap()
+    await shop.command(runId, { ...report, claimant, readOnlyTools: new Set() } as AgentCommand)
   }
   return runId
 }
 
-const goalOf = (check: Goal['check']) => (name: string) => ({
-  ...{ name, description: '', prompt: '', detect: async () => null, check },
-})
 const DONE = { verdict: 'achieved' as const, reason: 'done', details: '' }
 
 test('runs that two crashes interrupted are tried after a rest, beside each other and after the others', async () => {
@@ -48,7 +40,7 @@ test('runs that two crashes interrupted are tried after a rest, beside each othe
     if (checks > 1) await both.promise
     return DONE
   }
-  shop.startAgent({ unfinished: [...suspects, other], effects: { findGoal: goalOf(check) } })
+  shop.startAgent({ unfinished: [...suspects, other], effects: { findGoal: goalsWith(check) } })
   only(await shop.until(other, 'run_end'), 'run_end')
   expect(checks).toBe(1)
   for (const runId of suspects) {
@@ -74,7 +66,7 @@ test.each([
       checks += 1
       return DONE
     }
-    shop.startAgent({ unfinished: [runId], effects: { findGoal: goalOf(check) } })
+    shop.startAgent({ unfinished: [runId], effects: { findGoal: goalsWith(check) } })
     await shop.until(runId, 'run_claimed', (await shop.records(runId)).length - 1)
     expect(checks).toBe(0)
     const approve = { decision: 'approve', reason: null, answers: null } as const

@@ -1,29 +1,18 @@
-import { randomUUID } from 'node:crypto'
 import { ResultAsync } from 'neverthrow'
 import { expect, test } from 'vitest'
 import type { Effects } from '../../../src/agent/run/effects.ts'
-import type { RunCommand } from '../../../src/domain/commands.ts'
+import type { AgentCommand } from '../../../src/domain/commands.ts'
 import type { RunRecord } from '../../../src/domain/records.ts'
-import { handleCommand } from '../../../src/log/handle-command.ts'
 import { streamOf } from '../../../src/log/run-log.ts'
 import {
   type EventStore,
   type SubscriptionItem,
   storeWith,
 } from '../../../src/store/event-store.ts'
-import { only, payloadsOf, Workshop } from '../support.ts'
+import { CLAIM } from '../../support/server.ts'
+import { goalsWith, only, payloadsOf, Workshop } from '../support.ts'
 
-const now = () => Date.now() / 1000
 const FIRST = { from: 0, direction: 'forward', limit: 1 } as const
-
-const claimOf = (claimant: string, expected: string | null): RunCommand => ({
-  type: 'claim',
-  claimant,
-  expected,
-  readOnlyTools: new Set(),
-  pid: 1,
-  host: 'elsewhere',
-})
 
 /** A store in which reads and deliveries of events can be delayed, as on a busy machine. */
 function slow(
@@ -50,12 +39,9 @@ function slow(
 
 /** A check that succeeds once `until` has resolved. */
 const checkedAfter = (until: Promise<unknown>): Partial<Effects> => ({
-  findGoal: (name) => ({
-    ...{ name, description: '', prompt: '', detect: async () => null },
-    check: async () => {
-      await until
-      return { verdict: 'achieved', reason: 'done', details: '' }
-    },
+  findGoal: goalsWith(async () => {
+    await until
+    return { verdict: 'achieved', reason: 'done', details: '' }
   }),
 })
 
@@ -72,9 +58,8 @@ const claimants = (records: readonly RunRecord[]) =>
 /** A run that was unfinished at a position in the log, and that another process has claimed since then. */
 async function claimedByOther(shop: Workshop) {
   const runId = await shop.create({ max_iterations: 1 })
-  const options = { author: { commandId: randomUUID() }, now }
-  const claimed = await handleCommand(shop.store, runId, claimOf('other', null), options)
-  claimed._unsafeUnwrap()
+  const claim = { ...CLAIM, claimant: 'other', readOnlyTools: new Set<string>() } as AgentCommand
+  await shop.command(runId, claim)
   const [created] = (await shop.store.readStream(streamOf(runId), FIRST))._unsafeUnwrap()
   return { runId, position: created?.position ?? null }
 }
