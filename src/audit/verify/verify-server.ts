@@ -1,28 +1,40 @@
+import type { Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow'
 import * as z from 'zod'
-import { type Checkpoint, LedgerProof, PublishedKeys } from '../../api/audit.ts'
+import { Checkpoint, LedgerProof, PublishedKeys, RunHead } from '../../api/audit.ts'
+import { LogState } from '../../api/log.ts'
+import type { CheckpointLog } from '../../checkpoints/checkpoint-stream.ts'
 import {
   checkSeal,
   type KnownKeys,
   readKeys,
   type TrustAnchors,
 } from '../../checkpoints/public-keys.ts'
+import type { CosignedNote } from '../../checkpoints/witness/cosignatures.ts'
 import { messageOf } from '../../lib/message-of.ts'
+import { readTreeNote } from '../../lib/note-check.ts'
 import { linesOf, readLine } from '../bundle/record-lines.ts'
 import { unpacked } from '../bundle/unpack.ts'
 import { ledgerOf } from '../ledgers.ts'
 import { LiveCheck, type LiveReport } from './live-report.ts'
-import { finding } from './report.ts'
-import {
-  read,
-  readCheckpoints,
-  type ServerReader,
-  shownByServer,
-  withRuns,
-} from './server-reader.ts'
+import type { TrustedWitnesses } from './log-check.ts'
+import { type BundleReport, finding } from './report.ts'
 import { verifyBundle } from './verify-bundle.ts'
 import { CheckpointsCheck, rootFindings, type VerifiedCheckpoints } from './verify-checkpoints.ts'
-import { type Demands, wantedBy } from './witness-check.ts'
+import { type Demands, type Shown, wantedBy } from './witness-check.ts'
+
+/** Why a server did not give something: `code` of its problem; null if it sent no problem document. */
+type ServerFailure = { readonly code: string | null; readonly message: string }
+
+/** What verification reads of a server. Errors are sentences for people. */
+export type ServerReader = {
+  /** @param path begins with a slash */
+  json<T>(path: string, schema: z.ZodType<T>): Promise<Result<T, ServerFailure>>
+  stream(path: string): Promise<Result<Readable, ServerFailure>>
+  /** The ids of all runs that the server lists, newest first. */
+  runs(): Promise<Result<readonly string[], string>>
+}
 
 /** Verifies all runs of a server by their exports, its ledgers, and its checkpoints. */
 export function verifyServer(
@@ -41,20 +53,24 @@ export function verifyServer(
     const checkpoints = yield* await verifyChain(server, chain, kept, keys)
     const check = new LiveCheck(checkpoints, 'the server')
     const listed = yield* await server.runs()
-    const runs = new RunsCheck({ server, check, anchors })
     const { latest, wanted } = checkpoints
     const named = [latest, wanted].flatMap((log) => [...(log?.heads.keys() ?? [])])
     // The oldest first: what a run says about its sub-agents was so before these are read.
     const ids = [...listed.toReversed(), ...named.filter((id) => ledgerOf(id) === null)]
     const seen = new Set<string>()
+    const signers = new Set<string>()
+    let artifacts = 0
     for (let next = new Set(ids); next.size > 0; ) {
-      for (const runId of next) yield* await runs.verify(runId)
-      for (const runId of next) seen.add(runId)
+      for (const runId of next) {
+        const report = yield* await verifyRun(server, check, anchors, runId)
+        artifacts += report?.artifacts ?? 0
+        if (report?.key) signers.add(report.key)
+        seen.add(runId)
+      }
       // Runs that others have started since the runs were listed.
       next = new Set(check.family.unseen().filter((runId) => !seen.has(runId)))
     }
     for (const proof of proofs) yield* await verifyLedger(server, check, proof, keys)
-    const { artifacts, signers } = runs
     return ok(check.report({ wanted: reader, signers, artifacts, read_model: null }))
   })
 }
@@ -77,57 +93,43 @@ async function verifyChain(
   })
 }
 
-type Given = {
-  readonly server: ServerReader
-  readonly check: LiveCheck
-  readonly anchors: TrustAnchors
-}
-
-/** Verifies the runs of a server by their exports. */
-class RunsCheck {
-  readonly #given: Given
-  readonly signers = new Set<string>()
-  artifacts = 0
-
-  constructor(given: Given) {
-    this.#given = given
+/** Verifies a run by its export; null if the server has none. What is found is in `check`. */
+async function verifyRun(
+  server: ServerReader,
+  check: LiveCheck,
+  anchors: TrustAnchors,
+  runId: string,
+): Promise<Result<BundleReport | null, string>> {
+  const where = `run ${runId}`
+  const got = await server.stream(`/api/runs/${runId}/export`)
+  if (got.isErr()) {
+    const { code, message } = got.error
+    if (code === 'damaged_record') {
+      check.findings.push(finding('unreadable', where, message))
+      check.seeBreak(runId)
+    }
+    // If a run is gone, the checkpoint that names it reports that, unless the ledger says that it was removed.
+    const isNone = ['damaged_record', 'run_not_found', 'run_removed'].includes(code ?? '')
+    return isNone ? ok(null) : err(message)
   }
-
-  async verify(runId: string): Promise<Result<void, string>> {
-    const { server, check, anchors } = this.#given
-    const where = `run ${runId}`
-    const got = await server.stream(`/api/runs/${runId}/export`)
-    if (got.isErr()) {
-      const { code, message } = got.error
-      if (code === 'damaged_record') {
-        check.findings.push(finding('unreadable', where, message))
-        check.seeBreak(runId)
-      }
-      // If a run is gone, the checkpoint that names it reports that, unless the ledger says that it was removed.
-      const isNone = ['damaged_record', 'run_not_found', 'run_removed'].includes(code ?? '')
-      return isNone ? ok() : err(message)
-    }
-    const report = await verifyBundle(unpacked(got.value), {
-      anchors,
-      family: check.family,
-      onRecord: (record) => check.see(record),
-    })
-    // A server breaks an export off if it cannot read the rest of it. That is not a finding about the run.
-    const { errored } = got.value
-    if (errored !== null) return err(`The export of run ${runId} broke off: ${messageOf(errored)}.`)
-    check.seeRun(runId)
-    this.artifacts += report.artifacts
-    if (report.key !== null) this.signers.add(report.key)
-    if (report.run_id !== null && report.run_id !== runId) {
-      const message = `the server sends the run ${report.run_id} instead`
-      check.findings.push(finding('unexpected', where, message))
-    }
-    for (const each of report.findings) {
-      check.findings.push({ ...each, where: `${where}, ${each.where}` })
-      if (each.seq === report.verified) check.seeBreak(runId)
-    }
-    return ok()
+  const report = await verifyBundle(unpacked(got.value), {
+    anchors,
+    family: check.family,
+    onRecord: (record) => check.see(record),
+  })
+  // A server breaks an export off if it cannot read the rest of it. That is not a finding about the run.
+  const { errored } = got.value
+  if (errored !== null) return err(`The export of run ${runId} broke off: ${messageOf(errored)}.`)
+  check.seeRun(runId)
+  if (report.run_id !== null && report.run_id !== runId) {
+    const message = `the server sends the run ${report.run_id} instead`
+    check.findings.push(finding('unexpected', where, message))
   }
+  for (const each of report.findings) {
+    check.findings.push({ ...each, where: `${where}, ${each.where}` })
+    if (each.seq === report.verified) check.seeBreak(runId)
+  }
+  return ok(report)
 }
 
 /** Verifies a ledger up to its signed end. */
@@ -164,3 +166,73 @@ async function verifyLedger(
   }
   return ok()
 }
+
+/** What a server answers. */
+const read = async <T>(
+  server: ServerReader,
+  path: string,
+  schema: z.ZodType<T>,
+): Promise<Result<T, string>> => (await server.json(path, schema)).mapErr(({ message }) => message)
+
+/** All checkpoints of a server, oldest first. */
+async function readCheckpoints(server: ServerReader): Promise<Result<Checkpoint[], string>> {
+  const chain: Checkpoint[] = []
+  for (;;) {
+    const after = chain.at(-1)?.number ?? -1
+    const path = `/api/checkpoints?limit=1000&after=${after}`
+    const page = await read(server, path, z.array(Checkpoint))
+    if (page.isErr()) return err(page.error)
+    const [first] = page.value
+    if (first === undefined) return ok(chain)
+    if (first.number <= after) {
+      return err(`The server sends checkpoint ${first.number} after ${after}.`)
+    }
+    chain.push(...page.value)
+  }
+}
+
+/** The runs of a checkpoint, which the server gives apart from it. */
+async function withRuns(
+  server: ServerReader,
+  log: CheckpointLog | null,
+): Promise<Result<CheckpointLog | null, string>> {
+  if (log === null) return ok(null)
+  const got = await server.stream(`/api/checkpoints/${log.checkpoint.number}/runs`)
+  if (got.isErr()) return err(got.error.message)
+  const heads = new Map<string, RunHead>()
+  try {
+    for await (const texts of linesOf(got.value)) {
+      for (const text of texts) {
+        const head = RunHead.parse(JSON.parse(text ?? ''))
+        heads.set(head.run_id, head)
+      }
+    }
+    return ok({ ...log, heads })
+  } catch (cause) {
+    return err(`The runs of a checkpoint cannot be read: ${messageOf(cause)}`)
+  }
+}
+
+/** What a server shows of its witnesses: its newest note, and those that the trusted ones have signed. */
+const shownByServer = (
+  server: ServerReader,
+  { keys }: TrustedWitnesses,
+): ResultAsync<Shown, string> =>
+  safeTry(async function* () {
+    const { size, witnesses } = yield* await read(server, '/api/log', LogState)
+    const published = yield* await read(server, '/api/keys', PublishedKeys)
+    const fingerprints = published.keys.map(({ fingerprint }) => fingerprint)
+    const ofTrusted = witnesses.filter(({ name }) => keys.some((key) => key.name === name))
+    const sizes = new Set([size, ...ofTrusted.flatMap((each) => each.size ?? [])])
+    const notes: CosignedNote[] = []
+    for (const each of sizes) {
+      const got = await server.stream(`/api/log/checkpoint?size=${each}`)
+      const note = readTreeNote(await text(yield* got.mapErr(({ message }) => message)))
+      if (note === null) return err('The server answers with something else than a note.')
+      notes.push({ ...note, keys: fingerprints })
+    }
+    // Read last, so that they reach as far as the notes.
+    const checkpoints = yield* await readCheckpoints(server)
+    const newest = checkpoints.filter(({ key }) => fingerprints.includes(key))[size - 1]
+    return ok({ checkpoints, notes, newest })
+  })
