@@ -1,4 +1,4 @@
-import { err, ok, Result } from 'neverthrow'
+import { err, Result } from 'neverthrow'
 import { LEDGERS, type LedgerName, ledgerStream, type UnsignedEntries } from '../api/audit.ts'
 import {
   AnyEntry,
@@ -69,18 +69,15 @@ export async function* ledgerLines(store: StreamReader, name: LedgerName): Async
 }
 
 /** A ledger as far as it is verified. */
-export type VerifiedLedger = LedgerEnd & {
+type VerifiedLedger = { -readonly [K in keyof LedgerEnd]: LedgerEnd[K] } & {
   /** How many of its first entries nobody has signed; null while no entry is signed. */
-  readonly unsigned: number | null
+  unsigned: number | null
   /** Up to which entry they are signed, exclusive. */
-  readonly sealed: number
+  sealed: number
   /** The fingerprints of those who signed. */
-  readonly keys: ReadonlySet<string>
+  readonly keys: Set<string>
   /** The first entry that does not hold. */
-  readonly bad: BadRecord | null
-}
-const NOTHING_VERIFIED: VerifiedLedger = {
-  ...{ ...LEDGER_START, unsigned: null, sealed: 0, keys: new Set(), bad: null },
+  bad: BadRecord | null
 }
 
 /** By the name of a ledger: how many of its first entries are unsigned, and the keys that signed the others. */
@@ -91,59 +88,52 @@ export type LedgerSeals = Readonly<
 /** Verifies the ledgers of a log, each up to its first bad entry. */
 export class LedgersCheck {
   readonly #keys: KnownKeys
-  readonly #ends = new Map<LedgerName, VerifiedLedger>()
+  readonly #ledgers = new Map<LedgerName, VerifiedLedger>()
 
   constructor(keys: KnownKeys) {
     this.#keys = keys
   }
 
-  /** Takes the next entry, or what is wrong with its line. @returns the ledger up to it; null if it does not hold */
-  take(name: LedgerName, stored: StoredRecord | string): VerifiedLedger | null {
-    const end = this.#endOf(name)
-    this.#ends.set(name, end)
-    if (end.bad !== null) return null
-    const verified: Result<VerifiedLedger, BadRecord> =
+  /** Takes the next entry, or what is wrong with its line. @returns the end of the ledger; null if it does not hold */
+  take(name: LedgerName, stored: StoredRecord | string): LedgerEnd | null {
+    const ledger = this.#ledgers.get(name) ?? {
+      ...{ ...LEDGER_START, unsigned: null, sealed: 0, keys: new Set(), bad: null },
+    }
+    this.#ledgers.set(name, ledger)
+    if (ledger.bad !== null) return null
+    ledger.bad =
       typeof stored === 'string'
-        ? err({ problem: 'changed', seq: end.length, message: stored })
-        : this.#next(name, end, stored)
-    const after = verified.match(
-      (ledger) => ledger,
-      (bad) => ({ ...end, bad }),
-    )
-    this.#ends.set(name, after)
-    return verified.unwrapOr(null)
+        ? { problem: 'changed', seq: ledger.length, message: stored }
+        : this.#add(name, ledger, stored)
+    return ledger.bad === null ? ledger : null
   }
 
-  #next(
-    name: LedgerName,
-    ledger: VerifiedLedger,
-    stored: StoredRecord,
-  ): Result<VerifiedLedger, BadRecord> {
-    const { length: seq, head, sealed } = ledger
+  /** @returns what is wrong with an entry; null if it is added */
+  #add(name: LedgerName, ledger: VerifiedLedger, stored: StoredRecord): BadRecord | null {
+    const { length: seq, head } = ledger
     const entry = nextRecord(stored, { seq: seq - 1, head }, ledgerStream(name), AnyEntry)
-    if (entry.isErr()) return err(entry.error)
+    if (entry.isErr()) return entry.error
     const { hash, seal } = entry.value.meta
-    const after = { ...ledger, length: seq + 1, head: hash }
-    if (seal === undefined) return ok(after)
-    const wrong = sealProblem(name, entry.value, this.#keys)
-    if (wrong !== null) return err({ problem: 'signature', seq, message: wrong })
-    const { first, key } = seal
-    if (ledger.unsigned !== null && first !== sealed) return err(notSigned(sealed))
-    const keys = ledger.keys.has(key) ? ledger.keys : new Set([...ledger.keys, key])
-    return ok({ ...after, unsigned: ledger.unsigned ?? first, sealed: seq + 1, keys })
-  }
-
-  #endOf(name: LedgerName): VerifiedLedger {
-    return this.#ends.get(name) ?? NOTHING_VERIFIED
+    if (seal !== undefined) {
+      const wrong = sealProblem(name, entry.value, this.#keys)
+      if (wrong !== null) return { problem: 'signature', seq, message: wrong }
+      if (ledger.unsigned !== null && seal.first !== ledger.sealed) return notSigned(ledger.sealed)
+      ledger.unsigned ??= seal.first
+      ledger.sealed = seq + 1
+      ledger.keys.add(seal.key)
+    }
+    ledger.length = seq + 1
+    ledger.head = hash
+    return null
   }
 
   /** How many entries of a ledger hold. */
   lengthOf(name: LedgerName): number {
-    return this.#endOf(name).length
+    return this.#ledgers.get(name)?.length ?? 0
   }
 
   isBad(name: LedgerName): boolean {
-    return this.#endOf(name).bad !== null
+    return (this.#ledgers.get(name)?.bad ?? null) !== null
   }
 
   /** @param unsigned how many entries are of an earlier version, by the checkpoints */
@@ -151,7 +141,7 @@ export class LedgersCheck {
     const lengths: Record<string, number> = {}
     const seals: Record<string, LedgerSeals[string]> = {}
     const findings: Finding[] = []
-    for (const [name, end] of this.#ends) {
+    for (const [name, end] of this.#ledgers) {
       lengths[name] = end.length
       seals[name] = { unsigned: end.unsigned ?? end.length, keys: [...end.keys] }
       const bad = end.bad ?? unsignedEntry(end, isSignedLater(name) ? unsigned?.[name] : 0)

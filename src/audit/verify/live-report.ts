@@ -1,10 +1,11 @@
 import { ok } from 'neverthrow'
 import { type LedgerName, ledgerStream } from '../../api/audit.ts'
 import type { RunRemoval } from '../../api/retention.ts'
+import type { LedgerEnd } from '../../checkpoints/ledger-ends.ts'
 import { type Trust, trustOf } from '../../checkpoints/public-keys.ts'
 import { REDACTION_STREAM, Redaction } from '../../redaction/redaction.ts'
 import { RETENTION, RetentionEntry, RetentionIndex } from '../../retention/ledger.ts'
-import { type LedgerSeals, LedgersCheck, ledgerOf, type VerifiedLedger } from '../ledgers.ts'
+import { type LedgerSeals, LedgersCheck, ledgerOf } from '../ledgers.ts'
 import { FamilyCheck } from './family-check.ts'
 import { KeptHeads } from './kept-heads.ts'
 import { RedactionCheck } from './redaction-check.ts'
@@ -92,7 +93,7 @@ export class LiveCheck {
   }
 
   /** Takes the next entry of a ledger, or what is wrong with its line. As of `LedgersCheck`. */
-  takeEntry(name: LedgerName, stored: StoredRecord | string): VerifiedLedger | null {
+  takeEntry(name: LedgerName, stored: StoredRecord | string): LedgerEnd | null {
     const end = this.ledgers.take(name, stored)
     if (end === null) this.seeBreak(ledgerStream(name))
     if (end === null || typeof stored === 'string') return end
