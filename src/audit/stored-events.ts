@@ -1,4 +1,5 @@
 import { err, ok, type Result } from 'neverthrow'
+import { RunRecord } from '../domain/records.ts'
 import { decodeParsed, storedJson } from '../log/codec.ts'
 import { foldLogged, type LoadedRun } from '../log/run-log.ts'
 import type { RecordedEvent } from '../store/event-store.ts'
@@ -26,7 +27,7 @@ export function foldStored(
   { seq, data, metadata }: StoredRecord,
 ): Result<LoadedRun, BadRecord> {
   const bad = (problem: BadRecord['problem'], message: string) => err({ problem, seq, message })
-  const logged = decodeParsed({ stream: '', revision: seq }, data, metadata)
+  const logged = decodeParsed(RunRecord, { stream: '', revision: seq }, data, metadata)
   if (logged.isErr()) return bad('unreadable', logged.error.message)
   const folded = foldLogged(runId, run, logged.value)
   return folded.isErr() ? bad('impossible', folded.error.message) : ok(folded.value)

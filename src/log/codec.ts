@@ -4,6 +4,7 @@ import { maskPayload } from '../domain/mask/mask.ts'
 import { RunRecord } from '../domain/records.ts'
 import { REDACTED } from '../domain/texts.ts'
 import { jsonOr, wellFormed } from '../lib/json.ts'
+import { messageOf } from '../lib/message-of.ts'
 import type { NewEvent, RecordedEvent } from '../store/event-store.ts'
 import type { EntrySeal } from './chain.ts'
 import {
@@ -74,20 +75,6 @@ export function encode<R extends { readonly kind: string; readonly payload: obje
   return { event, logged: { seq, record: written, meta: complete } }
 }
 
-/** Where a record is stored. */
-type Place = Pick<RecordedEvent, 'stream' | 'revision'>
-
-function read<R>(
-  { revision, stream }: Place,
-  shape: z.ZodType<R>,
-  data: unknown,
-  metadata: unknown,
-): Logged<R> {
-  if (typeof data === 'string' || typeof metadata === 'string') throw new Error(OTHER_TEXT)
-  const meta = readMeta(metadata, stream)
-  return { seq: revision, record: shape.parse(data), meta }
-}
-
 /** The contents of an event that is not a record. @throws if its text is not what was appended */
 export function storedValue(event: RecordedEvent): unknown {
   const value = storedJson(event, event.data)
@@ -100,32 +87,25 @@ export const decode = (event: RecordedEvent): Result<LoggedRecord, DamagedRecord
   decodeAs(RunRecord, event)
 
 /** Reads a stored event of another stream than a run's. */
-export function decodeAs<R>(
+export const decodeAs = <R>(
   shape: z.ZodType<R>,
   event: RecordedEvent,
-): Result<Logged<R>, DamagedRecord> {
-  return attempt(event, () => {
-    return read(event, shape, storedJson(event, event.data), storedJson(event, event.metadata))
-  })
-}
+): Result<Logged<R>, DamagedRecord> =>
+  decodeParsed(shape, event, storedJson(event, event.data), storedJson(event, event.metadata))
 
 /** Reads a record whose data and metadata are parsed JSON already, such as a line of an export. */
-export function decodeParsed(
-  place: Place,
+export function decodeParsed<R>(
+  shape: z.ZodType<R>,
+  { stream, revision }: Pick<RecordedEvent, 'stream' | 'revision'>,
   data: unknown,
   metadata: unknown,
-): Result<LoggedRecord, DamagedRecord> {
-  return attempt(place, () => read(place, RunRecord, data, metadata))
-}
-
-function attempt<R>(
-  { stream, revision }: Place,
-  read: () => Logged<R>,
 ): Result<Logged<R>, DamagedRecord> {
   try {
-    return ok(read())
+    if (typeof data === 'string' || typeof metadata === 'string') throw new Error(OTHER_TEXT)
+    const meta = readMeta(metadata, stream)
+    return ok({ seq: revision, record: shape.parse(data), meta })
   } catch (cause) {
-    const message = cause instanceof z.ZodError ? z.prettifyError(cause) : (cause as Error).message
+    const message = cause instanceof z.ZodError ? z.prettifyError(cause) : messageOf(cause)
     return err({ type: 'damaged_record', stream, seq: revision, message })
   }
 }

@@ -6,6 +6,7 @@ import { linesOf, readLine } from '../../audit/bundle/record-lines.ts'
 import { BrokenArchive, type BundleFile } from '../../audit/bundle/tar-parts.ts'
 import { bundleFile } from '../../audit/bundle/unpack.ts'
 import { type AgentEvent, HistoryError, type Kind } from '../../client/index.ts'
+import { RunRecord } from '../../domain/records.ts'
 import { decodeParsed } from '../../log/codec.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
 import { eventLine, shownKinds } from '../terminal/event-line.ts'
@@ -81,7 +82,7 @@ async function* inFile(open: BundleFile, after: number): Events {
         if (typeof line === 'string') return yield err(`A record cannot be read: ${line}`)
         if (line.seq <= after) continue
         const place = { stream: 'export', revision: line.seq }
-        yield decodeParsed(place, line.data, line.metadata)
+        yield decodeParsed(RunRecord, place, line.data, line.metadata)
           .map(({ record }) => ({ ...record, seq: line.seq }))
           .mapErr(({ message }) => `Record ${line.seq} cannot be read: ${message}`)
       }
