@@ -16,8 +16,8 @@ import {
   type CheckpointError,
   type CheckpointLog,
   checkpointAt,
+  keysInLog,
   listCheckpoints,
-  withKeysInLog,
 } from '../checkpoints/checkpoint-stream.ts'
 import { type Keyring, type KeyringFailure, type Keys, seal } from '../checkpoints/keyring.ts'
 import { ledgerEnd } from '../checkpoints/ledger-ends.ts'
@@ -95,7 +95,7 @@ export function createAudit(deps: AuditDeps) {
     keys: (all = false): ResultAsync<PublishedKeys, AuditError> =>
       keyring
         .load()
-        .andThen(({ published }) => (all ? withKeysInLog(store, published) : okAsync(published))),
+        .andThen(({ published }) => (all ? keysInLog(store, published) : okAsync(published))),
 
     /** The run has as many records as its checkpoint says, or more. */
     prove: (runId: string): ResultAsync<RunProof & { log: LogProof | null }, AuditError> =>

@@ -185,21 +185,17 @@ export function listCheckpoints(
   }).map(() => found)
 }
 
-/** The keys of a server, then those that others have published in the log. */
-export const withKeysInLog = (
+/** The keys of a server, if it is named, then those that others have published in the log with their checkpoints. */
+export function keysInLog(
   store: StreamReader,
-  { keys }: PublishedKeys,
-): ResultAsync<PublishedKeys, CheckpointError> =>
-  keysInLog(store).map((inLog) => {
-    const own = new Set(keys.map(({ fingerprint }) => fingerprint))
-    return { keys: [...keys, ...inLog.filter(({ fingerprint }) => !own.has(fingerprint))] }
-  })
-
-/** The keys that servers have published in the log with their checkpoints. */
-export function keysInLog(store: StreamReader): ResultAsync<PublishedKey[], CheckpointError> {
-  const found = new Map<string, PublishedKey>()
+  { keys: own }: PublishedKeys = { keys: [] },
+): ResultAsync<PublishedKeys, CheckpointError> {
+  const inLog = new Map<string, PublishedKey>()
   return findEntry(checkpointLogs(store), ({ keys }) => {
-    for (const key of keys) found.set(key.fingerprint, key)
+    for (const key of keys) inLog.set(key.fingerprint, key)
     return undefined
-  }).map(() => [...found.values()])
+  }).map(() => {
+    for (const { fingerprint } of own) inLog.delete(fingerprint)
+    return { keys: [...own, ...inLog.values()] }
+  })
 }

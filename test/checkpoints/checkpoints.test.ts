@@ -199,7 +199,7 @@ describe('servers that share a log', () => {
     expect((await verified()).findings).toEqual([])
     const [mine, theirs] = [await keysOf(keyring), await keysOf(others)]
     const signers = [mine[0], theirs[1], theirs[0]].map((key) => key?.fingerprint)
-    const inLog = (await keysInLog(store))._unsafeUnwrap().map(({ fingerprint }) => fingerprint)
+    const inLog = (await keysInLog(store))._unsafeUnwrap().keys.map((key) => key.fingerprint)
     expect(inLog.sort()).toEqual(signers.sort())
     // Each key is published once.
     const metadata = (await readAll(store, CHECKPOINT_STREAM))

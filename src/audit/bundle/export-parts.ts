@@ -3,7 +3,7 @@ import { buffer } from 'node:stream/consumers'
 import { createGzip } from 'node:zlib'
 import type { LogProof, PublishedKeys, RunProof } from '../../api/audit.ts'
 import type { ArtifactSource } from '../../artifacts/artifacts.ts'
-import { newestSigned, withKeysInLog } from '../../checkpoints/checkpoint-stream.ts'
+import { keysInLog, newestSigned } from '../../checkpoints/checkpoint-stream.ts'
 import { type Keys, seal } from '../../checkpoints/keyring.ts'
 import { unsignedLength } from '../../checkpoints/ledger-ends.ts'
 import { knownKeys } from '../../checkpoints/public-keys.ts'
@@ -260,7 +260,7 @@ async function keysFor(
   const isOwn = new Set(own.keys.map(({ fingerprint }) => fingerprint))
   return [...signers].every((key) => isOwn.has(key))
     ? own
-    : (await withKeysInLog(store, own)).unwrapOr(own)
+    : (await keysInLog(store, own)).unwrapOr(own)
 }
 
 /** By a checkpoint that this server has signed: what is in the ledger may be forged. Without one, by the ledger. */

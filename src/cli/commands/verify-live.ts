@@ -66,7 +66,7 @@ async function* verifyEventStoreDb(url: string, demands: Demands): Steps<LiveRep
   try {
     const artifacts = yield* artifactsAround({ dataDir: null, reader })
     const inLog = yield* (await keysInLog(reader)).mapErr(({ message }) => message)
-    const keys = new Map([...knownKeys({ keys: inLog }), ...(demands.anchors?.keys ?? [])])
+    const keys = new Map([...knownKeys(inLog), ...(demands.anchors?.keys ?? [])])
     // If the redactions cannot be read, the verification finds out why.
     const index = (await redactionIndexOf(reader)).unwrapOr(new RedactionIndex())
     const hiding = withRedactions(reader, index)
