@@ -19,14 +19,9 @@ import {
   keysInLog,
   listCheckpoints,
 } from '../checkpoints/checkpoint-stream.ts'
-import { type Keyring, type KeyringFailure, type Keys, seal } from '../checkpoints/keyring.ts'
+import { type Keyring, type KeyringFailure, seal } from '../checkpoints/keyring.ts'
 import { ledgerEnd } from '../checkpoints/ledger-ends.ts'
-import {
-  proveInLog,
-  proveStamp,
-  readTile,
-  type StampProof,
-} from '../checkpoints/witness/log-proofs.ts'
+import { proveInLog, proveStamp, readTile } from '../checkpoints/witness/log-proofs.ts'
 import type { OwnLog } from '../checkpoints/witness/own-log.ts'
 import type { TimeStamps } from '../checkpoints/witness/time-stamps.ts'
 import type { Witnesses } from '../checkpoints/witness/witnesses.ts'
@@ -53,8 +48,8 @@ type AuditDeps = {
   readonly keyring: Keyring
   readonly artifacts: ArtifactSource
   readonly clock: () => Date
-  /** The checkpoints of this server as a tree. Without it, proofs and exports do not say where a run is in it. */
-  readonly ownLog?: OwnLog | undefined
+  /** The checkpoints of this server as a tree. */
+  readonly ownLog: OwnLog
   /** Null without witnesses. */
   readonly witnesses?: Pick<Witnesses, 'state'> | null
   /** Null without an authority for time stamps. */
@@ -70,10 +65,8 @@ export type Audit = ReturnType<typeof createAudit>
 export function createAudit(deps: AuditDeps) {
   const { store, keyring, artifacts, clock, ownLog, witnesses, timeStamps } = deps
   /** Null if the log of checkpoints cannot be read: the run can be proved without it. */
-  const inLog = async (runId: string): Promise<LogProof | null> =>
-    ownLog === undefined ? null : (await proveInLog(ownLog, runId)).unwrapOr(null)
-  const inStamp = async (runId: string): Promise<StampProof | null> =>
-    ownLog === undefined ? null : (await proveStamp(ownLog, store, runId)).unwrapOr(null)
+  const orNull = <T>(proof: ResultAsync<T | null, unknown>): ResultAsync<T | null, never> =>
+    proof.orElse(() => okAsync(null))
   /** Signs what the log has of a ledger now, by its last entry. */
   const proveLedger = (ledger: LedgerName): ResultAsync<LedgerProof, AuditError> =>
     keyring.load().andThen(({ signer }) =>
@@ -82,13 +75,14 @@ export function createAudit(deps: AuditDeps) {
         return seal<LedgerProof>({ type, ledger, ...end, signed_at: clock().toISOString() }, signer)
       }),
     )
-  const proveNow = (runId: string, { signer }: Keys) => proveRun(store, runId, signer, clock())
   /** A checkpoint comes first: the run may grow. */
   const proved = (runId: string) =>
-    ResultAsync.fromSafePromise(inLog(runId)).andThen((log) =>
+    orNull(proveInLog(ownLog, runId)).andThen((log) =>
       keyring
         .load()
-        .andThen((keys) => proveNow(runId, keys).map((proof) => ({ keys, proof, log }))),
+        .andThen((keys) =>
+          proveRun(store, runId, keys.signer, clock()).map((proof) => ({ keys, proof, log })),
+        ),
     )
   return {
     /** @param all also the keys that other servers have published in the log */
@@ -103,7 +97,7 @@ export function createAudit(deps: AuditDeps) {
 
     /** A .tar.gz, which is made while it is read. @param files also all files of the first and the last snapshot */
     exportRun: (runId: string, files = false): ResultAsync<Readable, AuditError> =>
-      ResultAsync.fromSafePromise(inStamp(runId)).andThen((stamped) =>
+      orNull(proveStamp(ownLog, store, runId)).andThen((stamped) =>
         proved(runId).andThen(({ keys, proof, log }) =>
           exportRun({ store, artifacts, keys, now: clock(), files, log, stamped }, proof),
         ),
@@ -115,8 +109,8 @@ export function createAudit(deps: AuditDeps) {
         ({ keys, proof, log }) => new ResultAsync(inTotoStatement(store, keys.signer, proof, log)),
       ),
 
-    /** The log of checkpoints of this server; null if nothing is known of it. */
-    log: ownLog && {
+    /** The log of checkpoints of this server. */
+    log: {
       state: (): ResultAsync<LogState, AuditError> =>
         ownLog
           .read()

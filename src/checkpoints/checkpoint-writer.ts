@@ -10,7 +10,7 @@ import { appendAfter } from '../log/decider.ts'
 import { ensureLogId, type LogIdError } from '../log/log-identity.ts'
 import type { AppendError, EventStore, NewEvent } from '../store/event-store.ts'
 import { CHECKPOINT_STREAM, type CheckpointError, checkpointAppends } from './checkpoint-stream.ts'
-import { FollowedCheckpoints } from './followed-checkpoints.ts'
+import type { FollowedCheckpoints } from './followed-checkpoints.ts'
 import { type Keyring, type KeyringFailure, seal } from './keyring.ts'
 import { LEDGER_START, ledgerEnd, unsignedEntries } from './ledger-ends.ts'
 import { leafOf, merkleRoot } from './merkle.ts'
@@ -24,8 +24,8 @@ export type WriterDeps = {
   readonly removed?: (() => Promise<Iterable<RunHead>>) | undefined
   readonly keyring: Keyring
   readonly clock: () => Date
-  /** What is read of the log, if others read it, too. */
-  readonly followed?: FollowedCheckpoints | undefined
+  /** What is read of the log. */
+  readonly followed: FollowedCheckpoints
   /** Whether the key in use must be in the log after each call, so that others can verify what it signs. */
   readonly publishes?: boolean
 }
@@ -38,11 +38,9 @@ const PAGE = 1000
 /** Writes checkpoints over all runs and ledgers. */
 export class CheckpointWriter {
   readonly #deps: WriterDeps
-  readonly #followed: FollowedCheckpoints
 
   constructor(deps: WriterDeps) {
     this.#deps = deps
-    this.#followed = deps.followed ?? new FollowedCheckpoints(deps.store, deps.keyring)
   }
 
   /**
@@ -50,12 +48,12 @@ export class CheckpointWriter {
    * others verify what this server signs; otherwise null.
    */
   async write(): Promise<Result<Checkpoint | null, WriteError>> {
-    return this.#followed.withNew(() => this.#writeNext())
+    return this.#deps.followed.withNew(() => this.#writeNext())
   }
 
   async #writeNext(): Promise<Result<Checkpoint | null, WriteError>> {
-    const { store, keyring, publishes = false } = this.#deps
-    const { published: inLog, signers, isPending } = this.#followed
+    const { store, keyring, followed, publishes = false } = this.#deps
+    const { published: inLog, signers, isPending } = followed
     const keys = await keyring.load()
     if (keys.isErr()) return err(keys.error)
     const { signer, published } = keys.value
@@ -76,10 +74,10 @@ export class CheckpointWriter {
 
   /** The runs and ledgers that are new or longer than in the stream. */
   async #grown(): Promise<readonly RunHead[]> {
-    const { runs, store, removed } = this.#deps
+    const { runs, store, removed, followed } = this.#deps
     const grown: RunHead[] = []
     const take = (head: RunHead): void => {
-      const known = this.#followed.leaves.get(head.run_id)?.head.length ?? 0
+      const known = followed.leaves.get(head.run_id)?.head.length ?? 0
       if (head.length > known) grown.push(head)
     }
     for (let after: string | undefined = ''; after !== undefined; ) {
@@ -99,11 +97,12 @@ export class CheckpointWriter {
   }
 
   async #next(grown: readonly RunHead[], logId: string, signer: Signer): Promise<Checkpoint> {
-    const { leaves: before, last } = this.#followed
+    const { store, clock, followed } = this.#deps
+    const { leaves: before, last } = followed
     const leaves = new Map([...before].map(([id, { hash }]) => [id, hash]))
     for (const head of grown) leaves.set(head.run_id, leafOf(head))
     const sorted = [...leaves].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, hash]) => hash)
-    const unsigned_entries = last?.unsigned_entries ?? (await unsignedEntries(this.#deps.store))
+    const unsigned_entries = last?.unsigned_entries ?? (await unsignedEntries(store))
     return seal<Checkpoint>(
       {
         type: 'retrai.checkpoint.v1',
@@ -113,16 +112,17 @@ export class CheckpointWriter {
         root: (await merkleRoot(sorted)).toString('hex'),
         previous: last === null ? GENESIS : checkpointHash(last),
         ...present({ unsigned_entries }),
-        signed_at: this.#deps.clock().toISOString(),
+        signed_at: clock().toISOString(),
       },
       signer,
     )
   }
 
   async #append(appends: readonly NewEvent[][]): Promise<Result<void, AppendError>> {
-    let end = this.#followed.revision
+    const { store, followed } = this.#deps
+    let end = followed.revision
     for (const events of appends) {
-      const failure = await appendAfter(this.#deps.store, CHECKPOINT_STREAM, end, events)
+      const failure = await appendAfter(store, CHECKPOINT_STREAM, end, events)
       if (failure !== null) return err(failure)
       end += events.length
     }

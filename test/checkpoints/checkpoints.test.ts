@@ -15,6 +15,7 @@ import {
   listCheckpoints,
 } from '../../src/checkpoints/checkpoint-stream.ts'
 import { CheckpointWriter } from '../../src/checkpoints/checkpoint-writer.ts'
+import { FollowedCheckpoints } from '../../src/checkpoints/followed-checkpoints.ts'
 import { type Keyring, openKeyring } from '../../src/checkpoints/keyring.ts'
 import { AnyEntry } from '../../src/checkpoints/ledger-ends.ts'
 import { proveInclusion } from '../../src/checkpoints/merkle.ts'
@@ -63,8 +64,11 @@ const projected: Deps['runs'] = {
       .sort((a, b) => (a.run_id < b.run_id ? -1 : 1))
       .slice(0, limit),
 }
-const writerOn = (on: EventStore, changes: Partial<Deps> = {}) =>
-  new CheckpointWriter({ store: on, runs: projected, keyring, clock: () => NOW, ...changes })
+const writerOn = (on: EventStore, by = keyring) =>
+  new CheckpointWriter({
+    ...{ store: on, runs: projected, keyring: by, clock: () => NOW },
+    followed: new FollowedCheckpoints(on, by),
+  })
 
 /** A log with the same identity, and the stream of checkpoints after a change; null removes an event. */
 async function changedLog(
@@ -186,7 +190,7 @@ describe('servers that share a log', () => {
   const keysOf = async (ring: Keyring) => (await ring.load())._unsafeUnwrap().published.keys
 
   test("verify each other's checkpoints with the published keys, also after a rotation", async () => {
-    const [one, other] = [writerOn(store), writerOn(store, { keyring: others })]
+    const [one, other] = [writerOn(store), writerOn(store, others)]
     grow(1, 1)
     await write(one)
     grow(1, 2)
@@ -210,7 +214,7 @@ describe('servers that share a log', () => {
 
   test('are distinguished from a server whose key is not published', async () => {
     grow(1, 1)
-    await write(writerOn(store, { keyring: others }))
+    await write(writerOn(store, others))
     const other = await changedLog(() => ({ metadata: '{}' }))
     const verifiedOther = async () =>
       (await verifyCheckpoints(other, keys))._unsafeUnwrap().findings
@@ -220,8 +224,8 @@ describe('servers that share a log', () => {
       { problem: 'signature', where: 'checkpoint 0', seq: null, message },
     ])
     // As an earlier version left it: the server publishes its key, though no run has changed.
-    expect(await write(writerOn(other, { keyring: others }))).toMatchObject({ number: 1 })
-    expect(await write(writerOn(other, { keyring: others }))).toBeNull()
+    expect(await write(writerOn(other, others))).toMatchObject({ number: 1 })
+    expect(await write(writerOn(other, others))).toBeNull()
     expect(await verifiedOther()).toEqual([])
   })
 })

@@ -1,5 +1,6 @@
 import { expect } from 'vitest'
 import { CheckpointWriter } from '../../src/checkpoints/checkpoint-writer.ts'
+import { FollowedCheckpoints } from '../../src/checkpoints/followed-checkpoints.ts'
 import { openKeyring } from '../../src/checkpoints/keyring.ts'
 import { checkSeal, knownKeys } from '../../src/checkpoints/public-keys.ts'
 import { createClient } from '../../src/client/index.ts'
@@ -44,11 +45,11 @@ test('checkpoints can be listed, and prove that they cover a run', async ({ serv
   })
   const state = server.readModel.get(runId)
   const head = { run_id: runId, length: (state?.state.seq ?? 0) + 1, head: state?.head ?? '' }
+  const keyring = (await openKeyring(server.keys, () => new Date()))._unsafeUnwrap()
   const writer = new CheckpointWriter({
-    store: server.store,
+    ...{ store: server.store, keyring, clock: () => new Date() },
     runs: { heads: (after) => (after === '' ? [head] : []) },
-    keyring: (await openKeyring(server.keys, () => new Date()))._unsafeUnwrap(),
-    clock: () => new Date(),
+    followed: new FollowedCheckpoints(server.store, keyring),
   })
   const written = (await writer.write())._unsafeUnwrap()
   expect((await audit(server).checkpoints())._unsafeUnwrap()).toEqual([written])

@@ -15,6 +15,7 @@ import { AccessRecorder, type RecorderDeps } from '../../src/audit/access-record
 import { createAudit } from '../../src/audit/audit.ts'
 import { Auth } from '../../src/auth/auth.ts'
 import { openKeyring, signingWith } from '../../src/checkpoints/keyring.ts'
+import { OwnLog } from '../../src/checkpoints/witness/own-log.ts'
 import type { AgentCommand } from '../../src/domain/commands.ts'
 import type { PayloadOf, RunRecord } from '../../src/domain/records.ts'
 import { buildApp } from '../../src/http/app.ts'
@@ -180,10 +181,8 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Test
     checkpoint: () => projected.checkpoint,
     artifacts,
     audit: createAudit({
-      store: wrapped,
-      keyring,
-      artifacts,
-      clock: () => new Date(),
+      ...{ store: wrapped, keyring, artifacts, clock: () => new Date() },
+      ownLog: new OwnLog({ store: wrapped, keyring, serverId: randomUUID() }),
     }),
     contextBudget: async () => 96_000,
     tools: [],

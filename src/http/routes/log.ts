@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply } from 'fastify'
-import { err, errAsync, ok, type ResultAsync } from 'neverthrow'
+import { err, ok, type ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import { LogNoteQuery, TileParams } from '../../api/audit-requests.ts'
 import { LogState } from '../../api/log.ts'
@@ -14,18 +14,9 @@ const TILE = 'application/octet-stream'
 const AS_C2SP = 'As C2SP describes it'
 const BASE = { tag: 'audit' } as const
 
-type Log = NonNullable<Audit['log']>
-
 /** What the log of checkpoints has; a problem if it does not have that. */
-const readLog = <T>(
-  { log: it }: Audit,
-  read: (log: Log) => ResultAsync<T | null, AuditError>,
-): ResultAsync<T, Refusal> =>
-  it === undefined
-    ? errAsync({ code: 'not_found' })
-    : read(it).andThen((found) =>
-        found === null ? err<never, Refusal>({ code: 'not_found' }) : ok(found),
-      )
+const existing = <T>(read: ResultAsync<T | null, AuditError>): ResultAsync<T, Refusal> =>
+  read.andThen((found) => (found === null ? err<never, Refusal>({ code: 'not_found' }) : ok(found)))
 
 const sendNote = (reply: FastifyReply, note: string): FastifyReply =>
   sendStream(
@@ -42,7 +33,7 @@ export function log(app: FastifyInstance, audit: Audit): void {
     id: 'showLog',
     summary: 'The log of all checkpoints that this server has signed, and who has seen it',
     answers: { 200: described('The log', LogState) },
-    handle: () => readLog(audit, (it) => it.state()),
+    handle: () => audit.log.state(),
   })
   operation(app, 'GET /api/log/checkpoint', {
     ...BASE,
@@ -52,7 +43,7 @@ export function log(app: FastifyInstance, audit: Audit): void {
     query: LogNoteQuery,
     answers: { 200: described(AS_C2SP, z.string(), TEXT) },
     handle: ({ query }, reply) =>
-      readLog(audit, (it) => it.note(query.size)).map((note) => sendNote(reply, note)),
+      existing(audit.log.note(query.size)).map((note) => sendNote(reply, note)),
   })
   operation(app, 'GET /api/log/key', {
     ...BASE,
@@ -60,8 +51,7 @@ export function log(app: FastifyInstance, audit: Audit): void {
     id: 'readLogKey',
     summary: 'The key that signs the notes about the log, as witnesses need it (signed-note)',
     answers: { 200: described(AS_C2SP, z.string(), TEXT) },
-    handle: (_request, reply) =>
-      readLog(audit, (it) => it.key()).map((line) => sendNote(reply, `${line}\n`)),
+    handle: (_request, reply) => audit.log.key().map((line) => sendNote(reply, `${line}\n`)),
   })
   operation(app, 'GET /api/log/tile/*', {
     ...BASE,
@@ -72,7 +62,7 @@ export function log(app: FastifyInstance, audit: Audit): void {
     params: TileParams,
     answers: { 200: described(AS_C2SP, z.string(), TILE) },
     handle: ({ params }, reply) =>
-      readLog(audit, (it) => it.tile(params['*'])).map((tile) => {
+      existing(audit.log.tile(params['*'])).map((tile) => {
         // It never changes, and only auditors may read it.
         reply.header('cache-control', 'private, max-age=31536000, immutable')
         return sendStream(reply, TILE, Readable.from([tile]))
