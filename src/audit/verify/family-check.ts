@@ -158,13 +158,13 @@ export class FamilyCheck {
     const source = `record ${seq} of run ${runId}`
     if (start === undefined) return wrong(`it names ${source} as its start, which starts no run`)
     const { payload } = start
-    const different = differenceOf([
+    const different = differing(`it names ${source} as its start`, [
       ['the run', child.runId, payload.run_id],
       ['the hash', hash, other.hash],
       ['the call', call_id, payload.call_id],
       ['the depth', depth, (other.run.parent?.depth ?? 0) + 1],
     ])
-    if (different !== null) return wrong(`it names ${source} as its start, ${different}`)
+    if (different !== null) return different
     if (!mayBeSame(child.payload.config, payload.config)) {
       return wrong(`its configuration is not the one in ${source}`)
     }
@@ -196,11 +196,10 @@ export class FamilyCheck {
     const { parent, end: ended } = other.run
     // If the run names no parent, its start reports that.
     if (parent === null) return null
-    const different = differenceOf([
+    return differing(`it names record ${seq} of run ${runId}`, [
       ['the hash', end.hash, other.hash],
       ['the status', end.status, ended !== null && ended.seq <= seq ? ended.status : 'running'],
     ])
-    return different === null ? null : wrong(`it names record ${seq} of run ${runId}, ${different}`)
   }
 
   /** The record from which a run begins. */
@@ -208,10 +207,9 @@ export class FamilyCheck {
     const { run_id: runId, seq, hash } = origin
     const other = this.#recordOf(claim, { runId, seq }, `from whose record ${seq} it begins`)
     if (!('hash' in other)) return other.judgement
-    const different = differenceOf([['the hash', hash, other.hash]])
-    return different === null
-      ? null
-      : wrong(`it begins from record ${seq} of run ${runId}, ${different}`)
+    return differing(`it begins from record ${seq} of run ${runId}`, [
+      ['the hash', hash, other.hash],
+    ])
   }
 
   /** The record of another run that a claim names, or why it cannot be compared. @param what it is to the claim */
@@ -258,12 +256,15 @@ function askedBy({ open, pending }: VerifiedRun, callId: string): readonly unkno
   return asked.length > 1 ? [] : [asked[0]]
 }
 
-/** The first of these values that is not what it should be, as a part of a sentence; null if all are. */
-function differenceOf(
+/** What is wrong if one of these values, which a claim names, is another one in the record that it names. */
+function differing(
+  claim: string,
   values: readonly (readonly [what: string, named: unknown, actual: unknown])[],
-): string | null {
+): Judgement {
   const [what, named, actual] = values.find(([, one, other]) => one !== other) ?? []
-  return what === undefined ? null : `with ${what} ${named}, and there it is ${actual}`
+  return what === undefined
+    ? null
+    : wrong(`${claim}, with ${what} ${named}, and there it is ${actual}`)
 }
 
 const keyOf = ({ runId, seq }: RecordPlace): string => `${runId}/${seq}`

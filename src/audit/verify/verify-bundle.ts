@@ -59,31 +59,25 @@ export async function verifyBundle(
   const { bad = null, run = null } = reading.records ?? {}
   const runId = run?.runId ?? reading.proof?.run_id
   if (bad !== null && runId !== undefined) family.noteBad(runId, bad.seq)
-  return judge(reading, {
-    ...{ anchors, files: filesAmiss(reading), log: checkLogProof(reading, witnesses) },
-    stamp: await checkStamped(reading, anchors),
-    family: families === undefined ? family.judge(({ seq }) => reading.fileOf(seq)) : NOT_JUDGED,
-  })
+  const placeOf = ({ seq }: { readonly seq: number }) => reading.fileOf(seq)
+  const judged = families === undefined ? family.judge(placeOf) : NOT_JUDGED
+  return judge(reading, anchors, witnesses, judged)
 }
 
 /** Several exports are compared with each other once all of them were read. */
 const NOT_JUDGED = { findings: [], report: { compared: 0, not_compared: [] } }
 
-/** What is found of an export by those who check a part of it. */
-type Checked = {
-  readonly anchors: TrustAnchors
-  readonly files: ReturnType<typeof filesAmiss>
-  readonly log: ReturnType<typeof checkLogProof>
-  readonly stamp: Awaited<ReturnType<typeof checkStamped>>
-  readonly family: ReturnType<FamilyCheck['judge']>
-}
-
 /** Reports whether the parts of an export belong together and are what was signed. */
-function judge(
+async function judge(
   reading: BundleReading,
-  { anchors, files, log, stamp, family }: Checked,
-): BundleReport {
+  anchors: TrustAnchors,
+  witnesses: TrustedWitnesses | null,
+  family: ReturnType<FamilyCheck['judge']>,
+): Promise<BundleReport> {
   const { proof, manifest, records, redactions, artifacts } = reading
+  const files = filesAmiss(reading)
+  const log = checkLogProof(reading, witnesses)
+  const stamp = await checkStamped(reading, anchors)
   const findings = [
     ...reading.findings,
     ...partsElsewhere(reading),
