@@ -13,7 +13,7 @@ import type { RunState } from '../../src/domain/state.ts'
 import { subagentOf } from '../../src/domain/subagent-state.ts'
 import { SUBAGENT_TOOL, type SubagentEnd } from '../../src/domain/subagents.ts'
 import { Verdict } from '../../src/domain/verdict.ts'
-import { type EntryMode, encodeTree, type GitObject, objectId } from '../../src/lib/git-objects.ts'
+import { encodeTree, type GitObject, objectId } from '../../src/lib/git-objects.ts'
 import { sha256 } from '../../src/lib/sha256.ts'
 import { writePack } from '../../src/lib/write-pack.ts'
 import { GENESIS } from '../../src/log/chain.ts'
@@ -204,6 +204,11 @@ type Report<C = AgentCommand> = C extends AgentCommand
 const byAgent = (claimant: string, report: Report): RunCommand =>
   ({ ...report, claimant, readOnlyTools: READ_ONLY }) as AgentCommand
 
+/** The agent has done this. */
+const done = (claimant: string, made: Made): RunCommand =>
+  byAgent(claimant, { type: 'record', made })
+type Made = Extract<AgentCommand, { readonly type: 'record' }>['made']
+
 function claim(state: RunState): RunCommand {
   const claimant = `process-${state.seq}`
   return byAgent(claimant, { type: 'claim', expected: state.claimant, pid: state.seq, host: 'a' })
@@ -226,10 +231,7 @@ function work(state: RunState, claimant: string, move: Move): RunCommand {
       const { sent } = state.messages
       const held = sent === 0 ? {} : { user_messages: sent }
       const message = { text: move.text, tool_calls, finish_reason, ...held }
-      return byAgent(claimant, {
-        type: 'record',
-        made: { llm_usage: move.usage, assistant_message: message },
-      })
+      return done(claimant, { llm_usage: move.usage, assistant_message: message })
     }
     case 'run_tool': {
       const { call_id, tool } = step.call
@@ -237,41 +239,32 @@ function work(state: RunState, claimant: string, move: Move): RunCommand {
       // Some calls that should start a sub-agent fail before they do.
       if (tool === SUBAGENT_TOOL && started === null && move.result.outcome !== 'rejected') {
         const run_id = `00000000-0000-4000-8000-${String(state.seq).padStart(12, '0')}`
-        const start = { call_id, run_id, config: state.config }
-        return byAgent(claimant, { type: 'record', made: { subagent_started: start } })
+        return done(claimant, { subagent_started: { call_id, run_id, config: state.config } })
       }
       const result = { call_id, tool, ...move.result }
-      if (started === null)
-        return byAgent(claimant, { type: 'record', made: { tool_result: result } })
+      if (started === null) return done(claimant, { tool_result: result })
       const subagent = endOf(started.run_id, move)
       const outcome = subagent.status === 'achieved' ? 'ok' : 'error'
-      const ended = { ...result, outcome, subagent } as const
-      return byAgent(claimant, { type: 'record', made: { tool_result: ended } })
+      return done(claimant, { tool_result: { ...result, outcome, subagent } })
     }
     case 'copy_project': {
       const project = { path: '/copies/1/project', device: '1', inode: '2' }
-      return byAgent(claimant, {
-        type: 'record',
-        made: { project_copied: { project, files: 1, bytes: 2 } },
-      })
+      return done(claimant, { project_copied: { project, files: 1, bytes: 2 } })
     }
     case 'check_goal':
-      return byAgent(claimant, {
-        type: 'record',
-        made: {
-          goal_check: move.check,
-          ...(move.check.achieved && move.final !== null ? { final_check: move.final } : {}),
-        },
+      return done(claimant, {
+        goal_check: move.check,
+        ...(move.check.achieved && present({ final_check: move.final })),
       })
     case 'read_context': {
       const context = { documents: [], files: move.result.output, git: null, programs: null }
-      return byAgent(claimant, { type: 'record', made: { project_context: context } })
+      return done(claimant, { project_context: context })
     }
     case 'summarize': {
       const source = move.text === null ? 'log' : 'model'
       const usage = move.text === null ? null : { ...move.usage, purpose: 'summary' as const }
       const summary = { text: move.result.output, source } as const
-      return byAgent(claimant, { type: 'record', made: { llm_usage: usage, run_summary: summary } })
+      return done(claimant, { llm_usage: usage, run_summary: summary })
     }
     case 'review_call': {
       const { call_id: callId } = step.call
@@ -331,12 +324,9 @@ function compaction(state: RunState, claimant: string, { text, usage }: Move): R
   const { model_name, cost_usd } = usage
   const sizes = { tokens_before: 900, tokens_after: 90 }
   const summary = text === null ? { summary: null, failure: 'HTTP 500' } : { summary: text }
-  return byAgent(claimant, {
-    type: 'record',
-    made: {
-      llm_usage: { ...usage, purpose: 'compaction' },
-      context_compacted: { turns, up_to: turns, ...summary, model_name, cost_usd, ...sizes },
-    },
+  return done(claimant, {
+    llm_usage: { ...usage, purpose: 'compaction' },
+    context_compacted: { turns, up_to: turns, ...summary, model_name, cost_usd, ...sizes },
   })
 }
 
@@ -349,20 +339,21 @@ function listing({ text: description, result: { duration_ms } }: Move): McpListi
   return { ...server, tools: [{ name: 'mcp__docs__search', ...tool, read_only: false, sha256 }] }
 }
 
+const SAME = Buffer.from('same')
+
 /** Ten states of a project: a file of its own in each, and one in a folder that all have. */
 const STATES = Array.from({ length: 10 }, (_, state) => {
   const object = (type: GitObject['type'], content: Buffer): GitObject => {
     return { id: objectId(type, content), type, content }
   }
-  const [own, same] = [`state ${state}`, 'same'].map((text) => object('blob', Buffer.from(text)))
-  const folderOf = (name: string, mode: EntryMode, { id = '' }: Partial<GitObject> = {}) => {
-    return { mode, name, id }
-  }
-  const folder = object('tree', encodeTree([folderOf('same', '100755', same)]))
-  const entries = [folderOf('own', '100644', own), folderOf('folder', '40000', folder)]
+  const [own, same] = [object('blob', Buffer.from(`state ${state}`)), object('blob', SAME)]
+  const folder = object('tree', encodeTree([{ name: 'same', mode: '100755', id: same.id }]))
+  const entries = [
+    { name: 'own', mode: '100644', id: own.id },
+    { name: 'folder', mode: '40000', id: folder.id },
+  ] as const
   const tree = object('tree', encodeTree(entries))
-  const objects = [own, same, folder, tree].filter((each) => each !== undefined)
-  return { tree: tree.id, pack: writePack(objects) }
+  return { tree: tree.id, pack: writePack([own, same, folder, tree]) }
 })
 
 const LIST = Buffer.from('[]')
@@ -419,9 +410,9 @@ function commandFor(state: RunState, move: Move): RunCommand {
     case 'notice':
       return byAgent(state.claimant, { type: 'record_notices', notices: NOTICES })
     case 'snapshot':
-      return byAgent(state.claimant, { type: 'record', made: { snapshot: snapshotOf(move) } })
+      return done(state.claimant, { snapshot: snapshotOf(move) })
     case 'left_out':
-      return byAgent(state.claimant, { type: 'record', made: { left_out_hashed: hashesOf(move) } })
+      return done(state.claimant, { left_out_hashed: hashesOf(move) })
     case 'exception':
       return byAgent(state.claimant, { type: 'fail', message: 'disk full', traceback: 'at f' })
     case 'work':
