@@ -1,5 +1,3 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { errAsync, ok } from 'neverthrow'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
@@ -26,7 +24,9 @@ import { type EventStore, type NewEvent, storeWith } from '../../src/store/event
 import { includes } from '../audit/inclusion.ts'
 import { NOW } from '../audit/support.ts'
 import { readAll } from '../store/contract/support.ts'
+import { testFolder } from '../store/embedded/support.ts'
 import { memoryStore } from '../support/memory-store.ts'
+import { idOf, projected } from './witness/support.ts'
 
 let folder: string
 let store: EventStore
@@ -36,37 +36,22 @@ let keys: KnownKeys
 let runs: Map<string, RunHead>
 
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'retrai-checkpoints-'))
+  folder = await testFolder()
   store = memoryStore()
   keyring = (await openKeyring(join(folder, 'keys'), () => NOW))._unsafeUnwrap()
   keys = knownKeys((await keyring.load())._unsafeUnwrap().published)
   runs = new Map()
 })
-afterEach(async () => {
-  await store.close()
-  await rm(folder, { recursive: true })
-})
-
-const idOf = (n: number): string => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}`
+afterEach(() => store.close())
 
 function grow(n: number, length: number): void {
   const head = `${String(n).padStart(32, '0')}${String(length).padStart(32, '0')}`
   runs.set(idOf(n), { run_id: idOf(n), length, head })
 }
 
-type Deps = ConstructorParameters<typeof CheckpointWriter>[0]
-
-/** All that has been projected. */
-const projected: Deps['runs'] = {
-  heads: (after, limit) =>
-    [...runs.values()]
-      .filter(({ run_id }) => run_id > after)
-      .sort((a, b) => (a.run_id < b.run_id ? -1 : 1))
-      .slice(0, limit),
-}
 const writerOn = (on: EventStore, by = keyring) =>
   new CheckpointWriter({
-    ...{ store: on, runs: projected, keyring: by, clock: () => NOW },
+    ...{ store: on, runs: projected(runs), keyring: by, clock: () => NOW },
     followed: new FollowedCheckpoints(on, by),
   })
 

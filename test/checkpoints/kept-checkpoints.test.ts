@@ -1,17 +1,16 @@
 import { randomUUID } from 'node:crypto'
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { beforeEach, expect, test } from 'vitest'
 import type { Checkpoint } from '../../src/api/audit.ts'
 import { keepCheckpoint, readKeptCheckpoints } from '../../src/checkpoints/kept-checkpoints.ts'
+import { testFolder } from '../store/embedded/support.ts'
 import { checkpoint } from './checkpoint.ts'
 
 let folder: string
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'retrai-kept-'))
+  folder = await testFolder()
 })
-afterEach(() => rm(folder, { recursive: true }))
 
 const keep = async (...checkpoints: readonly Checkpoint[]): Promise<void> => {
   for (const each of checkpoints) await keepCheckpoint(folder, each)

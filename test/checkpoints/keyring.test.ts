@@ -1,21 +1,18 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto'
-import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { chmod, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { beforeEach, expect, test } from 'vitest'
 import { openKeyring, signingWith } from '../../src/checkpoints/keyring.ts'
 import { hasSigned, knownKeys } from '../../src/checkpoints/public-keys.ts'
+import { testFolder } from '../store/embedded/support.ts'
 
 let dir: string
-let parent: string
 let now: Date
 
 beforeEach(async () => {
-  parent = await mkdtemp(join(tmpdir(), 'retrai-keyring-'))
-  dir = join(parent, 'keys')
+  dir = join(await testFolder(), 'keys')
   now = new Date('2026-02-18T12:00:00.000Z')
 })
-afterEach(() => rm(parent, { recursive: true }))
 
 const open = async () => (await openKeyring(dir, () => now))._unsafeUnwrap()
 const load = async () => (await (await open()).load())._unsafeUnwrap()

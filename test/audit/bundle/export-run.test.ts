@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { ResultAsync } from 'neverthrow'
-import { beforeAll, expect, onTestFinished, test, vi } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import type { Checkpoint } from '../../../src/api/audit.ts'
 import type { ArtifactSource } from '../../../src/artifacts/artifacts.ts'
 import { exportRun, proveRun } from '../../../src/audit/audit.ts'
@@ -9,7 +9,7 @@ import { recordsPath } from '../../../src/audit/bundle/bundle-format.ts'
 import { unpacked } from '../../../src/audit/bundle/unpack.ts'
 import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
 import { CHECKPOINT_STREAM, checkpointEvent } from '../../../src/checkpoints/checkpoint-stream.ts'
-import { type Keys, seal } from '../../../src/checkpoints/keyring.ts'
+import { seal } from '../../../src/checkpoints/keyring.ts'
 import type { RunRecord } from '../../../src/domain/records.ts'
 import { sha256 } from '../../../src/lib/sha256.ts'
 import { GENESIS } from '../../../src/log/chain.ts'
@@ -44,12 +44,8 @@ function longRun(count = 1000): RunRecord[] {
   ]
 }
 
-let keys: Keys
-let events: RecordedEvent[]
-beforeAll(async () => {
-  keys = await newKeys()
-  events = eventsOf(longRun())
-})
+const keys = await newKeys()
+const events = eventsOf(longRun())
 
 const NONE: ArtifactSource = { read: async () => null }
 

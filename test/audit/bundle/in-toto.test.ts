@@ -1,30 +1,21 @@
-import fc from 'fast-check'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { proveRun } from '../../../src/audit/audit.ts'
 import { inTotoStatement } from '../../../src/audit/bundle/in-toto.ts'
-import type { Keys } from '../../../src/checkpoints/keyring.ts'
 import type { PayloadOf, RunRecord } from '../../../src/domain/records.ts'
 import type { RunVerdict } from '../../../src/domain/verdict.ts'
 import { statementIn } from '../../support/in-toto.ts'
 import { validRun } from '../../support/run-records.ts'
-import { eventsOf, NOW, newKeys, readerOf } from '../support.ts'
+import { eventsOf, NOW, newKeys, readerOf, sampleRun } from '../support.ts'
 
 const hasAll = (run: readonly RunRecord[]): boolean =>
   ['snapshot', 'run_end'].every((wanted) => run.some(({ kind }) => kind === wanted))
-const [records = []] = fc.sample(validRun(undefined, { maxMoves: 40 }).filter(hasAll), {
-  seed: 3,
-  numRuns: 1,
-})
+const records = sampleRun(3, hasAll, validRun(undefined, { maxMoves: 40 }))
 const TREE = 'd'.repeat(64)
 
-let keys: Keys
-let pem: Record<string, string>
-beforeAll(async () => {
-  keys = await newKeys()
-  pem = Object.fromEntries(
-    keys.published.keys.map(({ fingerprint, public_key }) => [fingerprint, public_key]),
-  )
-})
+const keys = await newKeys()
+const pem = Object.fromEntries(
+  keys.published.keys.map(({ fingerprint, public_key }) => [fingerprint, public_key]),
+)
 
 async function stated(run: readonly RunRecord[]) {
   const store = readerOf(eventsOf(run))

@@ -2,23 +2,17 @@ import { randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import fc from 'fast-check'
-import { beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { unpacked } from '../../../src/audit/bundle/unpack.ts'
 import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
-import type { Keys } from '../../../src/checkpoints/keyring.ts'
 import type { RunRecord } from '../../../src/domain/records.ts'
 import { sha256 } from '../../../src/lib/sha256.ts'
 import { flipped, NOT_ONE } from '../not-one.ts'
 import { archiveOf, eventsOf, newKeys, sampleRun } from '../support.ts'
 
-let keys: Keys
-let archive: Buffer
-let records: RunRecord[]
-beforeAll(async () => {
-  keys = await newKeys()
-  records = sampleRun(11)
-  archive = await archiveOf(eventsOf(records), keys)
-})
+const keys = await newKeys()
+const records = sampleRun(11)
+const archive = await archiveOf(eventsOf(records), keys)
 
 /** In chunks of some bytes, as they may come over a network. */
 const verify = (content: Buffer, chunk = 997) => {

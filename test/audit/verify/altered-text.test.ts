@@ -7,7 +7,6 @@ import type { Version } from '../../../src/audit/bundle/bundle-format.ts'
 import { importRun } from '../../../src/audit/bundle/import-run.ts'
 import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
 import { verifyStore } from '../../../src/audit/verify/verify-store.ts'
-import type { Keys } from '../../../src/checkpoints/keyring.ts'
 import { NO_ANCHORS } from '../../../src/checkpoints/public-keys.ts'
 import type { RunRecord } from '../../../src/domain/records.ts'
 import { recordJsonOf } from '../../../src/http/live/frame.ts'
@@ -15,9 +14,9 @@ import { decode } from '../../../src/log/codec.ts'
 import { copyLog } from '../../../src/log/copy-log.ts'
 import { streamOf } from '../../../src/log/run-log.ts'
 import { REDACTIONS } from '../../../src/redaction/redaction-index.ts'
-import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
 import { openReadableLog, type ReadableLog } from '../../../src/store/embedded/existing-log.ts'
 import { append } from '../../store/contract/support.ts'
+import { openStore, testFolder } from '../../store/embedded/support.ts'
 import { memoryStore } from '../../support/memory-store.ts'
 import { isMissing } from '../../support/missing.ts'
 import { validRun } from '../../support/run-records.ts'
@@ -69,41 +68,32 @@ const ofMetadata: Readonly<Record<string, (json: string) => string>> = {
 /** Records of these kinds name artifacts. */
 const NAMES: ReadonlySet<string> = new Set(['snapshot', 'left_out_hashed'])
 
-let folder: string
-let file: string
-let keys: Keys
-let records: RunRecord[]
-const runId = () => records[0]?.run_id ?? ''
+const keys = await newKeys()
+// The logs of these tests hold no artifacts.
+const hasNone = (run: readonly RunRecord[]) => run.every(({ kind }) => !NAMES.has(kind))
+const records = sampleRun(5, (run) => run.length > 8 && hasNone(run), validRun())
+const runId = records[0]?.run_id ?? ''
 /** The first record, whose iteration is 0. */
 const SEQ = 0
 
+/** Of a log with the run and its redactions, and a copy of that for each test. */
+let folder: string
+let file: string
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'retrai-altered-'))
-  keys = await newKeys()
-  // The logs of these tests hold no artifacts.
-  const hasNone = (run: readonly RunRecord[]) => run.every(({ kind }) => !NAMES.has(kind))
-  records = sampleRun(5, (run) => run.length > 8 && hasNone(run), validRun())
-  await makeLog()
-})
-afterAll(() => rm(folder, { recursive: true }))
-
-/** A log with the run and its redactions, which each test copies. */
-async function makeLog(): Promise<void> {
-  const store = (await openEmbeddedStore({ file: original() }))._unsafeUnwrap()
+  const store = await openStore(join(folder, 'original'))
   const events = eventsOf(records)
   const all = withTaken(events, someTexts(events, 0.3))
-  for (const stream of [streamOf(runId()), REDACTIONS.stream]) {
+  for (const stream of [streamOf(runId), REDACTIONS.stream]) {
     const own = all.filter((event) => event.stream === stream)
     await append(store, stream, own)
   }
   await store.close()
-}
-const original = () => join(folder, 'original.sqlite')
-let logs = 0
+})
+afterAll(() => rm(folder, { recursive: true }))
 beforeEach(async () => {
-  logs += 1
-  file = join(folder, `log-${logs}.sqlite`)
-  await copyFile(original(), file)
+  file = join(await testFolder(), 'log.sqlite')
+  await copyFile(join(folder, 'original'), file)
 })
 
 /** Changes the file directly, as somebody with access to it can, without a server. */
@@ -136,16 +126,16 @@ describe('a row of the log with', () => {
     ...Object.entries(ofMetadata).map(([name, change]) => [name, 'metadata', change] as const),
   ]
   test.each(ways)('%s is not served, and is reported', async (_name, column, change) => {
-    alter(streamOf(runId()), column, change)
+    alter(streamOf(runId), column, change)
     const found = {
-      where: `run ${runId()}`,
+      where: `run ${runId}`,
       seq: SEQ,
       message: expect.stringContaining('its text'),
     }
     await reading(async (log) => {
       expect(await findingsIn(log)).toContainEqual(expect.objectContaining(found))
       const page = { from: 0, direction: 'forward', limit: 100 } as const
-      const read = (await log.readStream(streamOf(runId()), page))._unsafeUnwrap()
+      const read = (await log.readStream(streamOf(runId), page))._unsafeUnwrap()
       expect(read.map(({ altered = false }) => altered)).toEqual(read.map((_, seq) => seq === SEQ))
       const [event] = read
       if (event === undefined) throw new Error('it is there')
@@ -153,7 +143,7 @@ describe('a row of the log with', () => {
       for (const projected of [true, false]) {
         expect(recordJsonOf(event, projected)).toEqual({ message: expect.any(String) })
       }
-      const report = await verifyBundle(partsOf(await exportedFrom(log, runId(), keys)))
+      const report = await verifyBundle(partsOf(await exportedFrom(log, runId, keys)))
       expect(report).toMatchObject({ holds: false, first_bad_seq: SEQ })
     })
   })
@@ -161,9 +151,9 @@ describe('a row of the log with', () => {
   test.skipIf(isMissing('python3'))('is found by the verifier in Python, too', async () => {
     const archives: Buffer[] = []
     for (const column of ['data', 'metadata'] as const) {
-      alter(streamOf(runId()), column, (json) => `${json} `)
-      archives.push(await archived(await reading((log) => exportedFrom(log, runId(), keys))))
-      alter(streamOf(runId()), column, (json) => json.trimEnd())
+      alter(streamOf(runId), column, (json) => `${json} `)
+      archives.push(await archived(await reading((log) => exportedFrom(log, runId, keys))))
+      alter(streamOf(runId), column, (json) => json.trimEnd())
     }
     for (const answer of await inPython(archives)) expect(answer.first_bad_seq).toBe(SEQ)
   })
@@ -171,17 +161,17 @@ describe('a row of the log with', () => {
   test('another text is found by a server that has already read the row', async () => {
     const store = (await openEmbeddedStore({ file }))._unsafeUnwrap()
     const page = { from: SEQ, direction: 'forward', limit: 1 } as const
-    const read = async () => (await store.readStream(streamOf(runId()), page))._unsafeUnwrap()
+    const read = async () => (await store.readStream(streamOf(runId), page))._unsafeUnwrap()
     for (const _ of [1, 2]) expect((await read())[0]?.altered).toBeUndefined()
-    alter(streamOf(runId()), 'data', (json) => json.replace('{"kind"', '{"kind":"x","kind"'))
+    alter(streamOf(runId), 'data', (json) => json.replace('{"kind"', '{"kind":"x","kind"'))
     for (const _ of [1, 2]) expect((await read())[0]?.altered).toBe(true)
     await store.close()
   })
 
   test('another text is not copied into another store', async () => {
-    alter(streamOf(runId()), 'data', (json) => `${json} `)
+    alter(streamOf(runId), 'data', (json) => `${json} `)
     const copied = await reading(async (log) => copyLog(log.pages(), memoryStore()))
-    expect(copied._unsafeUnwrapErr().message).toContain(`revision ${SEQ} of ${streamOf(runId())}`)
+    expect(copied._unsafeUnwrapErr().message).toContain(`revision ${SEQ} of ${streamOf(runId)}`)
   })
 
   test('another text in a ledger is reported', async () => {

@@ -1,9 +1,8 @@
 import fc from 'fast-check'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { packOf } from '../../../src/audit/bundle/bundle-format.ts'
 import { namedObjects } from '../../../src/audit/verify/files-check.ts'
 import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
-import type { Keys } from '../../../src/checkpoints/keyring.ts'
 import type { PayloadOf, RunRecord } from '../../../src/domain/records.ts'
 import {
   decodeTree,
@@ -36,10 +35,7 @@ const RUN_ID = '550e8400-e29b-41d4-a716-446655440000'
 const common = { run_id: RUN_ID, iteration: 0, ts: 1_770_000_001 }
 const TOKEN = `ghp_${'a1B2'.repeat(9)}`
 
-let keys: Keys
-beforeAll(async () => {
-  keys = await newKeys()
-})
+const keys = await newKeys()
 
 /** A run with a snapshot of each of these projects, each with a pack of what is new in it. */
 class Run {

@@ -1,10 +1,9 @@
 import fc from 'fast-check'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { RunProof } from '../../../src/api/audit.ts'
 import type { Version } from '../../../src/audit/bundle/bundle-format.ts'
 import type { BundleReport } from '../../../src/audit/verify/report.ts'
 import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
-import type { Keys } from '../../../src/checkpoints/keyring.ts'
 import { knownKeys } from '../../../src/checkpoints/public-keys.ts'
 import { bundleLines } from '../../../src/cli/terminal/report-lines.ts'
 import { type IsolationDifference, otherwiseIsolated } from '../../../src/domain/isolation.ts'
@@ -47,10 +46,7 @@ const longRun = run.filter(isLong)
 const namesArtifact = ({ kind, payload }: RunRecord) =>
   kind === 'tool_result' && payload.sha256 === ARTIFACT
 
-let keys: Keys
-beforeAll(async () => {
-  keys = await newKeys()
-})
+const keys = await newKeys()
 
 const verify = (parts: readonly Part[]): Promise<BundleReport> => verifyBundle(partsOf(parts))
 /** Any run's export, and a place in it: between 0 and 1. */

@@ -1,16 +1,17 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { okAsync } from 'neverthrow'
 import { onTestFinished } from 'vitest'
 import type { RunHead } from '../../../src/api/audit.ts'
-import { CheckpointWriter } from '../../../src/checkpoints/checkpoint-writer.ts'
+import { CheckpointWriter, type WriterDeps } from '../../../src/checkpoints/checkpoint-writer.ts'
 import { type Keyring, openKeyring } from '../../../src/checkpoints/keyring.ts'
 import { OwnLog } from '../../../src/checkpoints/witness/own-log.ts'
 import { Witnesses } from '../../../src/checkpoints/witness/witnesses.ts'
+import type { RunRecord } from '../../../src/domain/records.ts'
 import { noteOf, readNoteKey } from '../../../src/lib/signed-note.ts'
 import { ensureLogId } from '../../../src/log/log-identity.ts'
+import type { LoadedRun } from '../../../src/log/run-log.ts'
 import type { EventStore } from '../../../src/store/event-store.ts'
+import { testFolder } from '../../store/embedded/support.ts'
+import { append, prepare } from '../../support/append-records.ts'
 import { memoryStore } from '../../support/memory-store.ts'
 import { until } from '../../support/site.ts'
 
@@ -21,12 +22,25 @@ export const idOf = (n: number): string => `00000000-0000-4000-8000-${String(n).
 
 export type Named = { readonly key: string; readonly url: string }
 
+/** What a read model has of these runs. */
+export const projected = (runs: ReadonlyMap<string, RunHead>): WriterDeps['runs'] => ({
+  heads: (after, limit) =>
+    [...runs.values()]
+      .filter(({ run_id }) => run_id > after)
+      .sort((a, b) => (a.run_id < b.run_id ? -1 : 1))
+      .slice(0, limit),
+})
+
 /** What a server has of its log of checkpoints, over a store in memory. */
 export class Checkpointing {
   readonly store: EventStore
   readonly keyring: Keyring
   readonly runs = new Map<string, RunHead>()
   readonly logged: { readonly level: 'info' | 'warn'; readonly message: string }[] = []
+  readonly log = {
+    info: (_fields: object, message: string) => void this.logged.push({ level: 'info', message }),
+    warn: (_fields: object, message: string) => void this.logged.push({ level: 'warn', message }),
+  }
   ownLog: OwnLog
   #writer: CheckpointWriter
   serverId = SERVER
@@ -41,9 +55,8 @@ export class Checkpointing {
   }
 
   static async open(store: EventStore = memoryStore(), keys?: Keyring): Promise<Checkpointing> {
-    const dir = await mkdtemp(join(tmpdir(), 'retrai-log-'))
-    onTestFinished(() => rm(dir, { recursive: true }))
-    const keyring = keys ?? (await openKeyring(join(dir, 'keys'), () => new Date()))._unsafeUnwrap()
+    const dir = await testFolder()
+    const keyring = keys ?? (await openKeyring(dir, () => new Date()))._unsafeUnwrap()
     ;(await ensureLogId(store))._unsafeUnwrap()
     return new Checkpointing(store, keyring)
   }
@@ -55,14 +68,9 @@ export class Checkpointing {
 
   #writes(): CheckpointWriter {
     const { store, keyring, ownLog, runs } = this
-    const heads = (after: string, limit: number) =>
-      [...runs.values()]
-        .filter(({ run_id }) => run_id > after)
-        .sort((a, b) => (a.run_id < b.run_id ? -1 : 1))
-        .slice(0, limit)
     const { followed } = ownLog
     return new CheckpointWriter({
-      ...{ store, keyring, followed, runs: { heads } },
+      ...{ store, keyring, followed, runs: projected(runs) },
       clock: () => new Date(this.now),
     })
   }
@@ -86,6 +94,16 @@ export class Checkpointing {
     }
   }
 
+  /** Appends a run, and writes a checkpoint over it. */
+  async checkpointOver(records: readonly RunRecord[]): Promise<LoadedRun> {
+    const runId = records[0]?.run_id ?? ''
+    const prepared = prepare(runId, null, records, { commandId: 'test' })
+    const run = (await append(this.store, prepared))._unsafeUnwrap()
+    this.runs.set(runId, { run_id: runId, length: run.state.seq + 1, head: run.head })
+    await this.checkpoint()
+    return run
+  }
+
   async checkpoint(): Promise<void> {
     ;(await this.#writer.write())._unsafeUnwrap()
     await this.head()
@@ -103,12 +121,8 @@ export class Checkpointing {
   }
 
   async note(size?: number): Promise<string> {
-    const head = await this.head()
-    return noteOf(
-      (
-        await this.ownLog.cosigned(size === undefined ? head : this.ownLog.head(size))
-      )._unsafeUnwrap(),
-    )
+    await this.head()
+    return noteOf((await this.ownLog.cosigned(this.ownLog.head(size)))._unsafeUnwrap())
   }
 
   async key(): Promise<string> {
@@ -120,9 +134,7 @@ export class Checkpointing {
     named: readonly Named[],
     more: Partial<ConstructorParameters<typeof Witnesses>[0]> = {},
   ): Witnesses {
-    const { ownLog, store, keyring, logged } = this
-    const note = (level: 'info' | 'warn') => (_fields: object, message: string) =>
-      void logged.push({ level, message })
+    const { ownLog, store, keyring, log } = this
     const witnesses = new Witnesses({
       ...{ ownLog, store, keyring, quorum: 1, fetch, retryMs: [5, 50] },
       witnesses: named.map(({ key, url }) => ({
@@ -133,7 +145,7 @@ export class Checkpointing {
         this.serverId = OTHER
         return okAsync(OTHER)
       },
-      log: { info: note('info'), warn: note('warn') },
+      log,
       ...more,
     })
     onTestFinished(() => witnesses.stop())

@@ -14,7 +14,6 @@ import { bundleLines } from '../../../src/cli/terminal/report-lines.ts'
 import { fetchUpTo } from '../../../src/models/patient-fetch.ts'
 import { inPython } from '../../audit/python.ts'
 import { archived, exportedFrom, type Part, partsOf, sampleRun } from '../../audit/support.ts'
-import { append, prepare } from '../../support/append-records.ts'
 import { isMissing } from '../../support/missing.ts'
 import { until } from '../../support/site.ts'
 import { openNote } from '../../support/spec-witness.ts'
@@ -33,13 +32,11 @@ beforeEach(async () => {
 })
 
 function stampsOf(everyMs = 0): TimeStamps {
-  const { ownLog, store, logged } = server
-  const note = (level: 'info' | 'warn') => (_fields: object, message: string) =>
-    void logged.push({ level, message })
+  const { ownLog, store, log } = server
   const stamps = new TimeStamps({
     ...{ ownLog, store, fetch: fetchUpTo(64 * 1024), everyMs, retryMs: [5, 50] },
     authority: { url: authority.url, certificates: authority.ca },
-    log: { info: note('info'), warn: note('warn') },
+    log,
   })
   onTestFinished(() => stamps.stop())
   return stamps
@@ -50,11 +47,8 @@ const untilState = (stamps: TimeStamps, is: (state: ReturnType<TimeStamps['state
 
 /** A server with a run that a stamped checkpoint covers, and a later one. */
 async function stampedRun(): Promise<StampProof> {
-  const prepared = prepare(runId, null, records, { commandId: 'test' })
-  const { state, head } = (await append(server.store, prepared))._unsafeUnwrap()
   await server.write(2)
-  server.runs.set(runId, { run_id: runId, length: state.seq + 1, head })
-  await server.checkpoint()
+  await server.checkpointOver(records)
   await server.write(2)
   const stamps = stampsOf()
   await untilState(stamps, ({ size }) => size === 5)

@@ -1,12 +1,12 @@
 import { createHash, generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { beforeEach, expect, onTestFinished, test } from 'vitest'
+import { beforeEach, expect, test } from 'vitest'
 import { originsIn, readSeen, Witness } from '../../../src/checkpoints/witness/witness.ts'
 import { MerkleTree } from '../../../src/lib/merkle-tree.ts'
 import { hashOfLeaf, noteKey } from '../../../src/lib/note-check.ts'
 import { noteOf, signNote, treeHeadText } from '../../../src/lib/signed-note.ts'
+import { testFolder } from '../../store/embedded/support.ts'
 import { signaturesBy } from '../../support/spec-witness.ts'
 
 const ORIGIN = 'example.com/log'
@@ -22,8 +22,7 @@ const open = (logs = [log]) =>
   new Witness({ dir, key, sign: by(witnessKeys.privateKey), logs, clock: () => NOW })
 
 beforeEach(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'retrai-witness-'))
-  onTestFinished(() => rm(dir, { recursive: true }))
+  dir = await testFolder()
 })
 
 const treeOf = (size: number, mark = ''): MerkleTree => {
