@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { FamilyCheck } from '../../../src/audit/verify/family-check.ts'
 import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
+import type { Origin } from '../../../src/domain/origin.ts'
 import type { Kind, PayloadOf, RunRecord } from '../../../src/domain/records.ts'
 import type { Parent, SubagentEnd } from '../../../src/domain/subagents.ts'
 import { hashOfCall } from '../../../src/log/commitment.ts'
@@ -8,12 +9,28 @@ import type { RecordedEvent } from '../../../src/store/event-store.ts'
 import { by, claim, create, given, reply, result } from '../../domain/support.ts'
 import { familyOf, SUBAGENT_ID, siblingsOf } from '../../support/family.ts'
 import { chained } from '../../support/run-records.ts'
-import { exported, newKeys, partsOf, verifiedLog } from '../support.ts'
+import { exported, newKeys, partsOf, verifiedLog, withTaken } from '../support.ts'
 
 const { parent, subagent } = familyOf()
 const PARENT_ID = parent.runId
 const HASH = 'f'.repeat(64)
 const OTHER_ID = '6ba7b811-9dad-41d1-80b4-00c04fd430c8'
+
+const keys = await newKeys()
+/** What is found if the exports of these runs, which hold by themselves, are verified together. */
+async function together(...runs: readonly (readonly RecordedEvent[])[]) {
+  const family = new FamilyCheck(false)
+  for (const events of runs) {
+    const parts = await exported(events, keys)
+    expect(await verifyBundle(partsOf(parts), { family })).toMatchObject({ holds: true })
+  }
+  return family.judge()
+}
+
+/** A finding about a run. */
+const found = (runId: string, message: string, more: object = {}) => ({
+  ...{ where: `run ${runId}`, message: expect.stringContaining(message), ...more },
+})
 
 const eventsOf = ({ parent, subagent }: ReturnType<typeof familyOf>) => [
   ...parent.events,
@@ -50,8 +67,7 @@ describe('a run and the run of its sub-agent', () => {
     const { findings } = await verifiedLog(
       eventsOf(familyOf({ ofParent: (it) => ({ ...it, ...named }) })),
     )
-    const place = { problem: 'family', where: `run ${SUBAGENT_ID}`, seq: 0 }
-    expect(findings).toContainEqual({ ...place, message: expect.stringContaining(message) })
+    expect(findings).toContainEqual(found(SUBAGENT_ID, message, { problem: 'family', seq: 0 }))
   })
 
   test.each<[string, Partial<SubagentEnd>, string]>([
@@ -63,8 +79,7 @@ describe('a run and the run of its sub-agent', () => {
     const family = familyOf({ ofEnd: (it) => ({ ...it, ...named }) })
     const { findings } = await verifiedLog(eventsOf(family))
     const seq = family.parent.events.findLastIndex(({ type }) => type === 'tool_result')
-    const place = { problem: 'family', where: `run ${PARENT_ID}`, seq }
-    expect(findings).toContainEqual({ ...place, message: expect.stringContaining(message) })
+    expect(findings).toContainEqual(found(PARENT_ID, message, { problem: 'family', seq }))
   })
 
   test.each<[string, (record: RunRecord) => RunRecord, string]>([
@@ -112,10 +127,8 @@ describe('a run and the run of its sub-agent', () => {
 
   test('do not hold if one of them was dropped', async () => {
     const orphan = await verifiedLog(subagent.events)
-    expect(orphan.findings).toMatchObject([
-      { problem: 'missing', where: `run ${SUBAGENT_ID}`, seq: 0 },
-    ])
-    expect(orphan.findings[0]?.message).toContain(`run ${PARENT_ID}`)
+    const missing = found(SUBAGENT_ID, `run ${PARENT_ID}`, { problem: 'missing', seq: 0 })
+    expect(orphan.findings).toMatchObject([missing])
     const alone = await verifiedLog(parent.events)
     expect(alone.findings).toMatchObject([{ problem: 'missing', where: `run ${PARENT_ID}` }])
   })
@@ -146,13 +159,7 @@ describe('a run and the run of its sub-agent', () => {
     )
     const events = [...parent.events, ...subagent.events, ...twin.map(({ event }) => event)]
     const { findings } = await verifiedLog(events)
-    expect(findings).toMatchObject([
-      {
-        where: `run ${OTHER_ID}`,
-        seq: 0,
-        message: expect.stringContaining(`there it is ${SUBAGENT_ID}`),
-      },
-    ])
+    expect(findings).toMatchObject([found(OTHER_ID, `there it is ${SUBAGENT_ID}`, { seq: 0 })])
   })
 
   test('do not hold if the named run was started by a person', async () => {
@@ -163,12 +170,7 @@ describe('a run and the run of its sub-agent', () => {
     })
     const events = chained(SUBAGENT_ID, born).map(({ event }) => event)
     const { findings } = await verifiedLog([...parent.events, ...events])
-    expect(findings).toMatchObject([
-      {
-        where: `run ${PARENT_ID}`,
-        message: expect.stringContaining('does not name it as its start'),
-      },
-    ])
+    expect(findings).toMatchObject([found(PARENT_ID, 'does not name it as its start')])
   })
 })
 
@@ -182,23 +184,14 @@ function of<K extends Kind>(kind: K, change: (payload: PayloadOf<K>) => object) 
 }
 
 test('exports are compared if they are verified together; otherwise the report says that they were not', async () => {
-  const keys = await newKeys()
-  const exportOf = (events: readonly RecordedEvent[]) => exported(events, keys)
-  const [ours, theirs] = await Promise.all([exportOf(parent.events), exportOf(subagent.events)])
-  const alone = await verifyBundle(partsOf(ours))
+  const alone = await verifyBundle(partsOf(await exported(parent.events, keys)))
   expect(alone).toMatchObject({ holds: true, family: { compared: 0 } })
   expect(alone.family.not_compared).toHaveLength(1)
-  const family = new FamilyCheck(false)
-  for (const parts of [ours, theirs]) {
-    expect(await verifyBundle(partsOf(parts), { family })).toMatchObject({ holds: true })
-  }
-  expect(family.judge()).toEqual({ findings: [], report: { compared: 1, not_compared: [] } })
+  const report = { compared: 1, not_compared: [] }
+  expect(await together(parent.events, subagent.events)).toEqual({ findings: [], report })
   const altered = familyOf({ ofEnd: (it) => ({ ...it, status: 'failed' }) })
-  const both = new FamilyCheck(false)
-  for (const { events } of [altered.parent, subagent]) {
-    await verifyBundle(partsOf(await exportOf(events)), { family: both })
-  }
-  expect(both.judge().findings).toMatchObject([{ problem: 'family' }])
+  const { findings } = await together(altered.parent.events, subagent.events)
+  expect(findings).toMatchObject([{ problem: 'family' }])
 })
 
 describe('the answer of a person', () => {
@@ -265,13 +258,84 @@ describe('the answer of a person', () => {
       'of the call',
     ],
   ])('does not hold if it %s', async (_, lie, seq, message) => {
-    expect((await verifiedLog(history(lie))).findings).toMatchObject([
+    const { findings } = await verifiedLog(history(lie))
+    expect(findings).toMatchObject([found(PARENT_ID, message, { problem: 'impossible', seq })])
+  })
+})
+
+const id = (n: number) => `6ba7b810-9dad-41d1-80b4-00c04fd43${String(n).padStart(3, '0')}`
+
+/** The events of a run that a person aborts; and its last record, or another one, for a run that begins from it. */
+function runOf(n: number, origin?: Origin, instructions = 'Secret.') {
+  const created = create()
+  if (created.type !== 'create') throw new Error('a run is created')
+  const born = { ...created, runId: id(n), instructions }
+  const { records } = given(
+    origin === undefined ? born : { ...born, origin, taken_over: { introduced: false } },
+    claim(),
+    { type: 'abort', reason: null },
+  )
+  const made = chained(id(n), records)
+  const originAt = (seq: number, kind: Origin['kind'] = 'fork'): Origin => ({
+    ...{ kind, run_id: id(n), seq, hash: made[seq]?.hash ?? HASH },
+  })
+  return { events: made.map(({ event }) => event), originAt, last: made.length - 1 }
+}
+
+describe('runs that begin from others', () => {
+  const first = runOf(0)
+
+  test('hold 20 deep, in any order', async () => {
+    const runs = [first]
+    for (let n = 1; n <= 20; n += 1) {
+      const before = runs[n - 1] ?? first
+      runs.push(
+        runOf(n, n % 2 === 0 ? before.originAt(1) : before.originAt(before.last, 'continue')),
+      )
+    }
+    for (const events of [runs, runs.toReversed()].map((all) => all.flatMap((run) => run.events))) {
+      const { findings, family } = await verifiedLog(events)
+      expect(findings).toEqual([])
+      expect(family.origins).toEqual({ compared: 20, redacted: 0 })
+    }
+  })
+
+  test.each([
+    ['another hash', { ...first.originAt(1), hash: HASH }, 'with the hash ffff'],
+    ['a record that there is not', first.originAt(99), `which has ${first.last + 1} records`],
+  ])('do not hold if they name %s', async (_, origin, message) => {
+    const { findings } = await verifiedLog([...first.events, ...runOf(1, origin).events])
+    expect(findings).toMatchObject([found(id(1), message, { problem: 'family', seq: 0 })])
+  })
+
+  test('do not hold if the other one was dropped, and are not compared if it never was there', async () => {
+    const { events } = runOf(1, first.originAt(1))
+    expect((await verifiedLog(events)).findings).toMatchObject([{ problem: 'missing' }])
+    const imported = await verifiedLog(events.map((event) => ({ ...event, created: 9e12 })))
+    expect(imported.findings).toEqual([])
+    expect(imported.family.not_compared).toMatchObject([
       {
-        problem: 'impossible',
-        where: `run ${PARENT_ID}`,
-        seq,
-        message: expect.stringContaining(message),
+        run_id: id(1),
+        why: expect.stringContaining('from whose record 1 it begins, is not here'),
       },
     ])
+  })
+
+  test('say how many of them begin from redacted texts', async () => {
+    const redacted = withTaken(first.events, [{ seq: 0, pointer: '/instructions' }])
+    const later = runOf(1, first.originAt(1))
+    const { findings, family } = await verifiedLog([...redacted, ...later.events])
+    expect(findings).toEqual([])
+    expect(family.origins).toEqual({ compared: 1, redacted: 1 })
+  })
+
+  test('are compared if their exports are verified together', async () => {
+    const judge = (origin: Origin) => together(first.events, runOf(1, origin).events)
+    const { findings, report } = await judge(first.originAt(2))
+    expect([findings, report.origins]).toEqual([[], { compared: 1, redacted: 0 }])
+    const forged = await judge({ ...first.originAt(2), hash: HASH })
+    expect(forged.findings).toMatchObject([{ problem: 'family', seq: 0 }])
+    const parts = await exported(runOf(1, first.originAt(2)).events, keys)
+    expect((await verifyBundle(partsOf(parts))).family.not_compared).toHaveLength(1)
   })
 })
