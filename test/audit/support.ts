@@ -6,7 +6,7 @@ import { buffer } from 'node:stream/consumers'
 import { crc32 } from 'node:zlib'
 import fc from 'fast-check'
 import { errAsync, ok, okAsync } from 'neverthrow'
-import type { RunProof } from '../../src/api/audit.ts'
+import type { Checkpoint, RunHead, RunProof } from '../../src/api/audit.ts'
 import type { ArtifactSource } from '../../src/artifacts/artifacts.ts'
 import { exportRun, proveRun } from '../../src/audit/audit.ts'
 import {
@@ -22,10 +22,11 @@ import {
 import { type ExportDeps, exportParts, packed } from '../../src/audit/bundle/export-parts.ts'
 import { verifyStore } from '../../src/audit/verify/verify-store.ts'
 import { type Keys, openKeyring, seal } from '../../src/checkpoints/keyring.ts'
+import { leafOf, merkleRoot } from '../../src/checkpoints/merkle.ts'
 import type { IsolationPolicy } from '../../src/domain/isolation.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
 import { sha256 } from '../../src/lib/sha256.ts'
-import type { Signer } from '../../src/log/chain.ts'
+import { GENESIS, type Signer } from '../../src/log/chain.ts'
 import { redactStrings } from '../../src/log/codec.ts'
 import { canonicalText } from '../../src/log/commitment.ts'
 import { chain, emptyStream } from '../../src/log/decider.ts'
@@ -61,6 +62,22 @@ export async function newKeys(): Promise<Keys> {
   } finally {
     await rm(dir, { recursive: true })
   }
+}
+
+/** The first checkpoint of a log, over these runs. */
+export async function checkpointOver(
+  { signer }: Keys,
+  ...heads: readonly RunHead[]
+): Promise<Checkpoint> {
+  const root = (await merkleRoot(heads.map(leafOf))).toString('hex')
+  const log_id = '1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed'
+  return seal<Checkpoint>(
+    {
+      ...{ type: 'retrai.checkpoint.v1', log_id, number: 0, runs: heads.length, root },
+      ...{ previous: GENESIS, signed_at: NOW.toISOString() },
+    },
+    signer,
+  )
 }
 
 /** The stored events of a run. */

@@ -1,7 +1,9 @@
+import { err, ok, type Result } from 'neverthrow'
 import type { LogState } from '../../api/log.ts'
 import { Backoff, type PauseBoundsMs, sleep } from '../../lib/backoff.ts'
 import type { Logger } from '../../lib/logger.ts'
 import { messageOf } from '../../lib/message-of.ts'
+import { sha256 } from '../../lib/sha256.ts'
 import { Signal } from '../../lib/signal.ts'
 import { noteOf } from '../../lib/signed-note.ts'
 import type { EventStore } from '../../store/event-store.ts'
@@ -87,33 +89,53 @@ export class TimeStamps {
     const signed = await ownLog.sign(head)
     if (signed.isErr()) return signed.error.message
     // Most servers need none of it.
-    const { stampInAnswer, stampRequest } = await import('./stamp-request.ts')
     const { checkStamp } = await import('./stamp-token.ts')
     const { text } = signed.value
     const response = await fetch(authority.url, {
       method: 'POST',
       headers: { 'content-type': 'application/timestamp-query' },
-      body: stampRequest(text),
+      body: await stampRequest(text),
       signal: within(signal),
     })
     if (response.status !== 200) return `It answers with the status ${response.status}.`
-    const token = stampInAnswer(await response.arrayBuffer())
+    const token = await stampInAnswer(await response.arrayBuffer())
     if (token.isErr()) return token.error
     const checked = await checkStamp(text, token.value, authority.certificates)
     if (checked.isErr()) return `Its time stamp does not hold: ${checked.error}.`
     const { name, at, chain } = checked.value
-    const stamp = {
-      note: noteOf(signed.value),
-      token: token.value.toString('base64'),
-      chain,
-      name,
-      at,
-    }
+    const note = noteOf(signed.value)
+    const stamp = { note, token: token.value.toString('base64'), chain, name, at }
     const appended = await store.append(COSIGNATURE_STREAM, [stampedEvent(stamp)], {
       expectedRevision: 'any',
     })
     if (appended.isErr()) return `The time stamp is not in the log yet: ${appended.error.type}.`
     ownLog.addStamp({ head, stamp, revision: appended.value.revision, created: Date.now() })
     return null
+  }
+}
+
+/** The question for a time stamp over a text, in DER. */
+async function stampRequest(text: string): Promise<Uint8Array<ArrayBuffer>> {
+  const { OctetString } = await import('asn1js')
+  const { AlgorithmIdentifier, id_sha256, MessageImprint, TimeStampReq } = await import('pkijs')
+  const valueHex = new Uint8Array(Buffer.from(sha256(text), 'hex')).buffer
+  const messageImprint = new MessageImprint({
+    hashAlgorithm: new AlgorithmIdentifier({ algorithmId: id_sha256 }),
+    hashedMessage: new OctetString({ valueHex }),
+  })
+  const request = new TimeStampReq({ version: 1, messageImprint, certReq: true })
+  return new Uint8Array(request.toSchema().toBER())
+}
+
+/** The token in the answer of an authority, in DER. The error is a text for people. */
+export async function stampInAnswer(answer: ArrayBuffer): Promise<Result<Buffer, string>> {
+  const { TimeStampResp } = await import('pkijs')
+  try {
+    const { status, timeStampToken } = TimeStampResp.fromBER(answer)
+    if (timeStampToken !== undefined) return ok(Buffer.from(timeStampToken.toSchema().toBER()))
+    const why = status.statusStrings?.map(({ valueBlock }) => valueBlock.value).join(', ')
+    return err(`It gives no time stamp: ${why || `status ${status.status}`}.`)
+  } catch {
+    return err('It answers with something else than a time stamp.')
   }
 }

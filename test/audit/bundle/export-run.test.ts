@@ -2,22 +2,20 @@ import { randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { ResultAsync } from 'neverthrow'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import type { Checkpoint } from '../../../src/api/audit.ts'
 import type { ArtifactSource } from '../../../src/artifacts/artifacts.ts'
 import { exportRun, proveRun } from '../../../src/audit/audit.ts'
 import { recordsPath } from '../../../src/audit/bundle/bundle-format.ts'
 import { unpacked } from '../../../src/audit/bundle/unpack.ts'
 import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
 import { CHECKPOINT_STREAM, checkpointEvent } from '../../../src/checkpoints/checkpoint-stream.ts'
-import { seal } from '../../../src/checkpoints/keyring.ts'
 import type { RunRecord } from '../../../src/domain/records.ts'
 import { sha256 } from '../../../src/lib/sha256.ts'
-import { GENESIS } from '../../../src/log/chain.ts'
 import type { StreamReader } from '../../../src/log/stream-pages.ts'
 import type { RecordedEvent } from '../../../src/store/event-store.ts'
 import { createdRecord } from '../../support/run-records.ts'
 import { within } from '../../support/within.ts'
 import {
+  checkpointOver,
   collected,
   eventsOf,
   exported,
@@ -203,22 +201,18 @@ test('holds the keys of other servers of the log that have signed its redactions
   const other = await newKeys()
   const run = eventsOf(longRun(1))
   const taken = withTaken(run, [{ seq: 1, pointer: '/reason' }], other.signer)
-  const checkpoint = seal<Checkpoint>(
-    {
-      ...{ type: 'retrai.checkpoint.v1', log_id: RUN_ID, number: 0, runs: 0 },
-      ...{ root: GENESIS, previous: GENESIS, signed_at: NOW.toISOString() },
-    },
-    other.signer,
-  )
   const place = { stream: CHECKPOINT_STREAM, revision: 0, position: 'c', created: 0 }
-  const published = { ...checkpointEvent(checkpoint, other.published.keys), ...place }
-  const report = await verifyBundle(partsOf(await exported([...taken, published], keys)))
+  const published = {
+    ...checkpointEvent(await checkpointOver(other), other.published.keys),
+    ...place,
+  }
+  const parts = await exported([...taken, published], keys)
+  const report = await verifyBundle(partsOf(parts))
   expect(report).toMatchObject({
     holds: true,
     redacted: { redactions: [{ key: other.signer.key }] },
   })
   const anchors = { keys: new Map(), fingerprints: new Set([keys.signer.key]) }
-  const parts = await exported([...taken, published], keys)
   expect((await verifyBundle(partsOf(parts), { anchors })).trust).toBe('not_trusted')
   const unpublished = await verifyBundle(partsOf(await exported(taken, keys)))
   expect(unpublished.findings.map(({ message }) => message)).toContainEqual(

@@ -1,15 +1,12 @@
 import { Readable } from 'node:stream'
 import { err, ok } from 'neverthrow'
 import { expect, test } from 'vitest'
-import type { Checkpoint, LedgerProof } from '../../../src/api/audit.ts'
+import type { LedgerProof } from '../../../src/api/audit.ts'
 import { type ServerReader, verifyServer } from '../../../src/audit/verify/verify-server.ts'
 import { seal } from '../../../src/checkpoints/keyring.ts'
-import { leafOf, merkleRoot } from '../../../src/checkpoints/merkle.ts'
 import { sha256 } from '../../../src/lib/sha256.ts'
 import { GENESIS } from '../../../src/log/chain.ts'
-import { NOW, newKeys } from '../support.ts'
-
-const LOG = '1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed'
+import { checkpointOver, NOW, newKeys } from '../support.ts'
 
 test('a server that joins the log while it is verified is no finding: its key is read after what it has signed', async () => {
   const [own, other] = [await newKeys(), await newKeys()]
@@ -18,13 +15,7 @@ test('a server that joins the log while it is verified is no finding: its key is
     { type: 'retrai.ledger-proof.v1', ledger: 'tokens', length: 0, head: GENESIS, signed_at },
     other.signer,
   )
-  const checkpoint = seal<Checkpoint>(
-    {
-      ...{ type: 'retrai.checkpoint.v1', log_id: LOG, number: 0, runs: 0, root: sha256('') },
-      ...{ previous: GENESIS, signed_at },
-    },
-    other.signer,
-  )
+  const checkpoint = await checkpointOver(other)
   const read = new Set<string>()
   const answer = (path: string): unknown => {
     const [name] = path.split('?')
@@ -41,24 +32,13 @@ test('a server that joins the log while it is verified is no finding: its key is
     runs: async () => ok([]),
   }
   const report = (await verifyServer(server))._unsafeUnwrap()
-  expect(report).toMatchObject({
-    holds: true,
-    findings: [],
-    checkpoints: [0],
-  })
+  expect(report).toMatchObject({ holds: true, findings: [], checkpoints: [0] })
 })
 
 test('a run whose export cannot be read is reported as that, and not as dropped', async () => {
   const keys = await newKeys()
   const head = { run_id: '550e8400-e29b-41d4-a716-446655440000', length: 3, head: sha256('') }
-  const root = (await merkleRoot([leafOf(head)])).toString('hex')
-  const checkpoint = seal<Checkpoint>(
-    {
-      ...{ type: 'retrai.checkpoint.v1', log_id: LOG, number: 0, runs: 1, root },
-      ...{ previous: GENESIS, signed_at: NOW.toISOString() },
-    },
-    keys.signer,
-  )
+  const checkpoint = await checkpointOver(keys, head)
   const server: ServerReader = {
     json: async (path, schema) => {
       if (path.startsWith('/api/keys')) return ok(schema.parse(keys.published))

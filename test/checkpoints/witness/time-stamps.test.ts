@@ -8,8 +8,7 @@ import {
   proveStamp,
   type StampProof,
 } from '../../../src/checkpoints/witness/log-proofs.ts'
-import { stampInAnswer } from '../../../src/checkpoints/witness/stamp-request.ts'
-import { TimeStamps } from '../../../src/checkpoints/witness/time-stamps.ts'
+import { stampInAnswer, TimeStamps } from '../../../src/checkpoints/witness/time-stamps.ts'
 import { bundleLines } from '../../../src/cli/terminal/report-lines.ts'
 import { fetchUpTo } from '../../../src/models/patient-fetch.ts'
 import { inPython } from '../../audit/python.ts'
@@ -164,14 +163,15 @@ test.skipIf(isMissing('python3') || isMissing('openssl'))(
     const stamped = await stampedRun()
     const { stamp, proof } = stamped
     const { text } = openNote(stamp.note)
-    const tokenIn = (answer: Buffer) =>
-      stampInAnswer(new Uint8Array(answer).buffer)._unsafeUnwrap().toString('base64')
+    const tokenIn = async (answer: Buffer) =>
+      (await stampInAnswer(new Uint8Array(answer).buffer))._unsafeUnwrap().toString('base64')
     const token = Buffer.from(stamp.token, 'base64')
     token[token.indexOf('Z', token.indexOf('20')) - 1] = 0x2f
+    const query = await authority.query(text)
     const elsewhere = await authority.stamp(await authority.query('another text'))
     const forged: readonly (readonly [string, StampProof])[] = [
       ['another time', { proof, stamp: { ...stamp, token: token.toString('base64') } }],
-      ['another text', { proof, stamp: { ...stamp, token: tokenIn(elsewhere) } }],
+      ['another text', { proof, stamp: { ...stamp, token: await tokenIn(elsewhere) } }],
       ['another authority', { proof, stamp: { ...stamp, chain: other.ca } }],
       ['no token', { proof, stamp: { ...stamp, token: '' } }],
       ['no certificate', { proof, stamp: { ...stamp, chain: '' } }],
@@ -179,7 +179,7 @@ test.skipIf(isMissing('python3') || isMissing('openssl'))(
         'a certificate for something else',
         {
           proof,
-          stamp: { ...stamp, token: tokenIn(await authority.forge(await authority.query(text))) },
+          stamp: { ...stamp, token: await tokenIn(await authority.forge(query)) },
         },
       ],
       ['another run', { stamp, proof: { ...proof, run_index: proof.run_index + 1 } }],
