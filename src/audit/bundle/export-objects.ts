@@ -8,7 +8,7 @@ import {
 import { readPack } from '../../lib/git-pack.ts'
 import { writePack } from '../../lib/write-pack.ts'
 import { maskedContent } from '../../log/masking.ts'
-import { type NamedObjects, namedObjects, type TreeAt } from '../verify/files-check.ts'
+import { namedObjects, type TreeAt } from '../verify/files-check.ts'
 import { type Manifest, objectsPath } from './bundle-format.ts'
 
 type Withheld = NonNullable<Manifest['files']>['withheld'][number]
@@ -23,87 +23,69 @@ type Given = {
   readonly ends: boolean
 }
 
-/** The objects of a run that an export holds: each as part of the pack that the server has it in. */
-export class ExportedObjects {
-  readonly #read: Given['read']
-  readonly #named: NamedObjects
-  readonly #masked: ReadonlySet<string>
-  readonly #withheld = new Map<string, Withheld>()
-  /** The packs that are there. */
-  readonly packs: ReadonlySet<string>
-  /** Objects that belong to the export, and that no pack has. */
-  readonly absent: ReadonlySet<string>
-
-  private constructor(given: Pick<Given, 'read'>, found: Found, named: NamedObjects) {
-    this.#read = given.read
-    this.#named = named
-    this.#masked = found.masked
-    this.packs = found.packs
-    for (const id of found.masked) this.#withhold(id)
-    const belonging = [...named.trees.keys(), ...named.exported]
-    this.absent = new Set(belonging.filter((id) => !found.ids.has(id)))
+/**
+ * The objects of a run that an export holds: each as part of the pack that the server has it in. Reads each pack once to
+ * learn what is in it.
+ */
+export async function exportedObjects({ snapshots, packs: names, read, ends }: Given) {
+  const { packs, ids, trees, masked } = await listed(names, read)
+  const named = namedObjects(snapshots, (id) => trees.get(id) ?? null, ends)
+  const withheld = new Map<string, Withheld>()
+  const withhold = (id: string): void => {
+    const place = named.trees.get(id) ?? named.contents.get(id)
+    if (place !== undefined) withheld.set(id, { id, path: shownPath(place.path), why: 'masked' })
   }
-
-  /** Reads each pack once to learn what is in it. */
-  static async open({ snapshots, packs, read, ends }: Given): Promise<ExportedObjects> {
-    const found = {
-      ...{ packs: new Set<string>(), ids: new Set([EMPTY_TREE]), masked: new Set<string>() },
-    }
-    const trees = new Map<string, readonly TreeEntry[]>()
-    for (const name of packs) {
-      const objects = await objectsIn(read, name)
-      if (objects === null) continue
-      found.packs.add(name)
-      for (const { id, type, content } of objects) {
-        found.ids.add(id)
-        const entries = type === 'tree' ? decodeTree(content) : null
-        if (entries === null) continue
-        if (hasSecretName(entries)) found.masked.add(id)
-        else trees.set(id, entries)
-      }
-    }
-    const named = namedObjects(snapshots, (id) => trees.get(id) ?? null, ends)
-    return new ExportedObjects({ read }, found, named)
+  for (const id of masked) withhold(id)
+  const isExported = ({ id, type, content }: GitObject): boolean => {
+    if (type === 'tree') return named.trees.has(id) && !masked.has(id)
+    if (!named.exported.has(id)) return false
+    const isMasked = maskedContent(content) !== content
+    if (isMasked) withhold(id)
+    return !isMasked
   }
-
-  /** What is withheld, as far as the parts are made. */
-  get withheld(): Withheld[] {
-    return [...this.#withheld.values()]
-  }
-
-  /** The parts of an export, each made when it is requested. A pack that is gone meanwhile has none. */
-  async *parts(): AsyncGenerator<{ readonly path: string; readonly content: Buffer }> {
+  async function* parts(): AsyncGenerator<{ readonly path: string; readonly content: Buffer }> {
     const written = new Set<string>()
-    for (const name of this.packs) {
-      const all = (await objectsIn(this.#read, name)) ?? []
-      const kept = all.filter((object) => !written.has(object.id) && this.#isExported(object))
+    for (const name of packs) {
+      const all = (await objectsIn(read, name)) ?? []
+      const kept = all.filter((object) => !written.has(object.id) && isExported(object))
       if (kept.length === 0) continue
       for (const { id } of kept) written.add(id)
       // The same objects give the same bytes, so a whole pack keeps its hash.
       yield { path: objectsPath(name), content: writePack(kept) }
     }
   }
-
-  #isExported({ id, type, content }: GitObject): boolean {
-    if (type === 'tree') return this.#named.trees.has(id) && !this.#masked.has(id)
-    if (!this.#named.exported.has(id)) return false
-    const isMasked = maskedContent(content) !== content
-    if (isMasked) this.#withhold(id)
-    return !isMasked
-  }
-
-  #withhold(id: string): void {
-    const place = this.#named.trees.get(id) ?? this.#named.contents.get(id)
-    if (place === undefined) return
-    this.#withheld.set(id, { id, path: shownPath(place.path), why: 'masked' })
+  const belonging = [...named.trees.keys(), ...named.exported]
+  return {
+    /** The packs that are there. */
+    packs,
+    /** Objects that belong to the export, and that no pack has. */
+    absent: new Set(belonging.filter((id) => !ids.has(id))),
+    /** The parts of an export, each made when it is requested. A pack that is gone meanwhile has none. */
+    parts,
+    /** What is withheld, as far as the parts are made. */
+    withheld: () => [...withheld.values()],
   }
 }
 
-type Found = {
-  readonly packs: ReadonlySet<string>
-  /** The objects in them, and those of them that are trees with a secret in a name. */
-  readonly ids: ReadonlySet<string>
-  readonly masked: ReadonlySet<string>
+/** The packs that are there, the ids of the objects in them, the trees among these, and the trees with a secret in a name. */
+async function listed(names: Iterable<string>, read: Given['read']) {
+  const packs = new Set<string>()
+  const ids = new Set([EMPTY_TREE])
+  const trees = new Map<string, readonly TreeEntry[]>()
+  const masked = new Set<string>()
+  for (const name of names) {
+    const objects = await objectsIn(read, name)
+    if (objects === null) continue
+    packs.add(name)
+    for (const { id, type, content } of objects) {
+      ids.add(id)
+      const entries = type === 'tree' ? decodeTree(content) : null
+      if (entries === null) continue
+      if (hasSecretName(entries)) masked.add(id)
+      else trees.set(id, entries)
+    }
+  }
+  return { packs, ids, trees, masked }
 }
 
 /** A damaged pack is like one that is lost. */

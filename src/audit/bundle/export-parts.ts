@@ -37,7 +37,7 @@ import {
   recordsPath,
   STAMP,
 } from './bundle-format.ts'
-import { ExportedObjects } from './export-objects.ts'
+import { exportedObjects } from './export-objects.ts'
 import { tarOf } from './tar-parts.ts'
 
 export type ExportDeps = {
@@ -104,7 +104,7 @@ export async function* exportParts(
   const { packs, snapshots } = named
   const index = new RedactionIndex(ledger.lines.map(({ redaction }) => redaction))
   const packsOf = (name: string) => index.packsOf(name)
-  const objects = await ExportedObjects.open({
+  const objects = await exportedObjects({
     ...{ snapshots, packs: new Set([...packs].flatMap(packsOf)), ends },
     read: async (name) => {
       const found = await read(name)
@@ -162,7 +162,7 @@ export async function* exportParts(
     exported_at: now.toISOString(),
     parts,
     missing_artifacts: missing.filter((name) => !redacted.has(name)),
-    ...(snapshots.length > 0 && { files: { first_and_last: ends, withheld: objects.withheld } }),
+    ...(snapshots.length > 0 && { files: { first_and_last: ends, withheld: objects.withheld() } }),
     ...(known.length > 0 && (await unsignedRedactions(store, keys))),
   } as const
   yield partOf(MANIFEST, jsonFile(seal<Manifest>(unsigned, keys.signer)))

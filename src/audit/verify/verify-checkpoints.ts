@@ -104,21 +104,19 @@ export function lostFinding(kept: KeptCheckpoint): Finding {
   return about('missing', checkpoint, message)
 }
 
-type VerifyOptions = {
-  /** The checkpoint that the reader has kept; null without one. */
-  readonly kept?: Checkpoint | null
-  /** Those beside the log. */
-  readonly beside?: readonly KeptCheckpoint[]
-}
-
 /** As verified in a log; `lost` are the checkpoints beside it that it does not have. */
 type InLog = VerifiedCheckpoints & { readonly lost: readonly KeptCheckpoint[] }
 
-/** Verifies the checkpoints of a log: signatures, order, and the roots of the last and of the kept one. */
+/**
+ * Verifies the checkpoints of a log: signatures, order, and the roots of the last and of the kept one.
+ * @param kept the checkpoint that the reader has kept; null without one
+ * @param beside those beside the log
+ */
 export async function verifyCheckpoints(
   store: StreamReader,
   given: KnownKeys,
-  { kept = null, beside = [] }: VerifyOptions = {},
+  kept: Checkpoint | null = null,
+  beside: readonly KeptCheckpoint[] = [],
 ): Promise<Result<InLog, CheckpointError>> {
   const check = new CheckpointsCheck(given, kept)
   let lost = beside
@@ -207,7 +205,7 @@ export const verifyHeads = (
   beside: readonly KeptCheckpoint[],
 ): ResultAsync<Pick<InLog, 'findings' | 'lost'>, CheckpointError> =>
   safeTry(async function* () {
-    const { latest, lost, findings } = yield* await verifyCheckpoints(store, keys, { beside })
+    const { latest, lost, findings } = yield* await verifyCheckpoints(store, keys, null, beside)
     const named = latest?.heads ?? new Map<string, RunHead>()
     const heads = new KeptHeads(named, 'the last checkpoint of this log')
     const lengths = new Map<string, number>()

@@ -50,9 +50,9 @@ export const verifyStore = (
   safeTry(async function* () {
     const { reader, keys, beside = [], foreign = [], projected } = store
     const wanted = yield* await wantedBy(demands, () => shownByLog(reader))
-    const checkpoints = yield* (
-      await verifyCheckpoints(reader, keys, { kept: wanted.kept, beside })
-    ).mapErr(({ message }) => message)
+    const checkpoints = yield* (await verifyCheckpoints(reader, keys, wanted.kept, beside)).mapErr(
+      ({ message }) => message,
+    )
     const gone = yield* removedFrom(reader).mapErr(({ message }) => message)
     const check = new LiveCheck(checkpoints, 'this log')
     const log = new LogCheck(check, projected && new ProjectedCheck(projected, gone))
