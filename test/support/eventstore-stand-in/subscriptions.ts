@@ -76,16 +76,14 @@ async function serve(
   let wake = (): void => {}
   let said = false
   let ended: 'normally' | 'with an error' | null = null
+  // Not at once: an error that overtakes what is being written never arrives.
+  const ending = (how: NonNullable<typeof ended>) => () => {
+    ended ??= how
+    wake()
+  }
   const forget = faults.register({
-    end: () => {
-      ended ??= 'normally'
-      wake()
-    },
-    // Not at once: an error that overtakes what is being written never arrives.
-    fail: () => {
-      ended ??= 'with an error'
-      wake()
-    },
+    end: ending('normally'),
+    fail: ending('with an error'),
     fallBehind: () => {
       said = false
       call.write(fellBehind())
