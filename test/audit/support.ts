@@ -53,6 +53,13 @@ export function sampleRun(
   return records
 }
 
+/** Checks so many random values. */
+export const forAll = <T>(
+  numRuns: number,
+  values: fc.Arbitrary<T>,
+  check: (value: T) => Promise<void>,
+): Promise<void> => fc.assert(fc.asyncProperty(values, check), { numRuns })
+
 /** A new key, whose folder is removed. */
 export async function newKeys(): Promise<Keys> {
   const dir = await mkdtemp(join(tmpdir(), 'retrai-keys-'))

@@ -31,6 +31,7 @@ import {
   contentOf,
   eventsOf,
   exported,
+  forAll,
   isolated,
   newKeys,
   partsOf,
@@ -171,35 +172,32 @@ describe.skipIf(!hasPython)(
       const place = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })
       const run = validRun(undefined, { maxMoves: 25 })
       const version = fc.constantFrom(1, 2)
-      await fc.assert(
-        fc.asyncProperty(run, place, version, async (records, where, version) => {
-          const file = recordsPart(version)
-          const events = eventsOf(records)
-          const whole = await exported(withTaken(events, someTexts(events, where)), keys)
-          const parts = asVersion(version, whole, keys)
-          const lines = contentOf(parts, file)
-            .toString()
-            .split(/(?<=\n)/)
-          const index = Math.floor(where * lines.length)
-          const changed = [
-            lines.toSpliced(index, 1),
-            lines.toSpliced(index, 0, lines[index] ?? ''),
-            lines.slice(0, index),
-            lines.with(index, (lines[index] ?? '').replace(/"ts":1/, '"ts":2')),
-          ].map((each) => replaced(parts, file, each.join('')))
-          const all = [parts, ...changed, ...forgedRedactions(parts)]
-          const [good, ...others] = await inPython(
-            await Promise.all(all.map((each) => archived(each))),
-          )
-          expect(good).toMatchObject({ findings: [], holds: true })
-          for (const [at, bad] of all.slice(1).entries()) {
-            const { holds, first_bad_seq } = await verifyBundle(partsOf(bad))
-            expect(holds).toBe(false)
-            expect(others[at]).toMatchObject({ holds, first_bad_seq })
-          }
-        }),
-        { numRuns: 8 },
-      )
+      await forAll(8, fc.tuple(run, place, version), async ([records, where, version]) => {
+        const file = recordsPart(version)
+        const events = eventsOf(records)
+        const whole = await exported(withTaken(events, someTexts(events, where)), keys)
+        const parts = asVersion(version, whole, keys)
+        const lines = contentOf(parts, file)
+          .toString()
+          .split(/(?<=\n)/)
+        const index = Math.floor(where * lines.length)
+        const changed = [
+          lines.toSpliced(index, 1),
+          lines.toSpliced(index, 0, lines[index] ?? ''),
+          lines.slice(0, index),
+          lines.with(index, (lines[index] ?? '').replace(/"ts":1/, '"ts":2')),
+        ].map((each) => replaced(parts, file, each.join('')))
+        const all = [parts, ...changed, ...forgedRedactions(parts)]
+        const [good, ...others] = await inPython(
+          await Promise.all(all.map((each) => archived(each))),
+        )
+        expect(good).toMatchObject({ findings: [], holds: true })
+        for (const [at, bad] of all.slice(1).entries()) {
+          const { holds, first_bad_seq } = await verifyBundle(partsOf(bad))
+          expect(holds).toBe(false)
+          expect(others[at]).toMatchObject({ holds, first_bad_seq })
+        }
+      })
     })
 
     test('finds what is malformed in a signed statement, as retrai verify does', async () => {

@@ -16,6 +16,7 @@ import {
   contentOf,
   eventsOf,
   exported,
+  forAll,
   isolated,
   listedAgain,
   newKeys,
@@ -52,7 +53,7 @@ const verify = (parts: readonly Part[]): Promise<BundleReport> => verifyBundle(p
 /** Any run's export, and a place in it: between 0 and 1. */
 const place = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })
 const at = (where: number, count: number): number => Math.floor(where * count)
-const RUNS = { numRuns: 30 }
+const RUNS = 30
 
 /** What the byte at this place of the records is part of. */
 function whatIsAt(content: Buffer, index: number): 'time or salt' | 'the rest' {
@@ -130,49 +131,45 @@ function withChange(content: Buffer, [where, flip]: readonly [number, number]) {
 
 describe('a signed export', () => {
   test('of any run holds, and is reported correctly', async () => {
-    await fc.assert(
-      fc.asyncProperty(anyVersion, run, async (version, records) => {
-        const report = await verify(await exportOf(version, records))
-        expect(report.findings).toEqual([])
-        expect(report).toMatchObject({
-          holds: true,
-          trust: 'not_compared',
-          run_id: records[0]?.run_id,
-          verified: records.length,
-          signed: records.length,
-          complete: records.at(-1)?.kind === 'run_end',
-          key: keys.signer.key,
-          first_bad_seq: null,
-        })
-      }),
-      RUNS,
-    )
+    await forAll(RUNS, fc.tuple(anyVersion, run), async ([version, records]) => {
+      const report = await verify(await exportOf(version, records))
+      expect(report.findings).toEqual([])
+      expect(report).toMatchObject({
+        holds: true,
+        trust: 'not_compared',
+        run_id: records[0]?.run_id,
+        verified: records.length,
+        signed: records.length,
+        complete: records.at(-1)?.kind === 'run_end',
+        key: keys.signer.key,
+        first_bad_seq: null,
+      })
+    })
   })
 
   test('with any byte of its records changed names the record', async () => {
-    await fc.assert(
-      fc.asyncProperty(anyVersion, run, change, async (version, records, how) => {
-        const file = recordsPart(version)
-        const parts = await exportOf(version, records)
-        const content = contentOf(parts, file)
-        const { index, changed } = withChange(content, how)
-        const seq = content.subarray(0, index).filter((byte) => byte === 0x0a).length
-        const report = await verify(replaced(parts, file, changed))
-        expect(report.holds).toBe(false)
-        const isNamed = report.first_bad_seq === seq && report.verified === seq
-        // Only the manifest covers the time at which the store took a record, and the salt of one without strings.
-        if (!isNamed) {
-          expect([version, whatIsAt(content, index)]).toEqual([2, 'time or salt'])
-        }
-        expect(namedBy(report)).toContain(file)
-      }),
-      { numRuns: 80 },
-    )
+    await forAll(80, fc.tuple(anyVersion, run, change), async ([version, records, how]) => {
+      const file = recordsPart(version)
+      const parts = await exportOf(version, records)
+      const content = contentOf(parts, file)
+      const { index, changed } = withChange(content, how)
+      const seq = content.subarray(0, index).filter((byte) => byte === 0x0a).length
+      const report = await verify(replaced(parts, file, changed))
+      expect(report.holds).toBe(false)
+      const isNamed = report.first_bad_seq === seq && report.verified === seq
+      // Only the manifest covers the time at which the store took a record, and the salt of one without strings.
+      if (!isNamed) {
+        expect([version, whatIsAt(content, index)]).toEqual([2, 'time or salt'])
+      }
+      expect(namedBy(report)).toContain(file)
+    })
   })
 
   test('with any byte of any other part changed does not hold', async () => {
-    await fc.assert(
-      fc.asyncProperty(anyVersion, run, place, change, async (version, records, which, how) => {
+    await forAll(
+      80,
+      fc.tuple(anyVersion, run, place, change),
+      async ([version, records, which, how]) => {
         const all = await exportOf(version, records)
         const parts = all.filter(({ path }) => path !== recordsPart(version))
         const part = parts[at(which, parts.length)]
@@ -184,14 +181,15 @@ describe('a signed export', () => {
         if (part.path.startsWith('artifacts/')) {
           expect(report.first_bad_seq).toBe(records.findIndex(namesArtifact))
         }
-      }),
-      { numRuns: 80 },
+      },
     )
   })
 
   test('with any record removed, added, swapped or cut off names the first bad one', async () => {
-    await fc.assert(
-      fc.asyncProperty(anyVersion, run, place, place, async (version, records, one, other) => {
+    await forAll(
+      RUNS,
+      fc.tuple(anyVersion, run, place, place),
+      async ([version, records, one, other]) => {
         const file = recordsPart(version)
         const parts = await exportOf(version, records)
         const good = contentOf(parts, file).toString().split('\n').slice(0, -1)
@@ -207,25 +205,21 @@ describe('a signed export', () => {
         if (i === j) return
         const swapped = await verifyLines(good.with(i, good[j] ?? '').with(j, good[i] ?? ''))
         expect(swapped).toMatchObject({ holds: false, first_bad_seq: Math.min(i, j) })
-      }),
-      RUNS,
+      },
     )
   })
 
   test('with a part removed, added or moved names the part', async () => {
-    await fc.assert(
-      fc.asyncProperty(anyVersion, run, place, async (version, records, where) => {
-        const parts = await exportOf(version, records)
-        const i = at(where, parts.length)
-        const part = parts[i] as Part
-        expect(namedBy(await verify(parts.toSpliced(i, 1)))).toContain(part.path)
-        const extra = { path: `artifacts/${'0'.repeat(64)}`, content: Buffer.from('x') }
-        expect(namedBy(await verify([...parts, extra]))).toContain(extra.path)
-        expect((await verify([...parts, part])).holds).toBe(false)
-        if (i > 0) expect((await verify([part, ...parts.toSpliced(i, 1)])).holds).toBe(false)
-      }),
-      RUNS,
-    )
+    await forAll(RUNS, fc.tuple(anyVersion, run, place), async ([version, records, where]) => {
+      const parts = await exportOf(version, records)
+      const i = at(where, parts.length)
+      const part = parts[i] as Part
+      expect(namedBy(await verify(parts.toSpliced(i, 1)))).toContain(part.path)
+      const extra = { path: `artifacts/${'0'.repeat(64)}`, content: Buffer.from('x') }
+      expect(namedBy(await verify([...parts, extra]))).toContain(extra.path)
+      expect((await verify([...parts, part])).holds).toBe(false)
+      if (i > 0) expect((await verify([part, ...parts.toSpliced(i, 1)])).holds).toBe(false)
+    })
   })
 })
 
@@ -238,37 +232,31 @@ test('an export without records does not hold, even if its manifest lists none',
 
 describe('a redaction', () => {
   test('is reported with its author and reason; the chain is the same as before', async () => {
-    await fc.assert(
-      fc.asyncProperty(anyVersion, longRun, place, async (version, records, where) => {
-        const events = eventsOf(records)
-        const taken = someTexts(events, where)
-        const before = await verify(await exportedAs(version, events, keys, ARTIFACTS))
-        const redacted = withTaken(events, taken)
-        const after = await verify(await exportedAs(version, redacted, keys, ARTIFACTS))
-        expect(after.findings).toEqual([])
-        expect(after).toMatchObject({ holds: true, head: before.head, verified: before.verified })
-        const { strings, redactions } = after.redacted
-        expect(strings).toBe(taken.length)
-        const author = { principal: 'alice', reason: 'a password' }
-        expect(redactions).toMatchObject(
-          taken.map(({ seq, pointer }) => ({ seq, pointers: [pointer], ...author })),
-        )
-      }),
-      RUNS,
-    )
+    await forAll(RUNS, fc.tuple(anyVersion, longRun, place), async ([version, records, where]) => {
+      const events = eventsOf(records)
+      const taken = someTexts(events, where)
+      const before = await verify(await exportedAs(version, events, keys, ARTIFACTS))
+      const redacted = withTaken(events, taken)
+      const after = await verify(await exportedAs(version, redacted, keys, ARTIFACTS))
+      expect(after.findings).toEqual([])
+      expect(after).toMatchObject({ holds: true, head: before.head, verified: before.verified })
+      const { strings, redactions } = after.redacted
+      expect(strings).toBe(taken.length)
+      const author = { principal: 'alice', reason: 'a password' }
+      expect(redactions).toMatchObject(
+        taken.map(({ seq, pointer }) => ({ seq, pointers: [pointer], ...author })),
+      )
+    })
   })
 
   test('is found if it is not recorded, was recorded but not carried out, or is about another text', async () => {
-    await fc.assert(
-      fc.asyncProperty(anyVersion, longRun, place, async (version, records, where) => {
-        const events = eventsOf(records)
-        const redacted = withTaken(events, someTexts(events, where))
-        const forgeries = forgedRedactions(await exportedAs(version, redacted, keys, ARTIFACTS))
-        expect(forgeries.length).toBeGreaterThan(3)
-        for (const forged of forgeries) expect((await verify(forged)).holds).toBe(false)
-      }),
-      { numRuns: 20 },
-    )
+    await forAll(20, fc.tuple(anyVersion, longRun, place), async ([version, records, where]) => {
+      const events = eventsOf(records)
+      const redacted = withTaken(events, someTexts(events, where))
+      const forgeries = forgedRedactions(await exportedAs(version, redacted, keys, ARTIFACTS))
+      expect(forgeries.length).toBeGreaterThan(3)
+      for (const forged of forgeries) expect((await verify(forged)).holds).toBe(false)
+    })
   })
 })
 
