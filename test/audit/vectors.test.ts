@@ -78,7 +78,7 @@ test('signatures, trees and inclusions are those of the committed vectors', asyn
   const known = knownKeys(PublishedKeys.parse(vectors.keys))
   const { statement, canonical, signature } = seal
   expect(canonicalText(statement)).toBe(canonical)
-  expect(checkSeal({ type: 'example', ...statement, signature }, known)).toBe('good')
+  expect(checkSeal({ ...statement, signature }, known)).toBe('good')
   const { seq } = sealed_entry
   const meta = readMeta(sealed_entry.metadata, REDACTIONS.stream)
   expect(meta.seal).toBeDefined()

@@ -93,7 +93,7 @@ describe('a stored event that is not a record of ours is an error that names its
   const withMeta = (change: object) => ({
     metadata: JSON.stringify({ ...JSON.parse(good.metadata), ...change }),
   })
-  test.each([
+  test.each<[string, Partial<RecordedEvent>, RegExp]>([
     ['data that is no JSON', { data: '{' }, /JSON/],
     ['an altered text', { altered: true }, /JSON/],
     ['an unknown field', withData({ extra: 1 }), /extra/],

@@ -159,7 +159,7 @@ describe('a row of the log with', () => {
   })
 
   test('another text is found by a server that has already read the row', async () => {
-    const store = (await openEmbeddedStore({ file }))._unsafeUnwrap()
+    const store = await openStore(file)
     const page = { from: SEQ, direction: 'forward', limit: 1 } as const
     const read = async () => (await store.readStream(streamOf(runId), page))._unsafeUnwrap()
     for (const _ of [1, 2]) expect((await read())[0]?.altered).toBeUndefined()
