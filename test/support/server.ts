@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Writable } from 'node:stream'
+import { text as textOf } from 'node:stream/consumers'
 import type { FastifyInstance } from 'fastify'
 import { err, errAsync, okAsync } from 'neverthrow'
 import { pino } from 'pino'
@@ -86,6 +87,8 @@ export function logger(level: string) {
 
 const silent = { info: () => {}, warn: () => {}, error: () => {} }
 
+const noFolder = (cwd = '') => ({ field: 'cwd', message: `${cwd} does not exist.` })
+
 /**
  * A small planRun: it knows the goals, and `/` is the only directory. Its runs have one turn an iteration and no first
  * check, so the runs that tests play are short.
@@ -102,16 +105,11 @@ const planRun: AppDeps['planRun'] = (request) => {
     mcp_servers: ____,
     ...rest
   } = request
+  const message = `There is no goal "${goal}". Choose one of: pytest, npm-test.`
+  const isGoal = goal === 'instructions' || GOALS.some(({ name }) => name === goal)
   const problems = [
-    ...(goal === 'instructions' || GOALS.some(({ name }) => name === goal)
-      ? []
-      : [
-          {
-            field: 'goal',
-            message: `There is no goal "${goal}". Choose one of: pytest, npm-test.`,
-          },
-        ]),
-    ...(cwd === '/' ? [] : [{ field: 'cwd', message: `${cwd} does not exist.` }]),
+    ...(isGoal ? [] : [{ field: 'goal', message }]),
+    ...(cwd === '/' ? [] : [noFolder(cwd)]),
   ]
   if (problems.length > 0) return errAsync(problems)
   const config = { goal, cwd, ...rest, shell_goal: null }
@@ -132,10 +130,8 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Test
   } = options
   const folder = await mkdtemp(join(tmpdir(), 'retrai-http-'))
   const store = memoryStore()
-  const projected = openReadModel({
-    file: join(folder, 'runs.sqlite'),
-    log: silent,
-  })._unsafeUnwrap()
+  const file = join(folder, 'runs.sqlite')
+  const projected = openReadModel({ file, log: silent })._unsafeUnwrap()
   const redactor = new Redactor({ store, log: silent })
   const without = withRedactions(store, redactor)
   const asOfNow = (event: RecordedEvent) => redactor.apply(event)
@@ -159,13 +155,8 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Test
     log: silent,
     artifacts,
   })
-  const auth = new Auth({
-    store: wrapTokenStore(store),
-    sign,
-    configured: token,
-    clock,
-    log: silent,
-  })
+  const tokens = { store: wrapTokenStore(store), configured: token }
+  const auth = new Auth({ ...tokens, sign, clock, log: silent })
   const recorder =
     accessLog && new AccessRecorder({ store: wrapped, sign, clock, log: silent, ...accessLog })
   const webhooks = new Webhooks({
@@ -187,10 +178,7 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Test
     contextBudget: async () => 96_000,
     tools: [],
     goals: GOALS,
-    fittingGoals: (cwd) =>
-      cwd === '/'
-        ? okAsync(GOALS.slice(1))
-        : errAsync([{ field: 'cwd', message: `${cwd} does not exist.` }]),
+    fittingGoals: (cwd) => (cwd === '/' ? okAsync(GOALS.slice(1)) : errAsync([noFolder(cwd)])),
     planRun,
     models: async () => [],
     isolationOffer: async () => ({
@@ -266,26 +254,19 @@ export function rawRequest(
   options: RequestOptions & { readonly body?: string },
 ): Promise<Answer> {
   const { body, ...rest } = options
-  return new Promise((resolve, reject) => {
-    const outgoing = request(
-      { host: '127.0.0.1', port, agent: false, ...rest },
-      async (incoming) => {
-        const chunks: Buffer[] = await incoming.toArray()
-        resolve({
-          status: incoming.statusCode ?? 0,
-          headers: incoming.headers,
-          body: Buffer.concat(chunks).toString(),
-        })
-      },
-    )
-    outgoing.on('error', reject)
+  const { promise, resolve, reject } = Promise.withResolvers<Answer>()
+  const take = ({ statusCode: status = 0, headers }: IncomingMessage, text: string): void =>
+    resolve({ status, headers, body: text })
+  request({ host: '127.0.0.1', port, agent: false, ...rest })
+    .on('response', async (incoming) => take(incoming, await textOf(incoming)))
+    .on('error', reject)
     // An accepted upgrade never becomes a response.
-    outgoing.on('upgrade', (incoming, socket) => {
+    .on('upgrade', (incoming, socket) => {
       socket.destroy()
-      resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, body: '' })
+      take(incoming, '')
     })
-    outgoing.end(body)
-  })
+    .end(body)
+  return promise
 }
 
 /** A request with a JSON body. */
@@ -314,11 +295,8 @@ async function agentDoes(
   reports: readonly Report[],
 ): Promise<void> {
   for (const report of reports) {
-    const command = {
-      ...report,
-      claimant: CLAIMANT,
-      readOnlyTools: new Set<string>(),
-    } as AgentCommand
+    const by = { claimant: CLAIMANT, readOnlyTools: new Set<string>() }
+    const command = { ...report, ...by } as AgentCommand
     const done = await handleCommand(store, runId, command, { author: AUTHOR, now: testNow })
     expect(done.isOk()).toBe(true)
   }

@@ -39,8 +39,12 @@ const complete: readonly RunRecord[] = [
     ...common,
     kind: 'run_end',
     payload: {
-      ...{ achieved: false, status: 'failed', reason: 'No model' },
-      ...{ iterations: 0, total_tokens: 0, estimated_cost_usd: 0 },
+      achieved: false,
+      iterations: 0,
+      total_tokens: 0,
+      estimated_cost_usd: 0,
+      status: 'failed',
+      reason: 'No model',
     },
   },
 ]
