@@ -117,14 +117,13 @@ export class FollowedCheckpoints {
 
   /** A key that is new to this process may come from a rotation. */
   async #isOwn(key: string): Promise<Result<boolean, KeyringFailure>> {
-    const known = this.#own.get(key)
-    if (known !== undefined) return ok(known)
-    const keys = await this.#keyring.load()
-    if (keys.isErr()) return err(keys.error)
-    for (const { fingerprint } of keys.value.published.keys) this.#own.set(fingerprint, true)
-    const isOwn = this.#own.get(key) ?? false
-    this.#own.set(key, isOwn)
-    return ok(isOwn)
+    if (!this.#own.has(key)) {
+      const keys = await this.#keyring.load()
+      if (keys.isErr()) return err(keys.error)
+      this.#own.set(key, false)
+      for (const { fingerprint } of keys.value.published.keys) this.#own.set(fingerprint, true)
+    }
+    return ok(this.#own.get(key) === true)
   }
 
   /** The last of the first `size` checkpoints of this server, with its runs and ledgers; null if there is none. */

@@ -6,8 +6,8 @@ import { REDACTED } from '../domain/texts.ts'
 import { jsonOr, wellFormed } from '../lib/json.ts'
 import { messageOf } from '../lib/message-of.ts'
 import type { NewEvent, RecordedEvent } from '../store/event-store.ts'
-import type { EntrySeal } from './chain.ts'
 import {
+  type EntrySeal,
   type Logged,
   OTHER_TEXT,
   readMeta,

@@ -38,7 +38,7 @@ export type CopyError =
  * redacts it there.
  */
 export function copyLog(
-  source: LogPages,
+  source: LogPages | Iterable<Result<readonly RecordedEvent[], StoreFailure>>,
   target: EventStore,
   onProgress?: (progress: CopyProgress) => void,
 ): ResultAsync<CopyProgress, CopyError> {

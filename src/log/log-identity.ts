@@ -41,15 +41,10 @@ async function readOrCreate(store: EventStore): Promise<Result<string, LogIdErro
   return (await readLogId(store)).andThen((id) => (id === null ? err(failed(failure)) : ok(id)))
 }
 
-function failed(failure: AppendError): LogIdError {
-  switch (failure.type) {
-    case 'wrong_expected_revision':
-    case 'append_too_large':
-      return { type: 'store_failed', message: `the log took no identity: ${failure.type}` }
-    default:
-      return failure
-  }
-}
+const failed = (failure: AppendError): LogIdError =>
+  failure.type === 'wrong_expected_revision' || failure.type === 'append_too_large'
+    ? { type: 'store_failed', message: `the log took no identity: ${failure.type}` }
+    : failure
 
 /** Null if the log has no identity yet. */
 export async function readLogId(store: StreamReader): Promise<Result<string | null, UnreadLogId>> {

@@ -9,7 +9,6 @@ import { copyLog } from '../../src/log/copy-log.ts'
 import { handleCommand } from '../../src/log/handle-command.ts'
 import { ensureLogId, LOG_ID_STREAM } from '../../src/log/log-identity.ts'
 import { streamOf } from '../../src/log/run-log.ts'
-import type { LogPages } from '../../src/log/stream-pages.ts'
 import { redactRun } from '../../src/redaction/redact-run.ts'
 import { REDACTIONS } from '../../src/redaction/redaction-index.ts'
 import { Redactor } from '../../src/redaction/redactor.ts'
@@ -146,10 +145,10 @@ const WRITES: readonly Write[] = [
   },
 ]
 
-async function* newRun(): LogPages {
+function newRun() {
   const { events } = prepare(NEW_RUN_ID, null, [createdRecord(NEW_RUN_ID)], { commandId: 'c' })
   const place = { stream: streamOf(NEW_RUN_ID), position: '', created: 0 }
-  yield ok(events.map((event, revision) => ({ ...event, ...place, revision })))
+  return [ok(events.map((event, revision) => ({ ...event, ...place, revision })))]
 }
 
 const lengthOf = async (stream: string): Promise<number> =>

@@ -168,7 +168,7 @@ async function importRecords(
   let present = 0
   const flush = async (): Promise<void> => {
     if (failure !== null || batch.length === 0) return
-    const copied = await copyLog(once(ok(batch)), store)
+    const copied = await copyLog([ok(batch)], store)
     if (copied.isErr()) failure = copied.error
     else present += copied.value.present
     batch = []
@@ -183,10 +183,6 @@ async function importRecords(
   if (!report.holds) return err({ type: 'refused', report })
   await flush()
   return failure === null ? ok({ records: report.verified, present }) : err(failure)
-}
-
-async function* once<T>(value: T): AsyncGenerator<T> {
-  yield value
 }
 
 /** The event of a record. The target's store gives it a position. */
