@@ -60,8 +60,15 @@ function writeHeader(memory: Buffer, start: number, payload: number): void {
   }
 }
 
+/** The payload of an encoded frame. A view that is made on demand, because many frames are kept. */
+export const payloadOf = ({ memory, at, end }: Omit<EncodedFrame, 'start'>): Buffer =>
+  memory.subarray(at, end)
+
+/** Bytes of its payload. */
+export const sizeOf = ({ at, end }: EncodedFrame): number => end - at
+
 /** A record as observers get it, encoded once and shared by all of them. */
-export class Frame implements EncodedFrame {
+export type Frame = EncodedFrame & {
   readonly runId: string
   readonly seq: number
   readonly kind: Kind
@@ -70,41 +77,7 @@ export class Frame implements EncodedFrame {
   readonly position: Position
   /** Why the stored event is not a record; null if it is one. Then this is an `error` in its place. */
   readonly damage: string | null
-  readonly memory: Buffer
-  readonly start: number
-  readonly at: number
-  readonly end: number
-
-  constructor(
-    { runId, seq, kind, place, position, damage }: Served,
-    { memory, start, at, end }: EncodedFrame,
-  ) {
-    this.runId = runId
-    this.seq = seq
-    this.kind = kind
-    this.place = place
-    this.position = position
-    this.damage = damage
-    this.memory = memory
-    this.start = start
-    this.at = at
-    this.end = end
-  }
-
-  /** Its JSON. A view that is created on demand, because many frames are kept. */
-  get data(): Buffer {
-    return this.memory.subarray(this.at, this.end)
-  }
-
-  /** Bytes of its JSON. */
-  get size(): number {
-    return this.end - this.at
-  }
 }
-
-/** A stored event before it is encoded. */
-type Served = Pick<Frame, 'runId' | 'seq' | 'kind' | 'place' | 'position' | 'damage'> &
-  Pick<RecordJson, 'json' | 'suffix'>
 
 /** Where the frames are for, and in which form. */
 export type Framing = {
@@ -117,33 +90,48 @@ export type Framing = {
 /** The frames of stored events, one after the other in memory. Events of streams that hold no run are left out. */
 export function framesOf(events: readonly RecordedEvent[], framing: Framing): Frame[] {
   const served = events.flatMap((event) => serve(event, framing) ?? [])
-  const sizes = served.map(({ json, suffix }) => {
-    const tail = Buffer.byteLength(suffix)
-    return { bytes: Buffer.byteLength(json) - 1 + tail, tail }
-  })
-  const buffer = new FrameBuffer(sizes.reduce((sum, { bytes }) => sum + frameSize(bytes), 0))
-  return served.map((each, index) => {
-    const { bytes = 0, tail = 0 } = sizes[index] ?? {}
-    const encoded = buffer.add(bytes, (memory, at) => {
-      memory.write(each.json, at)
-      memory.write(each.suffix, at + bytes - tail)
+  const sizes = served.map(
+    ({ json, suffix }) => Buffer.byteLength(json) - 1 + Buffer.byteLength(suffix),
+  )
+  const buffer = new FrameBuffer(sizes.reduce((sum, bytes) => sum + frameSize(bytes), 0))
+  return served.map(({ facts, json, suffix }, index) => {
+    const { memory, start, at, end } = buffer.add(sizes[index] ?? 0, (memory, at) => {
+      memory.write(suffix, at + memory.write(json, at) - 1)
     })
-    return new Frame(each, encoded)
+    return { ...facts, memory, start, at, end }
   })
 }
 
+/** A stored event before it is encoded. The suffix replaces the last brace of the JSON. */
+type Served = {
+  readonly facts: Omit<Frame, keyof EncodedFrame>
+  readonly json: string
+  readonly suffix: string
+}
+
+/**
+ * An event is validated first, unless the projector has folded it already: then it is a record, and a client that joins a
+ * long run late does not wait for a second validation.
+ */
 function serve(event: RecordedEvent, { form, ofAll, readModel }: Framing): Served | null {
   const runId = runOf(event.stream)
   if (runId === null) return null
   const { revision: seq, position } = event
   const cursor = ofAll ? cursorOf(runId, event) : undefined
-  const place = { runId, seq, position, place: cursor ?? seq }
+  const at = { runId, seq, position, place: cursor ?? seq }
+  const place = cursor === undefined ? `,"seq":${seq}` : `,"seq":${seq},"cursor":"${cursor}"`
+  const damaged = (why: string): Served => {
+    const damage = `Record ${seq} of this run cannot be read: ${why}. See the server's log.`
+    const json = JSON.stringify(errorRecord(runId, event.created / 1000, damage))
+    return { facts: { ...at, kind: 'error', damage }, json, suffix: `${place}}` }
+  }
   const isProjected = seq <= (readModel.get(runId)?.state.seq ?? -1)
-  const record = recordJsonOf(event, isProjected, form, cursor)
-  if (!('message' in record)) return { ...place, damage: null, ...record }
-  const damage = damageMessage(seq, record.message)
-  const json = JSON.stringify(errorRecord(runId, event.created / 1000, damage))
-  return { ...place, damage, kind: 'error', json, suffix: placeSuffix(seq, cursor) }
+  const record = recordJsonOf(event, isProjected)
+  if ('message' in record) return damaged(record.message)
+  const meta = form === 'record' ? '' : metaOf(event)
+  if (meta === null) return damaged('its metadata is not JSON')
+  const { kind, json } = record
+  return { facts: { ...at, kind, damage: null }, json, suffix: `${place}${meta}}` }
 }
 
 /** An `error` that is not stored: why the server ends an observation, or cannot read a record. */
@@ -155,74 +143,36 @@ function errorRecord(runId: string, ts: number, message: string): RunRecord {
  * The frame that reports why the server ends an observation. Its seq is that of the last record that the observer has, so
  * that a client that resumes after the last seq it saw misses nothing.
  */
-export function refusalFrame(runId: string, seq: number, ts: number, message: string): Buffer {
-  const json = JSON.stringify(errorRecord(runId, ts, message))
-  return Buffer.from(json.slice(0, -1) + placeSuffix(seq))
-}
-
-/** A record that can be served: its JSON, and the suffix that replaces the last brace. */
-export type RecordJson = {
-  readonly kind: Kind
-  readonly json: string
-  readonly suffix: string
-}
-/** Why a stored event is not a record. */
-type NoRecord = { readonly message: string }
-
-/** A sentence for a person about a record that cannot be read. */
-const damageMessage = (seq: number, why: string): string =>
-  `Record ${seq} of this run cannot be read: ${why}. See the server's log.`
-
-/** Adds the seq, and for all runs the cursor, after the last key of a JSON object. */
-const placeSuffix = (seq: number, cursor?: string): string =>
-  cursor === undefined ? `,"seq":${seq}}` : `,"seq":${seq},"cursor":"${cursor}"}`
+export const refusalFrame = (runId: string, seq: number, ts: number, message: string): Buffer =>
+  Buffer.from(JSON.stringify({ ...errorRecord(runId, ts, message), seq }))
 
 /**
- * Reads a stored event. A record of the present schema that this server wrote is served as stored; any other is
- * serialized again. Each event is validated first, unless the projector has folded it already (`projected`): then it is
- * a record, and a client that joins a long run late does not wait for a second validation.
- * @param cursor of the record, for frames of all runs
+ * The id and the metadata of an event as further members of a JSON object, on one line; null if the metadata is not JSON.
+ * It is sent as it is stored: verification must not depend on what this server understands.
  */
-export function recordJsonOf(
-  event: RecordedEvent,
-  projected: boolean,
-  form: Form = 'record',
-  cursor?: string,
-): RecordJson | NoRecord {
-  const record = kindAndJson(event, projected)
-  if ('message' in record) return record
-  const suffix = placeSuffix(event.revision, cursor)
-  if (form === 'record') return { ...record, suffix }
-  const meta = metaSuffix(event)
-  if (meta === null) return { message: 'its metadata is not JSON' }
-  return { ...record, suffix: suffix.slice(0, -1) + meta }
-}
-
-/**
- * The id and the metadata of an event as the end of a JSON object, on one line; null if the metadata is not JSON. It is
- * sent as it is stored: verification must not depend on what this server understands.
- */
-function metaSuffix({ id, metadata }: RecordedEvent): string | null {
+function metaOf({ id, metadata }: RecordedEvent): string | null {
   try {
-    return `,"id":${JSON.stringify(id)},"meta":${JSON.stringify(JSON.parse(metadata))}}`
+    return `,"id":${JSON.stringify(id)},"meta":${JSON.stringify(JSON.parse(metadata))}`
   } catch {
     return null
   }
 }
 
-function kindAndJson(
+/**
+ * The JSON of a stored record, or why it is not a record. One of the present schema that this server wrote is served as
+ * stored; any other is serialized again. @param projected whether it was validated before
+ */
+export function recordJsonOf(
   event: RecordedEvent,
   projected: boolean,
-): Pick<RecordJson, 'kind' | 'json'> | NoRecord {
+): { readonly kind: Kind; readonly json: string } | { readonly message: string } {
   const kind = ownKindOf(event)
   if (projected && kind !== undefined) return { kind, json: event.data }
   const decoded = decode(event)
   if (decoded.isErr()) return { message: decoded.error.message }
   const { record } = decoded.value
-  return {
-    kind: record.kind,
-    json: kind === record.kind ? event.data : JSON.stringify(record),
-  }
+  const json = kind === record.kind ? event.data : JSON.stringify(record)
+  return { kind: record.kind, json }
 }
 
 const PRESENT_SCHEMA = `{"schema":${SCHEMA},`

@@ -10,7 +10,7 @@ import { createWatchLog } from '../plugins/access-log.ts'
 import { chooseProtocol } from '../plugins/credentials.ts'
 import type { LiveDeps, LiveLimits } from './deps.ts'
 import { Sockets } from './sockets.ts'
-import { allRunsTopic, RunTopics, type Topics } from './topics.ts'
+import { allRunsTopic, createRunTopics, type Topics } from './topics.ts'
 
 /** Everything in this process that delivers records while they are created. */
 export type Live = LiveDeps &
@@ -40,7 +40,7 @@ export async function addLive(
     removalOf: deps.retention.removalOf,
     limits,
   }
-  const [runTopics, allRuns] = [new RunTopics(live), allRunsTopic(live)]
+  const [runTopics, allRuns] = [createRunTopics(live), allRunsTopic(live)]
   const sockets = new Sockets(live)
   const eventStreams = new Set<PassThrough>()
   redactions.onRedacted(async (runId) => {

@@ -3,7 +3,7 @@ import type { Form } from '../../api/event-query.ts'
 import { Backoff } from '../../lib/backoff.ts'
 import type { Position, RecordedEvent, Subscription } from '../../store/event-store.ts'
 import type { LiveLimits, TopicDeps } from './deps.ts'
-import { type Frame, framesOf } from './frame.ts'
+import { type Frame, framesOf, sizeOf } from './frame.ts'
 
 /** How a topic reads its frames, and finds them again. */
 export type TopicSource<Cursor> = {
@@ -37,7 +37,6 @@ export type Follower<Cursor> = {
 
 /** The newest frames of a topic, without gaps, bounded in number and in bytes. */
 class Ring<Cursor> {
-  readonly #cursorOf: (frame: Frame) => Cursor
   readonly #limits: Pick<LiveLimits, 'ringFrames' | 'ringBytes'>
   readonly #frames: Frame[] = []
   /** How many frames were added before the one after a cursor, for every cursor that is known: the oldest comes first. */
@@ -46,30 +45,19 @@ class Ring<Cursor> {
   #bytes = 0
 
   /** An empty ring. Its first frame will be the one after `after`. */
-  constructor(
-    after: Cursor,
-    cursorOf: (frame: Frame) => Cursor,
-    limits: Pick<LiveLimits, 'ringFrames' | 'ringBytes'>,
-  ) {
+  constructor(after: Cursor, limits: Pick<LiveLimits, 'ringFrames' | 'ringBytes'>) {
     this.#places = new Map([[after, 0]])
-    this.#cursorOf = cursorOf
     this.#limits = limits
   }
 
   /** Adds the next frame. One that was added before is ignored: a subscription that broke may repeat it. */
-  push(frame: Frame): void {
-    const cursor = this.#cursorOf(frame)
+  push(cursor: Cursor, frame: Frame): void {
     if (this.#places.has(cursor)) return
     this.#frames.push(frame)
     this.#places.set(cursor, this.#dropped + this.#frames.length)
-    this.#bytes += frame.size
+    this.#bytes += sizeOf(frame)
     const { ringFrames, ringBytes } = this.#limits
     while (this.#frames.length > ringFrames || this.#bytes > ringBytes) this.#dropFirst()
-  }
-
-  /** Whether the frames after a cursor are kept, or the next one to come follows it. */
-  has(cursor: Cursor): boolean {
-    return this.#places.has(cursor)
   }
 
   /** All frames after a cursor; null if the first of them is not kept, or not known. */
@@ -79,12 +67,11 @@ class Ring<Cursor> {
   }
 
   #dropFirst(): void {
-    this.#bytes -= this.#frames.shift()?.size ?? 0
+    const frame = this.#frames.shift()
+    if (frame !== undefined) this.#bytes -= sizeOf(frame)
     this.#dropped += 1
-    for (const oldest of this.#places.keys()) {
-      this.#places.delete(oldest)
-      return
-    }
+    const [oldest] = this.#places.keys()
+    if (oldest !== undefined) this.#places.delete(oldest)
   }
 }
 
@@ -102,29 +89,20 @@ type Shared<Cursor> = {
  * whose cursor is in the ring. A follower whose cursor leaves the ring reads the store again.
  */
 export class SharedTopic<Cursor> {
+  readonly cursorOf: TopicSource<Cursor>['cursorOf']
+  readonly stored: TopicSource<Cursor>['stored']
+  /** How often `forget` was called. What a reader took before the last call is not to be sent any more. */
+  forgotten = 0
   readonly #source: TopicSource<Cursor>
   readonly #deps: Omit<TopicDeps, 'store'>
   readonly #followers = new Set<Follower<Cursor>>()
-  #forgotten = 0
   #shared: Shared<Cursor> | null = null
 
   constructor(source: TopicSource<Cursor>, deps: Omit<TopicDeps, 'store'>) {
+    this.cursorOf = source.cursorOf
+    this.stored = source.stored
     this.#source = source
     this.#deps = deps
-  }
-
-  /** How often `forget` was called. What a reader took before the last call is not to be sent any more. */
-  get forgotten(): number {
-    return this.#forgotten
-  }
-
-  cursorOf(frame: Frame): Cursor {
-    return this.#source.cursorOf(frame)
-  }
-
-  /** As `TopicSource.stored`. */
-  stored(after: Cursor, form: Form, signal: AbortSignal): AsyncGenerator<readonly Frame[] | null> {
-    return this.#source.stored(after, form, signal)
   }
 
   /** Adds a reader, which calls `take` and `catchUp` until it calls `leave`. */
@@ -178,7 +156,7 @@ export class SharedTopic<Cursor> {
 
   /** Drops all that is kept, because a part of it was redacted. Followers read the store again. */
   forget(): void {
-    this.#forgotten += 1
+    this.forgotten += 1
     this.#shared?.rings.clear()
     this.#notify()
   }
@@ -194,8 +172,7 @@ export class SharedTopic<Cursor> {
       void this.#feed(this.#shared)
     }
     const { rings, delivered } = this.#shared
-    if (rings.has(form)) return
-    rings.set(form, new Ring(delivered, this.#source.cursorOf, this.#deps.limits))
+    if (!rings.has(form)) rings.set(form, new Ring(delivered, this.#deps.limits))
   }
 
   async #feed(shared: Shared<Cursor>): Promise<void> {
@@ -222,14 +199,15 @@ export class SharedTopic<Cursor> {
   }
 
   #push(events: readonly RecordedEvent[], shared: Shared<Cursor>): void {
-    const { ofAll, cursorOf } = this.#source
+    const { ofAll } = this.#source
     const { readModel } = this.#deps
     for (const [form, ring] of shared.rings) {
-      for (const frame of framesOf(events, { form, ofAll, readModel })) ring.push(frame)
+      for (const frame of framesOf(events, { form, ofAll, readModel })) {
+        ring.push(this.cursorOf(frame), frame)
+      }
     }
     const last = events.at(-1)
-    if (last === undefined) return
-    shared.delivered = cursorOf({ seq: last.revision, position: last.position })
+    if (last !== undefined) shared.delivered = this.cursorOf({ ...last, seq: last.revision })
   }
 
   #notify(): void {

@@ -3,7 +3,7 @@ import { PassThrough } from 'node:stream'
 import type { WebSocket } from '@fastify/websocket'
 import { CLOSE_CODES } from '../../api/frames.ts'
 import type { LiveLimits } from './deps.ts'
-import type { EncodedFrame, Frame } from './frame.ts'
+import { type EncodedFrame, type Frame, payloadOf } from './frame.ts'
 
 /** How an observation ends. `last` is the last frame that the client gets, which reports why the server ends it. */
 export type Ending =
@@ -227,13 +227,13 @@ export class EventStream implements Sink {
   }
 
   /** The event has no name, so that browsers pass it to `onmessage`. */
-  sendRecord({ place, data }: Frame): void {
-    this.#add(`id: ${place}\n`, data)
+  sendRecord(frame: Frame): void {
+    this.#add(`id: ${frame.place}\n`, payloadOf(frame))
   }
 
   /** Parts have no id, so a client that connects again resumes after the last record. */
-  sendPart({ memory, at, end }: EncodedFrame): void {
-    this.#add('event: part\n', memory.subarray(at, end))
+  sendPart(frame: EncodedFrame): void {
+    this.#add('event: part\n', payloadOf(frame))
   }
 
   sendNotice(payload: Buffer): void {

@@ -4,87 +4,76 @@ import { LruCache } from '../../lib/lru-cache.ts'
 import { RUN_STREAM_PREFIX, streamOf } from '../../log/run-log.ts'
 import type { Position, ReadError } from '../../store/event-store.ts'
 import type { TopicDeps } from './deps.ts'
-import { type Frame, framesOf } from './frame.ts'
+import { type Frame, framesOf, sizeOf } from './frame.ts'
 import { type Follower, SharedTopic, type TopicSource } from './shared-topic.ts'
 
 /** What can be followed in this process. */
 export type Topics = {
-  readonly runTopics: RunTopics
+  readonly runTopics: ReturnType<typeof createRunTopics>
   /** The records of all runs in the order of the log; a cursor is a position, null before the first record. */
   readonly allRuns: SharedTopic<Position | null>
 }
 
 /** The runs that are followed in this process, each with its one topic. A cursor is the seq of a record. */
-export class RunTopics {
-  readonly #deps: TopicDeps
-  readonly #pages: PageCache
-  readonly #topics = new Map<string, SharedTopic<number>>()
-
-  constructor(deps: TopicDeps) {
-    this.#deps = deps
-    this.#pages = new PageCache(deps)
-  }
-
-  /** Adds a follower to the topic of a run, which is dropped after its last follower has left. */
-  join(runId: string, follower: Follower<number>): SharedTopic<number> {
-    const topic = this.#topics.get(runId) ?? new SharedTopic(this.#sourceOf(runId), this.#deps)
-    this.#topics.set(runId, topic)
-    topic.join(follower)
-    return topic
-  }
-
-  /** Drops all that is kept of a run, because a part of it was redacted. */
-  forget(runId: string): void {
-    this.#pages.forget()
-    this.#topics.get(runId)?.forget()
-  }
-
-  #sourceOf(runId: string): TopicSource<number> {
-    const pageSize = new PageSize(this.#deps.limits.pageBytes)
+export function createRunTopics(deps: TopicDeps) {
+  const { store, limits } = deps
+  const pages = new PageCache(deps)
+  const topics = new Map<string, SharedTopic<number>>()
+  function sourceOf(runId: string): TopicSource<number> {
+    const pageSize = new PageSize(limits.pageBytes)
     return {
       logFields: { run_id: runId },
       ofAll: false,
-      stored: (after, form, signal) => this.#stored({ runId, after, form }, pageSize, signal),
-      subscribe: (after, signal) =>
-        this.#deps.store.subscribeStream(streamOf(runId), { after, signal }),
+      stored: (...range) => storedPages(runId, range, { pages, pageSize, log: deps.log }),
+      subscribe: (after, signal) => store.subscribeStream(streamOf(runId), { after, signal }),
       cursorOf: ({ seq }) => seq,
-      onIdle: () => this.#topics.delete(runId),
+      onIdle: () => topics.delete(runId),
     }
   }
-
-  /** Pages of the store, through the cache. The next full page is read while one is sent. */
-  async *#stored(
-    { runId, after, form }: StoredRun,
-    pageSize: PageSize,
-    signal: AbortSignal,
-  ): ReturnType<TopicSource<number>['stored']> {
-    let cursor = after
-    while (!signal.aborted) {
-      const limit = pageSize.records
-      const read = await this.#pages.after(runId, cursor, limit, form)
-      if (read.isErr()) {
-        const fields = { run_id: runId, error: read.error }
-        this.#deps.log.warn(fields, 'cannot read a watched run, trying again')
-        return
-      }
-      const last = read.value.at(-1)
-      if (last === undefined) {
-        yield null
-        return
-      }
-      cursor = last.seq
-      pageSize.learn(read.value.map(({ size }) => size))
-      // It is in the cache when the next round asks for it, which also sees an error.
-      if (read.value.length >= limit) {
-        void this.#pages.after(runId, cursor, pageSize.records, form).then(() => {})
-      }
-      yield read.value
-    }
+  return {
+    /** Adds a follower to the topic of a run, which is dropped after its last follower has left. */
+    join(runId: string, follower: Follower<number>): SharedTopic<number> {
+      const topic = topics.get(runId) ?? new SharedTopic(sourceOf(runId), deps)
+      topics.set(runId, topic)
+      topic.join(follower)
+      return topic
+    },
+    /** Drops all that is kept of a run, because a part of it was redacted. */
+    forget(runId: string): void {
+      pages.forget()
+      topics.get(runId)?.forget()
+    },
   }
 }
 
-/** A run after a seq, in one of its forms. */
-type StoredRun = { readonly runId: string; readonly after: number; readonly form: Form }
+type Stored = TopicSource<number>['stored']
+
+/** Pages of a run, through the cache. The next full page is read while one is sent. */
+async function* storedPages(
+  runId: string,
+  [after, form, signal]: Parameters<Stored>,
+  from: Pick<TopicDeps, 'log'> & { readonly pages: PageCache; readonly pageSize: PageSize },
+): ReturnType<Stored> {
+  const { pages, pageSize, log } = from
+  let cursor = after
+  while (!signal.aborted) {
+    const limit = pageSize.records
+    const read = await pages.after(runId, cursor, limit, form)
+    if (read.isErr()) {
+      const fields = { run_id: runId, error: read.error }
+      return log.warn(fields, 'cannot read a watched run, trying again')
+    }
+    const last = read.value.at(-1)
+    if (last === undefined) return yield null
+    cursor = last.seq
+    pageSize.learn(read.value)
+    // It is in the cache when the next round asks for it, which also sees an error.
+    if (read.value.length >= limit) {
+      void pages.after(runId, cursor, pageSize.records, form).then(() => {})
+    }
+    yield read.value
+  }
+}
 
 /** The topic of all runs. Each reader reads what is stored by a subscription of its own. */
 export function allRunsTopic(deps: TopicDeps): SharedTopic<Position | null> {
@@ -116,22 +105,17 @@ const [MIN_RECORDS, FIRST_RECORDS, MAX_RECORDS] = [8, 64, 1024]
 /** How many records to read at once so that a page has about the wanted size. Learns from each page. */
 export class PageSize {
   readonly #bytes: number
-  #records = FIRST_RECORDS
+  records = FIRST_RECORDS
 
   constructor(bytes: number) {
     this.#bytes = bytes
   }
 
-  get records(): number {
-    return this.#records
-  }
-
-  /** @param sizes of the records of a page, in bytes */
-  learn(sizes: readonly number[]): void {
-    if (sizes.length === 0) return
-    const bytes = sizes.reduce((sum, size) => sum + size, 1)
-    const fitting = Math.floor((this.#bytes * sizes.length) / bytes)
-    this.#records = Math.max(MIN_RECORDS, Math.min(fitting, this.#records * 4, MAX_RECORDS))
+  learn(page: readonly Frame[]): void {
+    if (page.length === 0) return
+    const bytes = page.reduce((sum, frame) => sum + sizeOf(frame), 1)
+    const fitting = Math.floor((this.#bytes * page.length) / bytes)
+    this.records = Math.max(MIN_RECORDS, Math.min(fitting, this.records * 4, MAX_RECORDS))
   }
 }
 

@@ -19,7 +19,7 @@ import { isPassing } from '../problems/problem.ts'
 import { invalidField, problemOf } from '../problems/problem-of.ts'
 import { type AllRunsStart, startAfter } from './cursor.ts'
 import type { LiveDeps, TopicDeps } from './deps.ts'
-import { type Frame, framesOf } from './frame.ts'
+import { type Frame, framesOf, payloadOf } from './frame.ts'
 import type { PartsScope } from './parts-follower.ts'
 import type { Follower, SharedTopic } from './shared-topic.ts'
 import { PageSize, type Topics } from './topics.ts'
@@ -100,7 +100,7 @@ function runView(runId: string, query: RunQuery, live: Reading): View<number> {
           return yield err(problemOf(page.error))
         }
         const frames = framesOf(page.value, { form, ofAll: false, readModel })
-        pageSize.learn(frames.map(({ size }) => size))
+        pageSize.learn(frames)
         const at = frames.findIndex(({ damage }) => damage !== null)
         yield ok(at < 0 ? frames : frames.slice(0, at))
         const damage = frames[at]?.damage
@@ -156,19 +156,20 @@ function allRunsView(
 const DOCUMENTED: ReadonlySet<Kind> = new Set(DOCUMENTED_KINDS)
 
 /** Whether a record is selected. */
-function selects(query: RunQuery | AllRunsQuery, { kind, data }: Frame): boolean {
-  const { kinds = DOCUMENTED } = query
-  return kinds.has(kind) && (!hasTimes(query) || isWithin(query, JSON.parse(data.toString()).ts))
+function selects(query: RunQuery | AllRunsQuery, frame: Frame): boolean {
+  const { kinds = DOCUMENTED, from_ts, to_ts } = query
+  if (!kinds.has(frame.kind)) return false
+  const hasTimes = from_ts !== undefined || to_ts !== undefined
+  return !hasTimes || isWithin(query, recordIn(frame).ts)
 }
 
-type Times = Pick<RunQuery, 'from_ts' | 'to_ts'>
-
-const hasTimes = ({ from_ts, to_ts }: Times): boolean =>
-  from_ts !== undefined || to_ts !== undefined
+const recordIn = (frame: Frame) => JSON.parse(payloadOf(frame).toString())
 
 /** @param ts seconds since the epoch */
-const isWithin = ({ from_ts = 0, to_ts = Number.POSITIVE_INFINITY }: Times, ts: number): boolean =>
-  ts >= from_ts && ts < to_ts
+const isWithin = (
+  { from_ts = 0, to_ts = Number.POSITIVE_INFINITY }: Pick<RunQuery, 'from_ts' | 'to_ts'>,
+  ts: number,
+): boolean => ts >= from_ts && ts < to_ts
 
 /** Parts come while a run has the status `running`, at the present time. */
 function passesParts(query: AllRunsQuery, { runId, goal }: AttemptOf, now: number): boolean {
@@ -200,11 +201,12 @@ async function goalOf(runId: string, deps: TopicDeps, signal: AbortSignal): Prom
 
 /** The status as of a record, by the log alone. Null if the log is damaged there. */
 async function statusOf(
-  { runId, seq, data }: Frame,
+  frame: Frame,
   deps: TopicDeps,
   signal: AbortSignal,
 ): Promise<RunStatus | null> {
-  const given = statusAfter(JSON.parse(data.toString()))
+  const { runId, seq } = frame
+  const given = statusAfter(recordIn(frame))
   if (given !== null) return given
   const read = async () => (await statusAt(deps.store, runId, seq)).mapErr(problemOf)
   return (await patiently(read, deps, signal))?.unwrapOr(null) ?? null

@@ -4,6 +4,7 @@ import { err, ok, type Result } from 'neverthrow'
 import { PAGE_LIMIT } from '../../api/event-query.ts'
 import type { Problem } from '../../api/problems.ts'
 import { whenClosed } from '../../lib/when-closed.ts'
+import { type EncodedFrame, type Frame, payloadOf } from '../live/frame.ts'
 import { ProblemError } from '../problems/problem.ts'
 import { NDJSON, sendStream } from './format.ts'
 
@@ -38,7 +39,7 @@ export function nextLink(url: string, parameter: string, value: string): string 
 }
 
 /** What is sent, with the `after` of what follows it. */
-type Item = { readonly data: Buffer; readonly place: string | number }
+export type Item = Omit<EncodedFrame, 'start'> & Pick<Frame, 'place'>
 /** What is stored, page by page, and which of it the client wants. */
 export type Source<I extends Item> = {
   history(signal: AbortSignal): AsyncGenerator<Result<readonly I[], Problem>, void, void>
@@ -85,9 +86,10 @@ async function sendPage<I extends Item>(
     }
     for (const item of read.value) {
       if (await source.wants(item, signal)) {
-        bytes += item.data.length + 1
+        const data = payloadOf(item)
+        bytes += data.length + 1
         if (frames.length > 0 && bytes > MAX_PAGE_BYTES) return sendAndContinue()
-        frames.push(item.data.toString())
+        frames.push(data.toString())
       }
       lookedAt += 1
       next = String(item.place)
@@ -126,8 +128,9 @@ async function* lines<I extends Item>(
       if (left === 0) break
       if (!(await source.wants(item, signal))) continue
       signal.throwIfAborted()
-      pieces.push(item.data, END_OF_LINE)
-      bytes += item.data.length
+      const data = payloadOf(item)
+      pieces.push(data, END_OF_LINE)
+      bytes += data.length
       left -= 1
       if (bytes < CHUNK_BYTES) continue
       yield Buffer.concat(pieces)

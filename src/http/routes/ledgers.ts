@@ -5,11 +5,10 @@ import { LedgerName, LedgerProof } from '../../api/audit.ts'
 import { AccessFrame, LedgerParams, ListAccessesQuery } from '../../api/audit-requests.ts'
 import type { Audit } from '../../audit/audit.ts'
 import type { AccessEntry } from '../../domain/access.ts'
-import type { Logged } from '../../log/codec.ts'
 import { described, operation } from '../operation.ts'
 import { problemOf } from '../problems/problem-of.ts'
 import { JSON_TYPE, NDJSON, preferred, sendStream } from '../replies/format.ts'
-import { type Source, sendStored } from '../replies/json.ts'
+import { type Item, type Source, sendStored } from '../replies/json.ts'
 import { KEEP_IT } from './proofs.ts'
 
 const DESCRIPTION = `
@@ -97,25 +96,23 @@ export function ledgers(app: FastifyInstance, audit: Audit): void {
   })
 }
 
-type LoggedAccess = Logged<AccessEntry>
+type Accessed = Item & { readonly record: AccessEntry }
 
-type Item = { readonly entry: LoggedAccess; readonly data: Buffer; readonly place: number }
-
-const accesses = (query: ListAccessesQuery, audit: Audit): Source<Item> => ({
+const accesses = (query: ListAccessesQuery, audit: Audit): Source<Accessed> => ({
   async *history() {
     for await (const read of audit.accesses(query)) {
       yield read.mapErr(problemOf).map((entries) =>
-        entries.map((entry) => {
-          const data = Buffer.from(JSON.stringify({ seq: entry.seq, ...entry.record }))
-          return { entry, data, place: entry.seq }
+        entries.map(({ seq: place, record }) => {
+          const memory = Buffer.from(JSON.stringify({ seq: place, ...record }))
+          return { record, place, memory, at: 0, end: memory.length }
         }),
       )
     }
   },
-  wants: ({ entry }) => selects(query, entry),
+  wants: ({ record }) => selects(query, record),
 })
 
-function selects(query: ListAccessesQuery, { record: { kind, payload } }: LoggedAccess): boolean {
+function selects(query: ListAccessesQuery, { kind, payload }: AccessEntry): boolean {
   const { kinds, run_id, principal, from_ts = 0, to_ts = Number.POSITIVE_INFINITY } = query
   if (kinds !== undefined && !kinds.has(kind)) return false
   if (payload.last_ts < from_ts || payload.first_ts >= to_ts) return false

@@ -3,7 +3,13 @@ import type { AddressInfo } from 'node:net'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
-import { type Frame, FrameBuffer, frameSize, framesOf } from '../../../src/http/live/frame.ts'
+import {
+  type Frame,
+  FrameBuffer,
+  frameSize,
+  framesOf,
+  payloadOf,
+} from '../../../src/http/live/frame.ts'
 import type { LoadedRun } from '../../../src/log/run-log.ts'
 import type { RecordedEvent } from '../../../src/store/event-store.ts'
 import { eventsOf } from '../../audit/support.ts'
@@ -22,6 +28,8 @@ function frameOf(
   return frame
 }
 
+const textOf = (frame: Frame): string => payloadOf(frame).toString()
+
 describe('the frame of a stored event', () => {
   test('is the same whether the event was projected before or not', () => {
     fc.assert(
@@ -29,10 +37,8 @@ describe('the frame of a stored event', () => {
         for (const event of eventsOf(records)) {
           const frame = frameOf(event, true)
           expect(frame).toEqual(frameOf(event, false))
-          expect(JSON.parse(frame.data.toString())).toEqual({
-            ...JSON.parse(event.data),
-            seq: event.revision,
-          })
+          const expected = { ...JSON.parse(event.data), seq: event.revision }
+          expect(JSON.parse(textOf(frame))).toEqual(expected)
         }
       }),
       { numRuns: 30 },
@@ -55,7 +61,7 @@ describe('the frame of a stored event', () => {
   test('holds id and metadata on one line if they are requested', () => {
     const spelt = { ...created, metadata: JSON.stringify(JSON.parse(created.metadata), null, 2) }
     for (const event of [created, spelt]) {
-      const text = frameOf(event, true, 'with_meta').data.toString()
+      const text = textOf(frameOf(event, true, 'with_meta'))
       const meta = JSON.parse(created.metadata)
       expect(text).not.toContain('\n')
       expect(JSON.parse(text)).toEqual({
@@ -80,9 +86,10 @@ describe('the frame of a stored event', () => {
     ['a newer schema', { metadata: created.metadata.replace('"schema":1', '"schema":99') }],
     ['no metadata', { metadata: '' }],
   ])('reports damage for %s', (_, change) => {
-    const { damage, kind, data } = frameOf({ ...created, ...change }, false)
+    const frame = frameOf({ ...created, ...change }, false)
+    const { damage, kind } = frame
     expect([damage, kind]).toEqual([expect.stringContaining('Record 0'), 'error'])
-    expect(JSON.parse(data.toString())).toMatchObject({ seq: 0, payload: { message: damage } })
+    expect(JSON.parse(textOf(frame))).toMatchObject({ seq: 0, payload: { message: damage } })
   })
 })
 
