@@ -8,7 +8,13 @@ import type { Follower, SharedTopic } from './shared-topic.ts'
 import type { Ending, Sink } from './sinks.ts'
 import type { View } from './views.ts'
 
-export type Observation = {
+/** What one client reads, and where that is sent. */
+export type Observation<Cursor> = {
+  readonly view: View<Cursor>
+  readonly sink: Sink
+  readonly live: LiveDeps
+  /** Aborts when nothing more may be sent. */
+  readonly signal: AbortSignal
   /** The frame that says that the history is over; null if the client wants none. */
   readonly caughtUp: ((at: Pick<View<unknown>, 'runId' | 'place'>) => object) | null
   readonly watched: Watched
@@ -24,49 +30,31 @@ export class Observer<Cursor> implements Follower<Cursor> {
   readonly runId: string | null
   readonly form: Form
   isCaughtUp = false
-  #cursor: Cursor
-  #place: View<Cursor>['place']
-  readonly #wants: View<Cursor>['wants']
-  readonly #topic: SharedTopic<Cursor>
-  readonly #sink: Sink
-  readonly #signal: AbortSignal
-  readonly #live: LiveDeps
-  readonly #observation: Observation
-  readonly #parts: PartsFollower | null
-  #tellsCaughtUp = true
-  #isSending = false
   isOver: boolean
+  cursor: Cursor
+  /** The last record that was looked at, whether it was selected or not, as the client calls it; null before the first. */
+  place: View<Cursor>['place']
+  readonly #of: Observation<Cursor>
+  readonly #topic: SharedTopic<Cursor>
+  readonly #parts: PartsFollower | null
+  #tellsCaughtUp: boolean
+  #isSending = false
   #last: Frame | null = null
 
-  /** Begins with `wake`. @param signal aborts when nothing more may be sent */
-  constructor(
-    { runId, form, start, place, parts, wants, join, isOver = false }: View<Cursor>,
-    sink: Sink,
-    observation: Observation,
-    { live, signal }: { readonly live: LiveDeps; readonly signal: AbortSignal },
-  ) {
+  /** Begins with `wake`. */
+  constructor(observation: Observation<Cursor>) {
+    const { sink, live, caughtUp, watched } = observation
+    const { runId, form, start, place, parts, join, isOver = false } = observation.view
     this.runId = runId
     this.form = form
-    this.#cursor = start
-    this.#place = place
-    this.#wants = wants
     this.isOver = isOver
-    this.#sink = sink
-    this.#signal = signal
-    this.#live = live
-    this.#observation = observation
+    this.cursor = start
+    this.place = place
+    this.#of = observation
+    this.#tellsCaughtUp = caughtUp !== null
     this.#topic = join(this)
     this.#parts = parts === null ? null : new PartsFollower(live.parts, parts, sink)
-    observation.watched.begin()
-  }
-
-  get cursor(): Cursor {
-    return this.#cursor
-  }
-
-  /** The last record that was looked at, whether it was selected or not, as the client calls it; null before the first. */
-  get place(): View<Cursor>['place'] {
-    return this.#place
+    watched.begin()
   }
 
   onNews(): void {
@@ -75,12 +63,12 @@ export class Observer<Cursor> implements Follower<Cursor> {
 
   /** Sends what is new. If it is sending already, it looks once more before it stops. */
   wake(): void {
-    if (this.#isSending || this.#signal.aborted) return
+    if (this.#isSending || this.#of.signal.aborted) return
     try {
       const rest = this.#advance()
       if (rest !== null) void this.#continue(rest)
     } catch (error) {
-      this.#observation.onFailure(error)
+      this.#of.onFailure(error)
     }
   }
 
@@ -88,7 +76,7 @@ export class Observer<Cursor> implements Follower<Cursor> {
   closed(): void {
     this.#topic.leave(this)
     this.#parts?.leave()
-    this.#observation.watched.end()
+    this.#of.watched.end()
   }
 
   /** Null: that is all for now. */
@@ -106,17 +94,17 @@ export class Observer<Cursor> implements Follower<Cursor> {
     try {
       for (let next: typeof rest | null = rest; next !== null; next = this.#advance()) {
         const ending = await next
-        if (this.#signal.aborted) return
-        if (ending !== null) return await this.#sink.end(ending)
+        if (this.#of.signal.aborted) return
+        if (ending !== null) return await this.#of.sink.end(ending)
       }
       this.#isSending = false
     } catch (error) {
-      this.#observation.onFailure(error)
+      this.#of.onFailure(error)
     }
   }
 
   async #catchUp(): Promise<Ending | null> {
-    for await (const page of this.#topic.catchUp(this, this.#signal)) {
+    for await (const page of this.#topic.catchUp(this, this.#of.signal)) {
       const ending = page.length === 0 ? null : await this.#send(page)
       if (ending !== null) return ending
       if (page.length > 0) continue
@@ -133,25 +121,23 @@ export class Observer<Cursor> implements Follower<Cursor> {
   }
 
   #tellCaughtUp(): void {
-    const { caughtUp } = this.#observation
-    if (this.#tellsCaughtUp && caughtUp !== null) {
-      this.#sink.sendNotice(Buffer.from(JSON.stringify(caughtUp(this))))
-    }
+    const { caughtUp, sink } = this.#of
+    if (this.#tellsCaughtUp) sink.sendNotice(Buffer.from(JSON.stringify(caughtUp?.(this))))
     this.#tellsCaughtUp = false
   }
 
   /** Sends those of the frames that are selected. @param isWanted whether the first one is, if that is known */
   #send(frames: readonly Frame[], start = 0, isWanted?: boolean): Promise<Ending | null> | null {
-    const sink = this.#sink
+    const { sink, signal, view } = this.#of
     let known = isWanted
     sink.cork()
     try {
       for (let at = start; at < frames.length; at += 1) {
         const frame = frames[at]
-        if (frame === undefined || this.#signal.aborted) return null
+        if (frame === undefined || signal.aborted) return null
         if (sink.full) return this.#later(sink.drained(), () => this.#send(frames, at, known))
         if (frame.damage !== null && this.runId !== null) return this.#damaged(frame)
-        const wanted = known ?? this.#wants(frame, this.#signal)
+        const wanted = known ?? view.wants(frame, signal)
         if (typeof wanted !== 'boolean') {
           return this.#later(wanted, (answer) => this.#send(frames, at, answer))
         }
@@ -167,10 +153,10 @@ export class Observer<Cursor> implements Follower<Cursor> {
   }
 
   #pass(frame: Frame, isWanted: boolean): void {
-    if (isWanted) this.#sink.sendRecord(frame)
-    this.#cursor = this.#topic.cursorOf(frame)
-    this.#place = frame.place
-    if (isWanted || this.runId !== null) this.#observation.watched.last = frame.place
+    if (isWanted) this.#of.sink.sendRecord(frame)
+    this.cursor = this.#topic.cursorOf(frame)
+    this.place = frame.place
+    if (isWanted || this.runId !== null) this.#of.watched.last = frame.place
     this.#parts?.passed(frame)
   }
 
@@ -187,12 +173,12 @@ export class Observer<Cursor> implements Follower<Cursor> {
   /** A client that then asks over REST sees the final state, unless the read model lags far behind. */
   async #complete({ runId, seq }: Frame): Promise<Ending> {
     this.#tellCaughtUp()
-    await this.#live.readModel.waitFor(runId, seq, PROJECTION_WAIT_MS)
+    await this.#of.live.readModel.waitFor(runId, seq, PROJECTION_WAIT_MS)
     return { type: 'complete', seq, last: null }
   }
 
   async #damaged({ runId, seq, damage }: Frame): Promise<Ending> {
-    const last = refusalFrame(runId, seq - 1, this.#live.clock(), damage ?? '')
+    const last = refusalFrame(runId, seq - 1, this.#of.live.clock(), damage ?? '')
     return { type: 'damaged', last }
   }
 }

@@ -57,12 +57,9 @@ export class PartsFollower implements PartsListener {
   /** Sends what is new, in order. */
   onParts(): void {
     if (this.#isHeld) return
-    if (this.#sink.backlog <= MAX_BACKLOG_BYTES) {
-      this.#send(this.#take())
-      return
-    }
-    this.#isHeld = true
-    void this.#sink.drained().then(() => this.begin())
+    this.#isHeld = this.#sink.backlog > MAX_BACKLOG_BYTES
+    if (this.#isHeld) void this.#sink.drained().then(() => this.begin())
+    else this.#send()
   }
 
   /** To be called after each record that was sent or left out. Sends what follows the record. */
@@ -74,33 +71,25 @@ export class PartsFollower implements PartsListener {
     if (!replaces || this.#open.size === 0) return
     const outcome = recordsParts(kind) ? 'recorded' : 'withdrawn'
     for (const attempt of [...this.#open.keys()]) {
-      if (attempt.of.runId === runId && attempt.of.seq < seq) {
-        this.#sink.sendPart(this.#end(attempt, outcome))
-      }
+      if (attempt.of.runId === runId && attempt.of.seq < seq) this.#end(attempt, outcome)
     }
   }
 
-  #send(frames: readonly EncodedFrame[]): void {
-    if (frames.length === 0) return
+  #send(): void {
     this.#sink.cork()
-    for (const frame of frames) this.#sink.sendPart(frame)
-    this.#sink.uncork()
-  }
-
-  #take(): readonly EncodedFrame[] {
-    const frames = this.#open.size === 0 ? [] : this.#ended()
+    if (this.#open.size > 0) this.#endOver()
     for (const attempt of this.#live.underWay(this.runId)) {
       if (!this.#mayHave(attempt)) continue
       const sent = this.#open.get(attempt) ?? new Map<Part, number>()
       for (const part of attempt.parts()) {
         const from = sent.get(part)
         if (from !== undefined && from >= part.end) continue
-        frames.push(partFrame(attempt.of, part, from ?? 0))
+        this.#sink.sendPart(partFrame(attempt.of, part, from ?? 0))
         sent.set(part, part.end)
       }
       if (sent.size > 0) this.#open.set(attempt, sent)
     }
-    return frames
+    this.#sink.uncork()
   }
 
   #mayHave({ of, number }: Attempt): boolean {
@@ -111,24 +100,20 @@ export class PartsFollower implements PartsListener {
   }
 
   /** Ends the attempts that no later record would end. */
-  #ended(): EncodedFrame[] {
-    const frames: EncodedFrame[] = []
+  #endOver(): void {
     for (const attempt of [...this.#open.keys()]) {
       const { outcome, of } = attempt
       // Without a place, the record that replaces the parts is still to come.
       const read = this.#places.get(of.runId)?.seq ?? -1
-      if (outcome === 'withdrawn') frames.push(this.#end(attempt, 'withdrawn'))
-      else if (outcome !== null && read >= outcome.recordedUpTo) {
-        frames.push(this.#end(attempt, 'recorded'))
-      }
+      if (outcome === 'withdrawn') this.#end(attempt, 'withdrawn')
+      else if (outcome !== null && read >= outcome.recordedUpTo) this.#end(attempt, 'recorded')
     }
-    return frames
   }
 
-  #end(attempt: Attempt, outcome: PartsEnd['outcome']): EncodedFrame {
+  #end(attempt: Attempt, outcome: PartsEnd['outcome']): void {
     this.#open.delete(attempt)
     const { runId: run_id, seq } = attempt.of
-    return encoded({ kind: 'parts_end', run_id, attempt: seq, outcome })
+    this.#sink.sendPart(encoded({ kind: 'parts_end', run_id, attempt: seq, outcome }))
   }
 }
 

@@ -9,7 +9,7 @@ import { type Ending, SocketWriter } from './sinks.ts'
 import type { View } from './views.ts'
 
 /** What a client watches over a socket. */
-export type Watch<Cursor> = Pick<Observation, 'caughtUp' | 'watched'> & {
+export type Watch<Cursor> = Pick<Observation<Cursor>, 'caughtUp' | 'watched'> & {
   /** Where it begins, or why nothing is sent; null if `signal` has aborted. */
   readonly start: (signal: AbortSignal) => Promise<View<Cursor> | Ending | null>
 }
@@ -48,7 +48,8 @@ export class Sockets {
     const { limits, log } = this.#deps
     const { id: reqId, raw } = request
     const writer = new SocketWriter(socket, raw.socket, limits)
-    this.#open.set(socket, { writer, leave: new AbortController(), observer: null })
+    const served: Served = { writer, leave: new AbortController(), observer: null }
+    this.#open.set(socket, served)
     // The listener of the WebSocket plugin would hold the request while the socket is open.
     socket.removeAllListeners('error')
     socket.on('error', (err) => {
@@ -59,11 +60,11 @@ export class Sockets {
     // `once` would hold a wrapper while the socket is open.
     socket.on('close', () => {
       forget()
-      this.#closed(socket)
+      this.#closed(socket, served)
     })
     const period = Math.min(limits.pingMs, limits.stallMs) / TICKS
     this.#timer ??= setInterval(() => this.#tick(), period).unref()
-    void this.#begin(socket, watch, (err) => {
+    void this.#begin(served, watch, (err) => {
       log.error({ reqId, err }, 'serving a WebSocket failed')
       this.#close(socket, CLOSE_CODES.internal_error, 'the server failed; see its log')
     })
@@ -97,20 +98,17 @@ export class Sockets {
   }
 
   async #begin<Cursor>(
-    socket: WebSocket,
-    { start, caughtUp, watched }: Watch<Cursor>,
-    onFailure: Observation['onFailure'],
+    served: Served,
+    { start, ...watch }: Watch<Cursor>,
+    onFailure: Observation<Cursor>['onFailure'],
   ): Promise<void> {
-    const served = this.#open.get(socket)
-    if (served === undefined) return
-    const { writer, leave } = served
+    const { writer: sink, leave } = served
     const { signal } = leave
     try {
-      const begun = await start(signal)
-      if (begun === null || signal.aborted) return
-      if ('type' in begun) return await writer.end(begun)
-      const observation = { caughtUp, watched, onFailure }
-      const observer = new Observer(begun, writer, observation, { live: this.#deps, signal })
+      const view = await start(signal)
+      if (view === null || signal.aborted) return
+      if ('type' in view) return await sink.end(view)
+      const observer = new Observer({ view, sink, live: this.#deps, signal, onFailure, ...watch })
       served.observer = observer
       observer.wake()
     } catch (error) {
@@ -118,12 +116,11 @@ export class Sockets {
     }
   }
 
-  #closed(socket: WebSocket): void {
-    const served = this.#open.get(socket)
+  #closed(socket: WebSocket, { writer, leave, observer }: Served): void {
     this.#open.delete(socket)
-    served?.leave.abort()
-    served?.writer.release()
-    served?.observer?.closed()
+    leave.abort()
+    writer.release()
+    observer?.closed()
     if (this.#open.size > 0) return
     clearInterval(this.#timer ?? undefined)
     this.#timer = null

@@ -132,8 +132,9 @@ function sendEvents<Cursor>(
     live.log.error({ err }, 'serving an event stream failed')
     stream.body.destroy()
   }
-  const observation = { caughtUp: null, watched, onFailure }
-  const observer = new Observer(view, stream, observation, { live, signal: leave.signal })
+  const { signal } = leave
+  const to = { sink: stream, caughtUp: null, watched, onFailure }
+  const observer = new Observer({ view, live, signal, ...to })
   const timer = setInterval(() => stream.beat(observer.place), live.limits.pingMs)
   live.eventStreams.add(stream.body)
   whenClosed(reply.raw, () => {
