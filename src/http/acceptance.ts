@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import type { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { okAsync, ResultAsync } from 'neverthrow'
 import type * as z from 'zod'
@@ -81,16 +80,11 @@ export function hasAcceptance(
   // It may be that of the run from which this one begins.
   if (accept === undefined && origin !== undefined) return okAsync(true)
   if (accept === undefined || had === undefined) return okAsync(accept === had)
-  const reading = ResultAsync.fromPromise(contentOf(artifacts.read(had.sha256)), unreachable)
-  return reading.map((content) => {
+  const reading = artifacts.read(had.sha256).then((found) => found && buffer(found.stream))
+  return ResultAsync.fromPromise(reading, unreachable).map((content) => {
     const known = content && readAcceptance(content, had.sha256).unwrapOr(null)
     return known === null || canonicalText(known) === canonicalText(accept)
   })
-}
-
-async function contentOf(reading: Promise<{ readonly stream: Readable } | null>) {
-  const found = await reading
-  return found && buffer(found.stream)
 }
 
 /** Why a caller may not read an artifact: a hidden check is for admins until its run has ended. Null if it may. */

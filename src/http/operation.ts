@@ -3,6 +3,7 @@ import { Err, Ok, type Result, type ResultAsync } from 'neverthrow'
 import type * as z from 'zod'
 import { type Permission, rolesThatMay } from '../api/auth.ts'
 import { CATALOGUE, ProblemDocument } from '../api/problems.ts'
+import { RunParams } from '../api/run-requests.ts'
 import { present } from '../domain/present.ts'
 import { isPassing, sendProblem } from './problems/problem.ts'
 import { problemOf, type Refusal } from './problems/problem-of.ts'
@@ -50,6 +51,7 @@ type Operation<
   readonly tag: string
   readonly summary: string
   readonly description?: string
+  /** Without it: the id of the run, if the address has one. */
   readonly params?: P
   readonly query?: Q
   readonly headers?: z.ZodType
@@ -70,8 +72,9 @@ export function operation<
   B extends z.ZodType,
 >(app: FastifyInstance, at: string, described: Operation<P, Q, B, A>): void {
   const { needs, id, tag, summary, answers, handle, ...rest } = described
-  const { description, params, query, headers, body, ...route } = rest
   const [method = '', url = ''] = at.split(' ')
+  const ofRun = url.includes('/:run_id') ? RunParams : undefined
+  const { description, params = ofRun, query, headers, body, ...route } = rest
   const options: RouteOptions = {
     ...{ ...route, method, url },
     ...(needs !== null && { config: { needs } }),

@@ -1,5 +1,5 @@
 import type { FastifyRequest, preValidationAsyncHookHandler } from 'fastify'
-import { err, ok, type Result } from 'neverthrow'
+import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow'
 import * as z from 'zod'
 import { RunId, SeqInBody } from '../api/fields.ts'
 import type { Problem } from '../api/problems.ts'
@@ -14,7 +14,7 @@ import { canonicalText } from '../log/commitment.ts'
 import { beginningOf } from '../log/lineage.ts'
 import { type LoadedRun, load, readRecords } from '../log/run-log.ts'
 import type { AppDeps } from './deps.ts'
-import { invalidField, type Refusal, removedProblem } from './problems/problem-of.ts'
+import { invalidField, orProblem, type Refusal, removedProblem } from './problems/problem-of.ts'
 import { openFiles } from './routes/files.ts'
 
 /** A run as of the record from which a new one begins. */
@@ -74,51 +74,50 @@ export function requestFrom({ state: { config, isolation } }: From) {
 }
 
 /** @param at the record to fork from; undefined to continue after the last one */
-export async function findOrigin(
+export const findOrigin = (
   runId: string,
   at: number | undefined,
   deps: Deps,
-): Promise<Result<From, Refusal>> {
-  const { store, readModel, retention } = deps
-  const removal = retention?.removalOf(runId)
-  if (removal !== undefined) return err(removedProblem(removal))
-  const loaded = await load(store, runId, at === undefined ? {} : { to: at })
-  if (loaded.isErr()) return err(loaded.error)
-  const run = loaded.value
-  if (run === null) return err({ type: 'run_not_found' })
-  if (at === undefined && run.state.phase.type !== 'ended') return err({ code: 'run_not_ended' })
-  if (at !== undefined && run.state.seq < at) {
-    const message = `fork.at must be at most ${run.state.seq}, the seq of the last record of the run.`
-    return err(invalidField('fork.at', message))
-  }
-  const missing = await whatIsGone(run, deps)
-  if (missing !== null) return err(missing)
-  const first = await readRecords(store, runId, 0, 1)
-  if (first.isErr()) return err(first.error)
-  const created = first.value[0]?.record
-  if (created?.kind !== 'run_created') return err({ type: 'run_not_found' })
-  const now = readModel.get(runId)?.state ?? run.state
-  const hasShown = now.phase.type === 'ended' || run.state.config.accept?.shown === true
-  const kind = at === undefined ? 'continue' : 'fork'
-  return ok({ ...run, kind, systemPrompt: created.payload.system_prompt, hasShown })
-}
+): ResultAsync<From, Refusal> =>
+  safeTry(async function* () {
+    const { store, readModel, retention } = deps
+    const removal = retention?.removalOf(runId)
+    if (removal !== undefined) return err(removedProblem(removal))
+    const loaded = yield* load(store, runId, at === undefined ? {} : { to: at })
+    const run = yield* orProblem({ code: 'run_not_found' })(loaded)
+    const { state } = run
+    if (at === undefined && state.phase.type !== 'ended') {
+      return err({ code: 'run_not_ended' } as const)
+    }
+    if (at !== undefined && state.seq < at) {
+      const message = `fork.at must be at most ${state.seq}, the seq of the last record of the run.`
+      return err(invalidField('fork.at', message))
+    }
+    yield* isWhole(state, deps)
+    const [first] = yield* readRecords(store, runId, 0, 1)
+    const created = first?.record
+    if (created?.kind !== 'run_created') return err({ type: 'run_not_found' } as const)
+    const now = readModel.get(runId)?.state ?? state
+    const hasShown = now.phase.type === 'ended' || state.config.accept?.shown === true
+    const kind = at === undefined ? 'continue' : 'fork'
+    return ok({ ...run, kind, systemPrompt: created.payload.system_prompt, hasShown } as const)
+  })
 
-/** What of a run is not kept any more, without which nothing can begin from it; null if all is there. */
-async function whatIsGone({ state }: LoadedRun, deps: Deps): Promise<Refusal | null> {
-  const { runId, snapshot } = state
-  const before = await beginningOf(deps.store, runId)
-  if (before.isErr()) {
-    if (before.error.type !== 'damaged_record') return before.error
-    const { stream, seq } = before.error
-    return originGone(`Record ${seq} of ${stream}, from which it begins itself, is gone.`)
-  }
-  if (snapshot === undefined) return null
-  const opened = await openFiles(runId, deps)
-  if (opened.isErr()) return opened.error
-  return opened.value.files.tree(snapshot.tree) === null
-    ? originGone(`The files of its snapshot, record ${snapshot.seq}, are gone.`)
-    : null
-}
+/** Whether all of a run is kept without which nothing can begin from it. */
+const isWhole = ({ runId, snapshot }: RunState, deps: Deps): ResultAsync<void, Refusal> =>
+  safeTry(async function* () {
+    const before = await beginningOf(deps.store, runId)
+    if (before.isErr()) {
+      if (before.error.type !== 'damaged_record') return err(before.error)
+      const { stream, seq } = before.error
+      return err(originGone(`Record ${seq} of ${stream}, from which it begins itself, is gone.`))
+    }
+    if (snapshot === undefined) return ok()
+    const { files } = yield* openFiles(runId, deps)
+    return files.tree(snapshot.tree) === null
+      ? err(originGone(`The files of its snapshot, record ${snapshot.seq}, are gone.`))
+      : ok()
+  })
 
 export const originGone = (detail: string): Problem => ({ code: 'origin_gone', detail })
 

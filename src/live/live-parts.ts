@@ -70,10 +70,11 @@ export class Attempt {
   readonly of: AttemptOf
   /** Counts the attempts of this process. */
   readonly number: number
+  /** Null while it is under way. */
+  outcome: Outcome | null = null
   readonly #mask: Mask
   readonly #onChange: (isFirst: boolean) => void
   readonly #parts = new Map<string, Part>()
-  #outcome: Outcome | null = null
 
   constructor(
     of: AttemptOf,
@@ -86,18 +87,13 @@ export class Attempt {
     this.#onChange = onChange
   }
 
-  /** Null while it is under way. */
-  get outcome(): Outcome | null {
-    return this.#outcome
-  }
-
   parts(): Iterable<Part> {
     return this.#parts.values()
   }
 
   /** Adds text. What may be the beginning of a secret is held back until more of it comes. */
   write(name: PartName, text: string): void {
-    if (this.#outcome !== null) return
+    if (this.outcome !== null) return
     const key = JSON.stringify(name)
     const known = this.#parts.get(key)
     if (known === undefined && this.#parts.size === MAX_PARTS) return
@@ -110,8 +106,8 @@ export class Attempt {
 
   /** Ends it. Text that comes later is ignored. */
   end(outcome: Outcome): void {
-    if (this.#outcome !== null) return
-    this.#outcome = outcome
+    if (this.outcome !== null) return
+    this.outcome = outcome
     this.#onChange(false)
   }
 }
@@ -163,7 +159,8 @@ export class LiveParts {
   readonly #underWay = new Map<string, Set<Attempt>>()
   readonly #listeners = new Map<string | null, Set<PartsListener>>()
   readonly #changed = new Set<string>()
-  #begun = 0
+  /** How many attempts have begun. Later ones have higher numbers. */
+  begun = 0
   #timer: ReturnType<typeof setTimeout> | null = null
   /** A time of `performance.now`: observers get nothing before it. */
   #notBefore = 0
@@ -172,15 +169,10 @@ export class LiveParts {
     this.#mask = mask
   }
 
-  /** How many attempts have begun. Later ones have higher numbers. */
-  get begun(): number {
-    return this.#begun
-  }
-
   /** Begins an attempt. The caller must end it. */
   begin(of: AttemptOf): Attempt {
-    this.#begun += 1
-    const attempt: Attempt = new Attempt(of, this.#begun, {
+    this.begun += 1
+    const attempt: Attempt = new Attempt(of, this.begun, {
       mask: this.#mask,
       onChange: (isFirst) => {
         if (attempt.outcome !== null) this.#remove(attempt)

@@ -1,3 +1,4 @@
+import { err, ok, type Result } from 'neverthrow'
 import type { FieldProblem, Problem, ProblemCode } from '../../api/problems.ts'
 import type { RunRemoval } from '../../api/retention.ts'
 import type { AuditError } from '../../audit/audit.ts'
@@ -118,6 +119,12 @@ export const planProblem = (wrong: readonly PlanProblem[]): Problem => {
   if (passing === undefined) return invalidFields(wrong)
   return { code: 'busy', detail: `${passing.message} Nothing was done. Try again in a moment.` }
 }
+
+/** What was found; null is reported as this problem. */
+export const orProblem =
+  (problem: Problem) =>
+  <T>(found: T | null): Result<T, Problem> =>
+    found === null ? err(problem) : ok(found)
 
 export const invalidField = (field: string, message: string): Problem =>
   invalidFields([{ field, message }])

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { err, errAsync, ok, okAsync, type Result, type ResultAsync } from 'neverthrow'
+import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow'
 import type * as z from 'zod'
 import { CreateRun } from '../../api/create-run.ts'
 import type { FieldProblem } from '../../api/problems.ts'
@@ -95,58 +95,49 @@ export const startOnce = (
   )
 
 /** The answer to a request that has created its run before; null if it has not. */
-function known({ runId, name, body }: Wanted, deps: AppDeps): ResultAsync<Answer | null, Refusal> {
-  if (name === undefined) return okAsync(null)
-  return findRun(deps, runId).andThen((found): ResultAsync<Answer | null, Refusal> => {
-    if (found === null) return okAsync(null)
-    const { type } = existing(found.state, name)
-    if (type !== 'already_created') return errAsync({ type: 'key_reused' })
-    const run = { run_id: runId, status: statusOf(found.state) }
-    return hasAcceptance(found.state, body.accept, deps).andThen(
-      (isSame): Result<Answer, Refusal> =>
-        isSame ? ok({ status: 200, run }) : err({ type: 'key_reused' }),
-    )
+const known = ({ runId, name, body }: Wanted, deps: AppDeps): ResultAsync<Answer | null, Refusal> =>
+  safeTry(async function* () {
+    if (name === undefined) return ok(null)
+    const found = yield* findRun(deps, runId)
+    if (found === null) return ok(null)
+    const { state } = found
+    const isSame =
+      existing(state, name).type === 'already_created' &&
+      (yield* hasAcceptance(state, body.accept, deps))
+    if (!isSame) return err({ type: 'key_reused' } as const)
+    return ok({ status: 200, run: { run_id: runId, status: statusOf(state) } } as const)
   })
-}
 
 /** Plans the run and creates it, unless the same request was sent twice at the same time and the other one was faster. */
-function start(
+const start = (
   request: FastifyRequest,
   wanted: Wanted,
   deps: AppDeps,
-): ResultAsync<Answer, Refusal> {
-  const { runId, name, body, from } = wanted
-  if (from?.isErr()) return errAsync(from.error)
-  const origin = from?.isOk() ? from.value : undefined
-  const { reason, instructions } = body
-  const { pool = null } = deps
-  return plan(wanted, origin, deps)
-    .andThen((planned) =>
-      keepAcceptance(body, deps).map((accept) => {
-        return { ...planned, config: { ...planned.config, ...accept } }
-      }),
+): ResultAsync<Answer, Refusal> =>
+  safeTry(async function* () {
+    const { runId, name, body } = wanted
+    const from = wanted.from && (yield* wanted.from)
+    const { config, ...planned } = yield* plan(wanted, from, deps)
+    const run = { ...planned, config: { ...config, ...(yield* keepAcceptance(body, deps)) } }
+    const { reason, instructions } = body
+    const { pool = null } = deps
+    const handled = handleCommand(
+      deps.store,
+      runId,
+      {
+        ...{ type: 'create', runId, reason, pool, instructions },
+        ...(from === undefined ? run : commandFrom(from, run, body)),
+        ...present({ idempotency: name }),
+      },
+      { author: authorOf(request), now: deps.clock },
     )
-    .andThen((planned) =>
-      shown(
-        deps,
-        handleCommand(
-          deps.store,
-          runId,
-          {
-            ...{ type: 'create', runId, reason, pool, instructions },
-            ...(origin === undefined ? planned : commandFrom(origin, planned, body)),
-            ...present({ idempotency: name }),
-          },
-          { author: authorOf(request), now: deps.clock },
-        ),
-      ).map((): Answer => ({ status: 201, run: { run_id: runId, status: 'running' } })),
-    )
-    .orElse((refusal) =>
-      'type' in refusal && refusal.type === 'already_created'
-        ? known(wanted, deps).andThen((twin) => (twin === null ? err(refusal) : ok(twin)))
-        : err(refusal),
-    )
-}
+    yield* shown(deps, handled)
+    return ok({ status: 201, run: { run_id: runId, status: 'running' } } as const)
+  }).orElse((refusal) =>
+    'type' in refusal && refusal.type === 'already_created'
+      ? known(wanted, deps).andThen((twin) => (twin === null ? err(refusal) : ok(twin)))
+      : err(refusal),
+  )
 
 /** The run that a request asks for, where it is to work. */
 function plan(
@@ -154,22 +145,17 @@ function plan(
   from: From | undefined,
   deps: AppDeps,
 ): ResultAsync<PlannedRun, Refusal> {
-  const { cwd = deps.defaults.cwd } = body
-  if (from === undefined) return planAt({ run_id, cwd }, body, from, deps).mapErr(planProblem)
-  const { kind, state } = from
-  const { copy, config } = state
-  const inCopy = () =>
-    planAt(
-      { run_id, cwd: copy?.of.path ?? config.cwd, workspace: 'copy' },
-      ...([body, from, deps] as const),
-    )
-  const isThere = kind === 'continue' && (copy === undefined || copy.is === 'made')
-  const placed = isThere
-    ? planAt({ run_id, cwd: config.cwd }, body, from, deps)
-        .map((planned) => (copy === undefined ? planned : inCopyOf(planned, copy.of)))
-        .orElse((wrong) => (copy !== undefined && isAboutFolder(wrong) ? inCopy() : err(wrong)))
-    : inCopy()
-  return placed.mapErr((wrong) =>
+  const at = (cwd: string, workspace?: 'copy') =>
+    planAt({ run_id, cwd, ...present({ workspace }) }, body, from, deps)
+  if (from === undefined) return at(body.cwd ?? deps.defaults.cwd).mapErr(planProblem)
+  const { copy, config } = from.state
+  const inCopy = () => at(copy?.of.path ?? config.cwd, 'copy')
+  const inPlace = () =>
+    at(config.cwd)
+      .map((planned) => (copy === undefined ? planned : inCopyOf(planned, copy.of)))
+      .orElse((wrong) => (copy !== undefined && isAboutFolder(wrong) ? inCopy() : err(wrong)))
+  const isThere = from.kind === 'continue' && (copy === undefined || copy.is === 'made')
+  return (isThere ? inPlace() : inCopy()).mapErr((wrong) =>
     isAboutFolder(wrong)
       ? originGone(wrong.map(({ message }) => message).join(' '))
       : planProblem(wrong),

@@ -1,10 +1,9 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { err, type Result } from 'neverthrow'
+import { err, ok, type Result, safeTry } from 'neverthrow'
 import * as z from 'zod'
 import { After, AllEventsQuery, RunEventsQuery } from '../../api/event-query.ts'
 import { allEventsResponse, runEventsResponse } from '../../api/frames.ts'
 import type { Problem } from '../../api/problems.ts'
-import { RunParams } from '../../api/run-requests.ts'
 import { whenClosed } from '../../lib/when-closed.ts'
 import type { Live } from '../live/live.ts'
 import { Observer } from '../live/observer.ts'
@@ -53,7 +52,6 @@ export function events(app: FastifyInstance, live: Live): void {
     tag: 'history',
     summary: 'Read the history of a run, or follow it',
     description: ONE_RUN,
-    params: RunParams,
     query: RunEventsQuery,
     headers: lastReceived('seq'),
     exposeHeadRoute: false,
@@ -63,16 +61,17 @@ export function events(app: FastifyInstance, live: Live): void {
         .undefined()
         .describe('Event streams only: the run has ended, and the client has all of it'),
     },
-    handle: async (request, reply) => {
-      const { query, runId } = request
-      const format = formatOf(request, query)
-      if (format.isErr()) return err(format.error)
-      if (format.value === EVENT_STREAM) return follow(request, reply, query, live)
-      const found = await viewRun(runId, query, live)
-      if (found.isErr()) return err(found.error)
-      const { limit } = query
-      return sendStored(request, reply, found.value.view, { format: format.value, limit })
-    },
+    handle: (request, reply) =>
+      safeTry<FastifyReply, Problem>(async function* () {
+        const { query, runId } = request
+        const format = yield* formatOf(request, query)
+        const isLive = format === EVENT_STREAM
+        const after = isLive ? yield* lastSeq(request, query.after) : query.after
+        const { view, isComplete } = yield* await viewRun(runId, { ...query, after }, live)
+        if (!isLive) return sendStored(request, reply, view, { format, limit: query.limit })
+        if (isComplete) return ok(reply.code(204).send())
+        return ok(sendEvents(reply, view, live.watchLog(request, 'run_watched'), live))
+      }),
   })
   operation(app, 'GET /api/events', {
     needs: 'runs:read',
@@ -84,39 +83,24 @@ export function events(app: FastifyInstance, live: Live): void {
     headers: lastReceived('cursor'),
     exposeHeadRoute: false,
     answers: { 200: allEventsResponse() },
-    handle: async (request, reply) => {
-      const { query } = request
-      const format = formatOf(request, query)
-      if (format.isErr()) return err(format.error)
-      const isLive = format.value === EVENT_STREAM
-      const after = (isLive ? lastEventId(request) : undefined) ?? query.after
-      const view = await viewAllRuns({ ...query, after }, live)
-      if (view.isErr()) return err(view.error)
-      const { limit } = query
-      return isLive
-        ? sendEvents(reply, view.value, live.watchLog(request, 'feed_watched'), live)
-        : sendStored(request, reply, view.value, { format: format.value, limit })
-    },
+    handle: (request, reply) =>
+      safeTry<FastifyReply, Problem>(async function* () {
+        const { query } = request
+        const format = yield* formatOf(request, query)
+        const isLive = format === EVENT_STREAM
+        const after = (isLive ? lastEventId(request) : undefined) ?? query.after
+        const view = yield* viewAllRuns({ ...query, after }, live)
+        if (!isLive) return sendStored(request, reply, view, { format, limit: query.limit })
+        return ok(sendEvents(reply, view, live.watchLog(request, 'feed_watched'), live))
+      }),
   })
 }
 
-async function follow(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  query: z.output<typeof RunEventsQuery>,
-  live: Live,
-): Promise<Result<FastifyReply, Problem>> {
-  const received = After.safeParse(lastEventId(request) ?? String(query.after ?? -1))
-  if (!received.success) {
-    const message = 'Last-Event-ID must be the id of an event of this stream, which is a seq.'
-    return err(invalidField('last-event-id', message))
-  }
-  const found = await viewRun(request.runId, { ...query, after: received.data }, live)
-  return found.map(({ view, isComplete }) =>
-    isComplete
-      ? reply.code(204).send()
-      : sendEvents(reply, view, live.watchLog(request, 'run_watched'), live),
-  )
+/** The last record of a run that a client of an event stream has. */
+function lastSeq(request: FastifyRequest, after = -1): Result<number, Problem> {
+  const { data } = After.safeParse(lastEventId(request) ?? String(after))
+  const message = 'Last-Event-ID must be the id of an event of this stream, which is a seq.'
+  return data === undefined ? err(invalidField('last-event-id', message)) : ok(data)
 }
 
 /** Sends history, then live, as server-sent events. After the end of a run comes `end`. */

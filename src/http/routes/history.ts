@@ -1,8 +1,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import { err, ok, type Result, ResultAsync, safeTry } from 'neverthrow'
 import * as z from 'zod'
 import { RunDiff, SentConversation, type SentMessage } from '../../api/history.ts'
-import { ArtifactParams, ConversationQuery, DiffQuery, RunParams } from '../../api/run-requests.ts'
+import { ArtifactParams, ConversationQuery, DiffQuery } from '../../api/run-requests.ts'
 import type { ChatMessage } from '../../domain/conversation.ts'
 import { FileChanges } from '../../domain/file-changes.ts'
 import { present } from '../../domain/present.ts'
@@ -13,7 +13,13 @@ import { sentConversation, stateAt, walk } from '../../queries/run-history.ts'
 import { hiddenFrom } from '../acceptance.ts'
 import type { AppDeps } from '../deps.ts'
 import { described, operation } from '../operation.ts'
-import { invalidField, type Refusal, removedProblem, unreachable } from '../problems/problem-of.ts'
+import {
+  invalidField,
+  orProblem,
+  type Refusal,
+  removedProblem,
+  unreachable,
+} from '../problems/problem-of.ts'
 import { sendStream } from '../replies/format.ts'
 import { findRun } from './commands.ts'
 
@@ -37,7 +43,6 @@ export function history(app: FastifyInstance, deps: AppDeps): void {
       '`from` and `to` are the seqs of two records: the answer compares the run after the one with the run ' +
       'after the other, and names the files that calls between them name. GET /api/runs/{run_id}/changes says what ' +
       'happened to files, whatever did it.',
-    params: RunParams,
     query: DiffQuery,
     answers: { 200: described('The changes', RunDiff) },
     handle: ({ runId, query }) => diff(runId, query, deps),
@@ -48,7 +53,6 @@ export function history(app: FastifyInstance, deps: AppDeps): void {
     tag: 'history',
     summary: 'What the model was sent at a record of a run',
     description: CONVERSATION,
-    params: RunParams,
     query: ConversationQuery,
     answers: { 200: described('The request to the model', SentConversation) },
     handle: ({ runId, query }) => conversation(runId, query.at ?? null, deps),
@@ -68,29 +72,23 @@ export function history(app: FastifyInstance, deps: AppDeps): void {
   })
 }
 
-async function diff(
+const diff = (
   runId: string,
   { from, to }: z.output<typeof DiffQuery>,
   deps: AppDeps,
-): Promise<Result<RunDiff, Refusal>> {
-  if (from > to) {
-    const message = `from must not be after to: ${from} is more than ${to}.`
-    return err(invalidField('from', message))
-  }
-  const before = await stateAt(runId, from, deps)
-  if (before.isErr()) return err(before.error)
-  const after = await stateAt(runId, to, deps)
-  if (after.isErr()) return err(after.error)
-  const changes = new FileChanges()
-  const walked = await walk(runId, [from + 1, to], deps, ({ seq, record }) => {
-    changes.add(seq, record)
+): ResultAsync<RunDiff, Refusal> =>
+  safeTry(async function* () {
+    if (from > to) {
+      const message = `from must not be after to: ${from} is more than ${to}.`
+      return err(invalidField('from', message))
+    }
+    const before = runDetails(yield* await stateAt(runId, from, deps))
+    const after = runDetails(yield* await stateAt(runId, to, deps))
+    const changes = new FileChanges()
+    yield* await walk(runId, [from + 1, to], deps, ({ seq, record }) => changes.add(seq, record))
+    const fields = fieldChanges(before, after)
+    return ok({ run_id: runId, from, to, changes: fields, files: changes.files() })
   })
-  return walked.map(() => ({
-    ...{ run_id: runId, from, to },
-    changes: fieldChanges(runDetails(before.value), runDetails(after.value)),
-    files: changes.files(),
-  }))
-}
 
 async function conversation(
   runId: string,
@@ -132,29 +130,25 @@ function sentMessage(message: ChatMessage): SentMessage {
   }
 }
 
-async function sendArtifact(
+const sendArtifact = (
   request: FastifyRequest,
   reply: FastifyReply,
   sha256: string,
   deps: AppDeps,
-): Promise<Result<FastifyReply, Refusal>> {
-  const known = await findRun(deps, request.runId)
-  if (known.isErr()) return err(known.error)
-  const hidden = known.value && hiddenFrom(request, known.value.state, sha256)
-  if (hidden !== null) return err(hidden)
-  const isAcceptance = known.value?.state.config.accept?.sha256 === sha256
-  const named = isAcceptance ? ok(true) : await namesArtifact(deps.store, request.runId, sha256)
-  if (named.isErr()) return err(named.error)
-  if (!named.value) return err({ code: 'artifact_not_found' })
-  const found = await ResultAsync.fromPromise(deps.artifacts.read(sha256), unreachable)
-  if (found.isErr()) return err(found.error)
-  const { value: artifact } = found
-  if (artifact === null) {
+): ResultAsync<FastifyReply, Refusal> =>
+  safeTry(async function* () {
+    const { state } = (yield* findRun(deps, request.runId)) ?? {}
+    const hidden = state && hiddenFrom(request, state, sha256)
+    if (hidden) return err(hidden)
+    const isNamed =
+      state?.config.accept?.sha256 === sha256 ||
+      (yield* await namesArtifact(deps.store, request.runId, sha256))
+    if (!isNamed) return err({ code: 'artifact_not_found' } as const)
+    const found = yield* ResultAsync.fromPromise(deps.artifacts.read(sha256), unreachable)
     const detail = 'The run names this artifact, but it was redacted, or lost.'
-    return err({ code: 'artifact_not_found', detail })
-  }
-  // A tool may print anything, so a browser saves it and does not show it.
-  reply.header('content-disposition', `attachment; filename="${sha256}.txt"`)
-  reply.header('content-length', artifact.bytes)
-  return ok(sendStream(reply, 'text/plain; charset=utf-8', artifact.stream))
-}
+    const { bytes, stream } = yield* orProblem({ code: 'artifact_not_found', detail })(found)
+    // A tool may print anything, so a browser saves it and does not show it.
+    reply.header('content-disposition', `attachment; filename="${sha256}.txt"`)
+    reply.header('content-length', bytes)
+    return ok(sendStream(reply, 'text/plain; charset=utf-8', stream))
+  })

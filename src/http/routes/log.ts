@@ -1,12 +1,12 @@
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply } from 'fastify'
-import { err, ok, type ResultAsync } from 'neverthrow'
+import type { ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import { LogNoteQuery, TileParams } from '../../api/audit-requests.ts'
 import { LogState } from '../../api/log.ts'
 import type { Audit, AuditError } from '../../audit/audit.ts'
 import { described, operation } from '../operation.ts'
-import type { Refusal } from '../problems/problem-of.ts'
+import { orProblem, type Refusal } from '../problems/problem-of.ts'
 import { sendStream } from '../replies/format.ts'
 
 const TEXT = 'text/plain'
@@ -16,7 +16,7 @@ const BASE = { tag: 'audit' } as const
 
 /** What the log of checkpoints has; a problem if it does not have that. */
 const existing = <T>(read: ResultAsync<T | null, AuditError>): ResultAsync<T, Refusal> =>
-  read.andThen((found) => (found === null ? err<never, Refusal>({ code: 'not_found' }) : ok(found)))
+  read.andThen(orProblem({ code: 'not_found' }))
 
 const sendNote = (reply: FastifyReply, note: string): FastifyReply =>
   sendStream(

@@ -4,7 +4,7 @@ import { err, errAsync, ok, type Result, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import { roleMay } from '../../api/auth.ts'
 import { CreateRun } from '../../api/create-run.ts'
-import { RunParams, SendMessage } from '../../api/run-requests.ts'
+import { SendMessage } from '../../api/run-requests.ts'
 import { Continuation, RecordedMessage } from '../../api/runs.ts'
 import { present } from '../../domain/present.ts'
 import { firstIssueOf } from '../../lib/message-of.ts'
@@ -35,7 +35,6 @@ export function sendMessage(app: FastifyInstance, deps: AppDeps): void {
     tag: 'runs',
     summary: 'Say something to the agent of a run',
     description: DESCRIPTION,
-    params: RunParams,
     headers: Named,
     body: SendMessage,
     answers: {

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply } from 'fastify'
-import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import { err, ok, type ResultAsync, safeTry } from 'neverthrow'
 import * as z from 'zod'
 import { Checkpoint, InclusionProof, PublishedKeys } from '../../api/audit.ts'
 import {
@@ -11,7 +11,6 @@ import {
 } from '../../api/audit-requests.ts'
 import { RunId } from '../../api/fields.ts'
 import { ProofInLog } from '../../api/log.ts'
-import type { Problem } from '../../api/problems.ts'
 import { RunParams } from '../../api/run-requests.ts'
 import type { Audit } from '../../audit/audit.ts'
 import { evidencePages } from '../../audit/bundle/evidence-file.ts'
@@ -20,7 +19,7 @@ import { ledgerOf } from '../../audit/ledgers.ts'
 import { proveInclusion, sortedHeads } from '../../checkpoints/merkle.ts'
 import { canonicalText } from '../../log/commitment.ts'
 import { described, operation } from '../operation.ts'
-import type { Refusal } from '../problems/problem-of.ts'
+import { orProblem, type Refusal } from '../problems/problem-of.ts'
 import { NDJSON, sendStream } from '../replies/format.ts'
 
 export const KEEP_IT =
@@ -48,7 +47,6 @@ export function proofs(app: FastifyInstance, audit: Audit): void {
     tag: 'audit',
     summary: 'A signed statement of how many records a run has, and of the hash of the last',
     description: `${KEEP_IT} GET /api/checkpoints/latest/runs/{run_id} proves that the run is one of all runs of this server.`,
-    params: RunParams,
     answers: { 200: described('The proof', ProofInLog) },
     handle: ({ runId }) => audit.prove(runId),
   })
@@ -63,7 +61,6 @@ export function proofs(app: FastifyInstance, audit: Audit): void {
       'withheld. `retrai verify FILE` checks it without server or network. The export holds ' +
       'the run as of the moment of the request. If the download breaks off, the archive is not complete. ' +
       'With `format=in-toto`, the answer is a DSSE envelope with a test-result of in-toto, of a run that has ended.',
-    params: RunParams,
     query: ExportQuery,
     // The server makes an export while it sends it, so it has nothing to answer a HEAD with.
     exposeHeadRoute: false,
@@ -81,27 +78,29 @@ export function proofs(app: FastifyInstance, audit: Audit): void {
   })
 }
 
-async function sendExport(
+const sendExport = (
   runId: string,
   { format, files }: z.output<typeof ExportQuery>,
   reply: FastifyReply,
   audit: Audit,
-): Promise<Result<FastifyReply, Refusal>> {
-  if (format === 'in-toto') {
-    const stated = await audit.inToto(runId)
-    return stated.map((text) => sendStream(reply, ENVELOPE_TYPE, Readable.from([text])))
-  }
-  const pages = format === 'html' ? await evidencePages() : ok(null)
-  if (pages.isErr()) return err({ code: 'not_found', detail: pages.error })
-  const pageOf = pages.value
-  return (await audit.exportRun(runId, files === 'true')).map((archive) => {
+): ResultAsync<FastifyReply, Refusal> =>
+  safeTry(async function* () {
+    if (format === 'in-toto') {
+      const stated = yield* await audit.inToto(runId)
+      return ok(sendStream(reply, ENVELOPE_TYPE, Readable.from([stated])))
+    }
+    const pages = format === 'html' ? await evidencePages() : ok(null)
+    if (pages.isErr()) return err({ code: 'not_found', detail: pages.error } as const)
+    const pageOf = pages.value
+    const archive = yield* await audit.exportRun(runId, files === 'true')
     const name = `retrai-run-${runId}.${format}`
     reply.header('content-disposition', `attachment; filename="${name}"`)
-    return pageOf === null
-      ? sendStream(reply, 'application/gzip', archive)
-      : sendStream(reply, 'text/html; charset=utf-8', pageOf(archive))
+    return ok(
+      pageOf === null
+        ? sendStream(reply, 'application/gzip', archive)
+        : sendStream(reply, 'text/html; charset=utf-8', pageOf(archive)),
+    )
   })
-}
 
 /** -1 for text that is not a number: no checkpoint has this number. */
 function numberOf(text: string): number | 'latest' {
@@ -113,17 +112,13 @@ function numberOf(text: string): number | 'latest' {
 const SEEN_BY = 'retrai-seen-by'
 
 const findCheckpoint = (audit: Audit, number: string) =>
-  audit
-    .checkpoint(numberOf(number))
-    .andThen((found) =>
-      found === null ? err<never, Refusal>({ code: 'checkpoint_not_found' }) : ok(found),
-    )
+  audit.checkpoint(numberOf(number)).andThen(orProblem({ code: 'checkpoint_not_found' }))
 
-const NOT_COVERED = {
+const isCovered = orProblem({
   code: 'run_not_found',
   detail:
     'This checkpoint does not cover such a run. If the run is newer, a later checkpoint does.',
-} as const satisfies Problem
+})
 
 /** Checkpoints; of one, its runs, and the proof for one. */
 export function checkpoints(app: FastifyInstance, audit: Audit): void {
@@ -186,8 +181,8 @@ export function checkpoints(app: FastifyInstance, audit: Audit): void {
     handle: ({ params: { number, run_id: given } }) => {
       const id = ledgerOf(given) === null ? RunId.safeParse(given).data : given
       return findCheckpoint(audit, number)
-        .andThen((found) => ResultAsync.fromSafePromise(proveInclusion(found, id ?? '')))
-        .andThen((proof) => (proof === null ? err<never, Refusal>(NOT_COVERED) : ok(proof)))
+        .map((found) => proveInclusion(found, id ?? ''))
+        .andThen(isCovered)
     },
   })
 }

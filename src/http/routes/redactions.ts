@@ -2,7 +2,6 @@ import type { FastifyInstance } from 'fastify'
 import { err, ok } from 'neverthrow'
 import * as z from 'zod'
 import { RedactedRecord, Redaction, RedactRun } from '../../api/redactions.ts'
-import { RunParams } from '../../api/run-requests.ts'
 import type { LoggedRedaction } from '../../redaction/redaction-index.ts'
 import type { AppDeps } from '../deps.ts'
 import { described, operation } from '../operation.ts'
@@ -29,7 +28,6 @@ export function redactions(app: FastifyInstance, { redactions, readModel }: AppD
     tag: 'runs',
     summary: 'Redact a secret or personal data of a record',
     description: REDACT,
-    params: RunParams,
     body: RedactRun,
     answers: { 200: described('The texts are redacted', RedactedRecord) },
     handle: (request) => {
@@ -49,7 +47,6 @@ export function redactions(app: FastifyInstance, { redactions, readModel }: AppD
     id: 'listRedactions',
     tag: 'runs',
     summary: 'What was redacted from a run, by whom and why',
-    params: RunParams,
     answers: { 200: described('All redactions of the run, oldest first', z.array(Redaction)) },
     handle: ({ runId }) =>
       readModel.get(runId) === null

@@ -9,7 +9,6 @@ import {
   RetainRuns,
   RunHold,
 } from '../../api/retention.ts'
-import { RunParams } from '../../api/run-requests.ts'
 import type { AppDeps } from '../deps.ts'
 import { described, operation } from '../operation.ts'
 import { authorOf } from './commands.ts'
@@ -23,7 +22,6 @@ export function retention(app: FastifyInstance, { retention, readModel }: AppDep
   const onHold = {
     needs: 'runs:retain',
     tag: 'runs',
-    params: RunParams,
     answers: { 200: described('The run, and the hold on it', HeldRun) },
   } as const
   operation(app, 'PUT /api/runs/:run_id/hold', {

@@ -7,7 +7,6 @@ import {
   ApprovalParams,
   ConfigureRun,
   ResumeRun,
-  RunParams,
 } from '../../api/run-requests.ts'
 import { AnsweredApproval, ResumedRun, RunAndStatus, RunDetails } from '../../api/runs.ts'
 import { present } from '../../domain/present.ts'
@@ -16,7 +15,7 @@ import type { LoadedRun } from '../../log/run-log.ts'
 import { runDetails } from '../../queries/run-details.ts'
 import type { AppDeps } from '../deps.ts'
 import { described, operation } from '../operation.ts'
-import { invalidFields, type Refusal } from '../problems/problem-of.ts'
+import { invalidFields, orProblem, type Refusal } from '../problems/problem-of.ts'
 import { authorOf, command, findRun, standing } from './commands.ts'
 
 /** What people decide about a run. */
@@ -27,7 +26,6 @@ export function runCommands(app: FastifyInstance, deps: AppDeps): void {
     id: 'abortRun',
     tag: 'runs',
     summary: 'Abort a run',
-    params: RunParams,
     body: AbortRun,
     answers: {
       200: described('The run has ended. Its agent stops what it is doing', RunAndStatus),
@@ -45,7 +43,6 @@ export function runCommands(app: FastifyInstance, deps: AppDeps): void {
     description:
       'A change takes effect at the next step of the run. If a limit has paused the run, and no limit is reached any more, ' +
       'the run continues. A limit must be more than what the run has used; null is no limit.',
-    params: RunParams,
     body: ConfigureRun,
     answers: { 200: described('The run with its new configuration', RunDetails) },
     handle: (request) =>
@@ -67,7 +64,6 @@ function answers(app: FastifyInstance, deps: AppDeps): void {
       '`shown_sha256`. That hash covers the whole history that led to the question. If the run waits for the approval ' +
       'of a call, `approve` allows that call, and `abort` ends the run. If it is paused, `approve` lets it continue, unless it ' +
       'has reached a limit: then raise that with PATCH /api/runs/{run_id}/config.',
-    params: RunParams,
     body: ResumeRun,
     answers: { 200: described('The decision is in the log', ResumedRun) },
     handle: (request) => {
@@ -108,7 +104,7 @@ function configure(
   const wanted = { type: 'configure', changes, reason, seen } as const
   const hasChanges = Object.keys(changes).length > 0
   return findRun(deps, request.runId)
-    .andThen((run) => (run === null ? err({ type: 'run_not_found' } as const) : ok(run)))
+    .andThen(orProblem({ code: 'run_not_found' }))
     .andThen((run) => {
       if (!hasChanges) return ok(run)
       return problemsOf(changes, run, deps).andThen(() => command(deps, request, wanted))

@@ -2,21 +2,20 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { RunHold } from '../../api/retention.ts'
-import { GetRunQuery, ListRunsQuery, RunParams } from '../../api/run-requests.ts'
+import { GetRunQuery, ListRunsQuery } from '../../api/run-requests.ts'
 import { RunDetails, RunSummary } from '../../api/runs.ts'
-import type { Origin } from '../../domain/origin.ts'
 import { present } from '../../domain/present.ts'
 import { isWaiting, type RunState, startedBy } from '../../domain/state.ts'
 import { subagentCalls } from '../../domain/subagent-state.ts'
 import { type LoadedRun, streamOf } from '../../log/run-log.ts'
 import { lastEvent } from '../../log/stream-pages.ts'
-import type { LaterTags, RunPage } from '../../projections/read-model.ts'
+import type { RunPage } from '../../projections/read-model.ts'
 import { runDetails } from '../../queries/run-details.ts'
 import { stateAt } from '../../queries/run-history.ts'
 import { type AppDeps, PROJECTION_WAIT_MS, type Redactions } from '../deps.ts'
 import { described, operation } from '../operation.ts'
 import { isRedacted, originsOf } from '../origin.ts'
-import { invalidField, type Refusal } from '../problems/problem-of.ts'
+import { invalidField, orProblem, type Refusal } from '../problems/problem-of.ts'
 import { jsonOnce, nextLink, sendJson } from '../replies/json.ts'
 
 const rowsOf = jsonOnce(({ runs }: RunPage) => runs)
@@ -60,7 +59,6 @@ export function runs(app: FastifyInstance, deps: AppDeps): void {
       'it waits for. ' +
       'With it in If-None-Match, the answer is 304 if the run has no newer record. With `at`, ' +
       'the answer is the run after that record, without an ETag.',
-    params: RunParams,
     query: GetRunQuery,
     answers: {
       200: described('The run', RunDetails),
@@ -75,12 +73,6 @@ export function runs(app: FastifyInstance, deps: AppDeps): void {
     },
   })
 }
-
-/** What the details of a run are made of: it and the runs that it waits for, and the tags that it was given. */
-const revisionOf = (states: readonly Pick<RunState, 'seq'>[], later: LaterTags | null): string =>
-  `${states.map(({ seq }) => seq).join('+')}${later === null ? '' : `t${later.revision}`}`
-
-const idsOf = (origins: readonly Origin[]): readonly string[] => origins.map(({ run_id }) => run_id)
 
 /**
  * The entity tag of a run. Each time a text of one is redacted, what was derived from it changes. Call it
@@ -116,10 +108,12 @@ function sendRun(
   const waited = waitedFor(state, readModel)
   const later = readModel.laterTags(state.runId)
   const hold = retention.holdOf(state.runId)
-  const revision = revisionOf([state, ...waited], later)
-  const name = hold === undefined ? revision : `${revision}-h${hold.entry}`
   const origins = originsOf(state, readModel)
-  const runIds = [...[state, ...waited].map(({ runId }) => runId), ...idsOf(origins)]
+  const shown = [state, ...waited]
+  const tags = later === null ? '' : `t${later.revision}`
+  const held = hold === undefined ? '' : `-h${hold.entry}`
+  const name = `${shown.map(({ seq }) => seq).join('+')}${tags}${held}`
+  const runIds = [...shown.map(({ runId }) => runId), ...origins.map(({ run_id }) => run_id)]
   const tag = entityTag(name, runIds, redactions)
   if (isKnown(request, reply, tag)) return reply.code(304).send()
   const isWhole = !isRedacted(origins, redactions)
@@ -156,6 +150,5 @@ async function findProjected(
   const last = await lastEvent(store, streamOf(runId))
   if (last.isErr()) return err(last.error)
   await readModel.waitFor(runId, 0, PROJECTION_WAIT_MS)
-  const projected = readModel.get(runId)
-  return projected === null ? err({ code: 'not_projected' }) : ok(projected)
+  return orProblem({ code: 'not_projected' })(readModel.get(runId))
 }

@@ -1,8 +1,8 @@
 import type { FastifyInstance } from 'fastify'
-import { err, ok, type Result, type ResultAsync } from 'neverthrow'
+import { err, ResultAsync } from 'neverthrow'
 import { SearchQuery, type SearchResult, SearchResults } from '../../api/search.ts'
 import { type SearchQuery as Query, snippetOf } from '../../domain/search-query.ts'
-import { decode, type LoggedRecord } from '../../log/codec.ts'
+import { decode } from '../../log/codec.ts'
 import { streamOf } from '../../log/run-log.ts'
 import { eventAt } from '../../log/stream-pages.ts'
 import type { SearchHit } from '../../projections/search/search-file.ts'
@@ -34,7 +34,7 @@ export function search(app: FastifyInstance, { store, readModel, search: index }
       const shown = hits.slice(0, limit)
       const last = shown.at(-1)
       const next = hits.length > limit && last !== undefined ? String(last.at) : null
-      const found = await searchResults(shown, query, { store, readModel })
+      const found = searchResults(shown, query, { store, readModel })
       return found.map((results) => ({ results, next, behind: index.behind }))
     },
   })
@@ -44,27 +44,21 @@ export function search(app: FastifyInstance, { store, readModel, search: index }
  * What was found, as the log shows it now. A record that does not hold the words any more, because they were redacted a
  * moment ago, is left out, and so is one that cannot be read.
  */
-async function searchResults(
+function searchResults(
   hits: readonly SearchHit[],
   query: Query,
   { store, readModel }: Pick<AppDeps, 'store' | 'readModel'>,
-): Promise<Result<SearchResult[], StoreFailure>> {
-  const read = (runId: string, seq: number): ResultAsync<LoggedRecord | null, StoreFailure> =>
-    eventAt(store, streamOf(runId), seq).map((event) => event && decode(event).unwrapOr(null))
-  const records = await Promise.all(hits.map(({ runId, seq }) => read(runId, seq)))
-  const titleOf = (runId: string) => {
-    const { state } = readModel.get(runId) ?? {}
-    return state?.title ?? state?.config.goal ?? ''
-  }
-  const results: SearchResult[] = []
-  for (const logged of records) {
-    if (logged.isErr()) return err(logged.error)
-    if (logged.value === null) continue
-    const { seq, record } = logged.value
-    const snippet = snippetOf(searchedText(record), query)
-    if (snippet === null) continue
-    const { run_id, kind, iteration, ts } = record
-    results.push({ run_id, title: titleOf(run_id), seq, kind, iteration, ts, snippet })
-  }
-  return ok(results)
+): ResultAsync<SearchResult[], StoreFailure> {
+  const found = hits.map(({ runId, seq }) => eventAt(store, streamOf(runId), seq))
+  return ResultAsync.combine(found).map((events) =>
+    events.flatMap((event) => {
+      const record = event && decode(event).unwrapOr(null)?.record
+      const snippet = record && snippetOf(searchedText(record), query)
+      if (!snippet) return []
+      const { run_id, kind, iteration, ts } = record
+      const { state } = readModel.get(run_id) ?? {}
+      const title = state?.title ?? state?.config.goal ?? ''
+      return [{ run_id, title, seq: event.revision, kind, iteration, ts, snippet }]
+    }),
+  )
 }

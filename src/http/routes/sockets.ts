@@ -83,7 +83,6 @@ export function sockets(app: FastifyInstance, live: Live): void {
     id: 'watchRun',
     summary: 'Watch a run live, over a WebSocket',
     description: ONE_RUN,
-    params: RunParams,
     query: WatchRunQuery,
     wsHandler: (socket, request) => {
       const { run_id: givenId } = RunParams.parse(request.params)

@@ -1,5 +1,4 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { err, ok } from 'neverthrow'
 import * as z from 'zod'
 import {
   CreateWebhook,
@@ -12,6 +11,7 @@ import type { AppDeps } from '../deps.ts'
 import { startAfter } from '../live/cursor.ts'
 import { described, operation } from '../operation.ts'
 import { callerOf } from '../plugins/security.ts'
+import { orProblem } from '../problems/problem-of.ts'
 
 const Params = z.object({ id: z.string() })
 const BASE = { needs: 'webhooks:manage', tag: 'webhooks' } as const
@@ -25,8 +25,7 @@ at least once, with the same \`webhook-id\` at every try, and those of one run i
 
 const by = (request: FastifyRequest): string => callerOf(request).principal
 
-const found = <T>(value: T | null) =>
-  value === null ? err({ code: 'webhook_not_found' } as const) : ok(value)
+const found = orProblem({ code: 'webhook_not_found' })
 
 /** Who is sent word of records. */
 export function webhooks(app: FastifyInstance, { webhooks: all, ...deps }: AppDeps): void {
@@ -40,13 +39,10 @@ export function webhooks(app: FastifyInstance, { webhooks: all, ...deps }: AppDe
     handle: (request, reply) => {
       const { url, kinds, run, from } = request.body
       const after = from === 'start' ? undefined : from === 'now' ? 'end' : from
-      reply.header('cache-control', 'no-store')
-      return startAfter(after, deps)
-        .andThen(({ cursor }) => all.create({ url, kinds, run, from: cursor }, by(request)))
-        .map((webhook) => {
-          reply.code(201)
-          return webhook
-        })
+      reply.code(201).header('cache-control', 'no-store')
+      return startAfter(after, deps).andThen(({ cursor }) =>
+        all.create({ url, kinds, run, from: cursor }, by(request)),
+      )
     },
   })
   operation(app, 'GET /api/webhooks', {
