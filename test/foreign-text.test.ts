@@ -103,16 +103,15 @@ const inPieces = (text: string): void => {
   pieces.end()
 }
 
+const hasTestRule = (text: string) => text.split('\n').some(isTestRule)
+const nextOf = (text: string) => cursorOf(text, 'cursor')
+const grpcMessageOf = (text: string) => clientMessageOf(new Error(text))
+
 describe('the time to read any foreign text grows no faster than its length', () => {
   const readers: [string, (text: string) => unknown, number, readonly string[]][] = [
     ['what tools print', readPrinted, 128 * KIB, PRINTED],
     ['a program that is not found', missingProgram, NOT_FOUND_LIMIT, [': not found', 'not found']],
-    [
-      'the rules of a Makefile',
-      (text) => text.split('\n').some(isTestRule),
-      256 * KIB,
-      ['test', ':='],
-    ],
+    ['the rules of a Makefile', hasTestRule, 256 * KIB, ['test', ':=']],
     ['one line', (text) => oneLine(text, text.length), 256 * KIB, []],
     ['the last line', (text) => lastLine(text), 256 * KIB, []],
     ['the end of a sentence', unended, 64 * KIB, []],
@@ -121,18 +120,8 @@ describe('the time to read any foreign text grows no faster than its length', ()
     ['masking', mask.text, 64 * KIB, SECRETS],
     ['masking in pieces', inPieces, 64 * KIB, SECRETS],
     ['an error of a model', readProblem, 256 * KIB, ['""', '{}']],
-    [
-      'a Link header',
-      (text) => cursorOf(text, 'cursor'),
-      64 * KIB,
-      ['<', '>', '?', '; rel="next"'],
-    ],
-    [
-      'an error of gRPC',
-      (text) => clientMessageOf(new Error(text)),
-      256 * KIB,
-      ['Resolution note:'],
-    ],
+    ['a Link header', nextOf, 64 * KIB, ['<', '>', '?', '; rel="next"']],
+    ['an error of gRPC', grpcMessageOf, 256 * KIB, ['Resolution note:']],
     ['a password in an error', scrubber('esdb://h'), 64 * KIB, ['://', '@']],
     ['the name of a file', baseName, 64 * KIB, []],
     ['a verdict', (reason) => distanceOf({ achieved: false, reason }), 64 * KIB, ['1 of 1 test']],

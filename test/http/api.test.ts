@@ -10,13 +10,11 @@ import { test } from '../support/test.ts'
 const STATES: Readonly<Record<string, (server: TestServer) => Promise<string>>> = {
   running: (server) => server.createRun(),
   waiting: async (server) => {
-    const runId = await server.createRun({ hitl_enabled: true })
-    await server.agentDoes(runId, CLAIM, ...iteration(false))
+    const runId = await server.createRun({ hitl_enabled: true }, CLAIM, ...iteration(false))
     return runId
   },
   ended: async (server) => {
-    const runId = await server.createRun()
-    await server.agentDoes(runId, CLAIM, ...iteration(true))
+    const runId = await server.createRun({}, CLAIM, ...iteration(true))
     return runId
   },
   unknown: async () => randomUUID(),
@@ -106,6 +104,28 @@ const cases: Case[] = [
     refused(`GET ${path}`, 422, 'invalid_request', 'a whole number in decimal digits'),
   ),
   read('/api/checkpoints?after=-1', z.array(z.object({}))),
+  ...(
+    [
+      ['events?after=x', 'after must be the seq'],
+      ['events?after=99', 'after=99 is beyond the last record'],
+      ['events?limit=0', 'limit must be at least 1'],
+      ['events?limit=5001', 'limit must be at most 5000'],
+      ['events?direction=up', 'direction must be "forward" or "backward"'],
+      ['events?kinds=nope', 'kinds must be "all", or some of'],
+      ['events?from_ts=now', 'from_ts must be seconds'],
+      ['events?from=1', 'from is not a field'],
+      ['conversation?at=x', 'at must be the seq of a record'],
+      ['diff?from=1&to=0', 'from must not be after to'],
+      ['diff?from=0', 'to is required'],
+    ] as const
+  ).map(([query, says]) =>
+    refused(`GET /api/runs/:running/${query}`, 422, 'invalid_request', says),
+  ),
+  ...['conversation?at=9999999999', 'diff?from=0&to=9', '?at=1'].map((query) => {
+    const path = query.startsWith('?') ? query : `/${query}`
+    return refused(`GET /api/runs/:running${path}`, 404, 'record_not_found', 'its last one is 0')
+  }),
+  refused('GET /api/runs/:running?at=99999999999', 422, 'invalid_request', 'from 0 to 9999999999'),
   ...['running', 'ended', 'waiting'].map((state) => {
     return read(`/api/runs/:${state}`, RunDetails.strict())
   }),
@@ -139,14 +159,19 @@ const cases: Case[] = [
   sent(ABORT, { reason: 'x'.repeat(1_000_000) }, 413, 'append_too_large', 'Shorten it'),
   sent(ABORT, { reason: 'No longer needed' }, 200, Aborted),
   sent('POST /api/runs/:ended/abort', '', 409, 'run_ended'),
+  sent(
+    'POST /api/runs/:running/messages',
+    { text: ' ' },
+    422,
+    'invalid_request',
+    'text must not be empty',
+  ),
+  sent('POST /api/runs/:unknown/messages', { text: 'Hello?' }, 404, 'run_not_found'),
   read('/api/goals', z.array(Goal).length(GOALS.length)),
   read('/health/live', z.strictObject({ status: z.literal('ok') })),
   read('/health/ready', Ready),
   refused('GET /api/ws/:running', 426, 'upgrade_required'),
-]
-
-/** These answers do not belong to an operation, so the description does not have them. */
-const elsewhere: Case[] = [
+  // These answers do not belong to an operation, so the description does not have them.
   refused('GET /nothing/here', 404, 'not_found'),
   sent('POST /api/nothing', {}, 404, 'not_found'),
   refused('GET /%zz', 404, 'not_found'),
@@ -170,7 +195,7 @@ const send = async (server: TestServer, { line, body, headers = {} }: Case) => {
   })
 }
 
-test.for([...cases, ...elsewhere].map((item) => [`${item.line} → ${item.status}`, item] as const))(
+test.for(cases.map((item) => [`${item.line} → ${item.status}`, item] as const))(
   '%s',
   async ([_, item], { server }) => {
     const { status, headers, body } = await send(server, item)

@@ -5,7 +5,7 @@ import { expect } from 'vitest'
 import { ProblemDocument } from '../../src/api/problems.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
 import { ask, damage, problem } from '../support/requests.ts'
-import { bound, rawRequest } from '../support/server.ts'
+import { bound, rawRequest, waitingBy } from '../support/server.ts'
 import { test } from '../support/test.ts'
 
 const failing = (change: Partial<EventStore>) => (store: EventStore) => ({
@@ -45,18 +45,15 @@ test('answers 503 if a project cannot be read now, which is no fault of the requ
 test('does not wait forever for a read model that falls behind', async ({ startServer }) => {
   let waited = 0
   const server = await startServer({
-    wrapReadModel: (readModel) => ({
-      get: () => null,
-      list: (query) => readModel.list(query),
-      laterTags: (run) => readModel.laterTags(run),
-      totals: readModel.totals,
-      statuses: () => readModel.statuses(),
-      caughtUp: false,
-      waitFor: async (_run, _seq, timeoutMs) => {
-        waited = timeoutMs
-        return false
-      },
-    }),
+    wrapReadModel: (readModel) =>
+      waitingBy(
+        readModel,
+        async (_run, _seq, timeoutMs) => {
+          waited = timeoutMs
+          return false
+        },
+        { get: () => null, caughtUp: false },
+      ),
   })
   const runId = await server.createRun()
   expect(waited).toBeGreaterThan(0)

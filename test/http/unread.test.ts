@@ -1,10 +1,11 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
-import { describe, expect } from 'vitest'
+import { expect } from 'vitest'
 import { MAX_PAGE_BYTES } from '../../src/http/replies/json.ts'
 import { bigRun } from '../support/requests.ts'
-import { type Answer, rawRequest, type TestServer } from '../support/server.ts'
+import type { TestServer } from '../support/server.ts'
 import { testWith } from '../support/test.ts'
+import { getPages } from './history/support.ts'
 
 const STALL_MS = 300
 const OUTPUT = 32 * 1024
@@ -71,37 +72,21 @@ test('a client that reads nothing is disconnected, whatever it gets; one that ha
   waiting.destroy()
 })
 
-describe('a page of records', () => {
-  async function pages(
-    server: TestServer,
-    first: string,
-  ): Promise<{ bytes: number; seqs: number[] }[]> {
-    const all: { bytes: number; seqs: number[] }[] = []
-    for (let path: string | undefined = first.replace('RUN', runId); path !== undefined; ) {
-      const { body, headers }: Answer = await rawRequest(server, { path })
-      const frames = JSON.parse(body) as { seq: number }[]
-      all.push({ bytes: Buffer.byteLength(body), seqs: frames.map(({ seq }) => seq) })
-      path = /<(.*)>; rel="next"/.exec(String(headers.link ?? ''))?.[1]
+test.for([
+  ['of a run', `${EVENTS}&limit=1000`, false],
+  ['of a run, backward', `${EVENTS}&limit=1000&direction=backward`, true],
+  ['of all runs', '/api/events?kinds=all&limit=1000', false],
+] as const)(
+  'a page %s has a limited number of bytes, and the next one continues after it',
+  async ([_name, path, backward], { server }) => {
+    const { pages, frames } = await getPages(server, path.replace('RUN', runId))
+    const seqs = Array.from({ length: RECORDS }, (_, seq) => seq)
+    expect(frames.map(({ seq }) => seq)).toEqual(backward ? seqs.toReversed() : seqs)
+    for (const { bytes, frames } of pages) {
+      // A record that is larger than a page is alone on a page.
+      if (frames.some(({ seq }) => seq === LARGE_AT)) expect(frames).toHaveLength(1)
+      else expect(bytes).toBeLessThanOrEqual(MAX_PAGE_BYTES)
     }
-    return all
-  }
-
-  test.for([
-    ['of a run', `${EVENTS}&limit=1000`, false],
-    ['of a run, backward', `${EVENTS}&limit=1000&direction=backward`, true],
-    ['of all runs', '/api/events?kinds=all&limit=1000', false],
-  ] as const)(
-    '%s has a limited number of bytes, and the next one continues after it',
-    async ([_name, path, backward], { server }) => {
-      const all = await pages(server, path)
-      const seqs = Array.from({ length: RECORDS }, (_, seq) => seq)
-      expect(all.flatMap((page) => page.seqs)).toEqual(backward ? seqs.toReversed() : seqs)
-      for (const { bytes, seqs } of all) {
-        // A record that is larger than a page is alone on a page.
-        if (seqs.includes(LARGE_AT)) expect(seqs).toEqual([LARGE_AT])
-        else expect(bytes).toBeLessThanOrEqual(MAX_PAGE_BYTES)
-      }
-      expect(all.length).toBeGreaterThan((RECORDS * OUTPUT * 2) / MAX_PAGE_BYTES)
-    },
-  )
-})
+    expect(pages.length).toBeGreaterThan((RECORDS * OUTPUT * 2) / MAX_PAGE_BYTES)
+  },
+)

@@ -20,6 +20,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
 import { cleanEnv, type Finished, Running } from '../cli/support.ts'
 import { startStandIn } from '../support/eventstore-stand-in/index.ts'
+import { ask } from '../support/requests.ts'
 
 const CHECKOUT = fileURLToPath(new URL('../../', import.meta.url))
 const NODE = process.execPath
@@ -62,6 +63,14 @@ describe('the package, installed into an empty folder', () => {
     await writeFile(join(folder, 'package.json'), '{"private": true, "type": "module"}')
     installed = await must(folder, 'npm', 'install', '--prefer-offline', tarball)
   })
+  /** Starts the installed server on a free port. */
+  async function serve(dataDir: string, settings = {}, ...args: string[]) {
+    const command = [NODE, join(folder, 'node_modules/.bin/retrai')]
+    const line = [...command, 'serve', '--port', '0', '--data-dir', dataDir, ...args]
+    const server = new Running(line, { ...env, ...settings })
+    const [, url = ''] = await server.prints(/ready at (http:\S+?)["\s]/)
+    return { command, server, url }
+  }
   afterAll(async () => {
     for (const made of [folder, copy]) await rm(made, { recursive: true, force: true })
   })
@@ -111,12 +120,9 @@ describe('the package, installed into an empty folder', () => {
         { calls: [{ tool: 'file_write', args: { path: 'done', content: '' } }] },
       ],
     })
-    const serverEnv = { ...env, RETRAI_LLM_BASE_URL: model.url }
-    const command = [NODE, join(folder, 'node_modules/.bin/retrai')]
     const data = join(folder, 'data')
-    const server = new Running([...command, 'serve', '--port', '0', '--data-dir', data], serverEnv)
+    const { command, server, url } = await serve(data, { RETRAI_LLM_BASE_URL: model.url })
     try {
-      const [, url = ''] = await server.prints(/ready at (http:\S+?)["\s]/)
       const page = await fetch(url)
       expect([page.status, page.headers.get('content-type')]).toEqual([
         200,
@@ -142,27 +148,14 @@ describe('the package, installed into an empty folder', () => {
 
   test('contains the client of EventStoreDB', async () => {
     const standIn = await startStandIn()
-    const server = new Running(
-      [
-        ...[NODE, join(folder, 'node_modules/.bin/retrai'), 'serve', '--port', '0'],
-        ...['--data-dir', join(folder, 'data-beside-a-store'), '--store', standIn.connectionString],
-      ],
-      env,
-    )
+    const args = ['--store', standIn.connectionString]
+    const { server, url } = await serve(join(folder, 'data-beside-a-store'), {}, ...args)
     try {
-      const [, url = ''] = await server.prints(/ready at (http:\S+?)["\s]/)
       await expect.poll(async () => (await fetch(new URL('/health/ready', url))).status).toBe(200)
-      const body = JSON.stringify({
-        goal: 'npm-test',
-        cwd: join(folder, 'project'),
-        model_name: 'ollama/none',
-      })
-      const headers = { 'content-type': 'application/json' }
-      const created = await fetch(new URL('/api/runs', url), { method: 'POST', headers, body })
-      expect([created.status, await created.text()]).toEqual([
-        201,
-        expect.stringContaining('run_id'),
-      ])
+      const cwd = join(folder, 'project')
+      const wanted = { goal: 'npm-test', cwd, model_name: 'ollama/none' }
+      const created = await ask({ url: url.replace(/\/$/, '') }, 'POST /api/runs', wanted)
+      expect([created.status, created.text]).toEqual([201, expect.stringContaining('run_id')])
     } finally {
       server.child.kill('SIGTERM')
       await server.exit

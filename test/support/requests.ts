@@ -39,10 +39,8 @@ export const recordsOf = async ({ store }: Pick<TestServer, 'store'>, runId: str
   (await readRecords(store, runId, 0, 1000))._unsafeUnwrap()
 
 /** A run that reaches its goal in the second iteration. @returns its id */
-export async function achievedRun(server: TestServer): Promise<string> {
-  const runId = await server.createRun()
-  await server.agentDoes(runId, CLAIM, ...iteration(false), ...iteration(true))
-  return runId
+export function achievedRun(server: TestServer): Promise<string> {
+  return server.createRun({}, CLAIM, ...iteration(false), ...iteration(true))
 }
 
 /** Stores an event at `seq` of a run that is not a record. */

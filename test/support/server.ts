@@ -45,13 +45,14 @@ export type TestServer = {
   readonly auth: Auth
   readonly store: EventStore
   readonly readModel: AppDeps['readModel']
+  readonly artifacts: Artifacts
   /** The folder of its keys. */
   readonly keys: string
   /** `http://127.0.0.1:<port>` */
   readonly url: string
   readonly port: number
-  /** Starts a run through the API. @returns its id */
-  createRun(body?: object): Promise<string>
+  /** Starts a run through the API, and records what its agent does then. @returns its id */
+  createRun(body?: object, ...reports: Report[]): Promise<string>
   /** Records what the agent does in a run, with the same command handler as the agent. */
   agentDoes(runId: string, ...reports: Report[]): Promise<void>
   stop(): Promise<void>
@@ -232,8 +233,12 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Test
   }
   const url = `http://127.0.0.1:${port}`
   return {
-    ...{ app, auth, store, readModel, keys, url, port, stop },
-    createRun: (body) => createRun(url, body),
+    ...{ app, auth, store, readModel, artifacts, keys, url, port, stop },
+    createRun: async (body, ...reports) => {
+      const runId = await createRun(url, body)
+      await agentDoes(store, runId, reports)
+      return runId
+    },
     agentDoes: (runId, ...reports) => agentDoes(store, runId, reports),
   }
 }
@@ -374,3 +379,26 @@ export class RunWriter {
 
 /** The methods of a store, so that a test can replace single ones. */
 export const bound = (store: EventStore): EventStore => storeWith(store, {})
+
+/** A read model with another way to wait. */
+export const waitingBy = (
+  readModel: AppDeps['readModel'],
+  waitFor: AppDeps['readModel']['waitFor'],
+  more: Partial<AppDeps['readModel']> = {},
+): AppDeps['readModel'] => ({
+  get: (run) => readModel.get(run),
+  list: (query) => readModel.list(query),
+  laterTags: (run) => readModel.laterTags(run),
+  totals: readModel.totals,
+  statuses: () => readModel.statuses(),
+  caughtUp: true,
+  ...{ waitFor, ...more },
+})
+
+/** The headers of a request for a WebSocket. */
+export const UPGRADE = {
+  connection: 'upgrade',
+  upgrade: 'websocket',
+  'sec-websocket-version': '13',
+  'sec-websocket-key': 'AAAAAAAAAAAAAAAAAAAAAA==',
+}

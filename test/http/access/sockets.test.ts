@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { Readable } from 'node:stream'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { NewTokenView } from '../../../src/api/auth.ts'
 import { ask } from '../../support/requests.ts'
 import { CLAIM, rawRequest, replyWith, resultOf, startTestServer } from '../../support/server.ts'
 import { within } from '../../support/within.ts'
@@ -9,20 +10,18 @@ import { bearer, call, type People, runOf, startWithPeople } from './people.ts'
 
 let people: People
 let runId: string
-async function begin(): Promise<void> {
+beforeAll(async () => {
   people = await startWithPeople()
   runId = await runOf(people, people.secrets.admin)
-}
-beforeAll(begin)
+})
 afterAll(() => people.server.stop())
 
-/** Revokes the token of the viewer. The next test gets a server of its own. */
-async function revokeViewer(): Promise<void> {
-  onTestFinished(async () => {
-    await people.server.stop()
-    await begin()
-  })
-  await call(people, people.secrets.admin, `DELETE /api/tokens/${idOf('viewer')}`)
+/** A token of a viewer, and what revokes it. */
+async function viewerNamed(name: string) {
+  const { admin } = people.secrets
+  const made = { name, role: 'viewer' }
+  const { id, secret } = await call<NewTokenView>(people, admin, 'POST /api/tokens', made)
+  return { secret, revoke: () => call(people, admin, `DELETE /api/tokens/${id}`) }
 }
 
 type Way = { readonly query?: string; readonly secret?: string; readonly protocols?: string[] }
@@ -44,21 +43,26 @@ async function outcome(way: Way): Promise<number | 'open'> {
   return result
 }
 
-/** Reads the rest of an answer. */
-function endOf(reader?: ReadableStreamDefaultReader): Promise<'whole' | 'broken off'> {
+/** Asks for an answer that does not end, and reads its beginning. @returns how it ends */
+async function begun(url: string, headers: Record<string, string>) {
+  const { status, body } = await fetch(url, { headers })
+  expect(status).toBe(200)
+  const reader = body?.getReader()
+  await reader?.read()
   const drain = async () => {
     while (reader !== undefined && !(await reader.read()).done);
-    return 'whole' as const
+    return 'whole'
   }
-  const end = drain().catch(() => 'broken off' as const)
-  return within(end, () => 'an answer to end')
+  return () =>
+    within(
+      drain().catch(() => 'broken off'),
+      () => 'an answer to end',
+    )
 }
 
 const protocolOf = (secret: string) => `retrai.bearer.${Buffer.from(secret).toString('base64url')}`
 const getTicket = async (secret: string): Promise<string> =>
   (await call<{ ticket: string }>(people, secret, 'POST /api/tickets')).ticket
-const idOf = (name: string): string =>
-  people.server.auth.tokens().find((token) => token.name === name)?.id ?? ''
 
 describe('a WebSocket', () => {
   test('opens with the header, the subprotocol or the ticket of a caller that may read', async () => {
@@ -117,8 +121,9 @@ describe('a WebSocket', () => {
   })
 
   test('does not open with a ticket whose token has been revoked since', async () => {
-    const ticket = await getTicket(people.secrets.viewer)
-    await revokeViewer()
+    const { secret, revoke } = await viewerNamed('vera')
+    const ticket = await getTicket(secret)
+    await revoke()
     expect(await outcome({ query: `&ticket=${ticket}` })).toBe(401)
   })
 
@@ -135,7 +140,8 @@ describe('a WebSocket', () => {
 })
 
 test('a revocation closes the sockets of the token with 4401, breaks off its event streams, and no others', async () => {
-  const { viewer, auditor } = people.secrets
+  const { auditor } = people.secrets
+  const { secret: viewer, revoke } = await viewerNamed('victor')
   const watchers = [
     watch({ secret: viewer }),
     watch({ protocols: ['retrai', protocolOf(viewer)] }),
@@ -145,18 +151,12 @@ test('a revocation closes the sockets of the token with 4401, breaks off its eve
   for (const watcher of [...watchers, other]) await watcher.have(1)
   const headers = { ...bearer(viewer), accept: 'text/event-stream' }
   const urls = ['/api/events', `/api/runs/${runId}/events`].map((path) => people.server.url + path)
-  const streams = await Promise.all(
-    urls.map(async (url) => {
-      const reader = (await fetch(url, { headers })).body?.getReader()
-      await reader?.read()
-      return reader
-    }),
-  )
-  await revokeViewer()
+  const ends = await Promise.all(urls.map((url) => begun(url, headers)))
+  await revoke()
   for (const { closed } of watchers) {
     expect(await closed).toEqual({ code: 4401, reason: 'the token was revoked or has expired' })
   }
-  for (const reader of streams) expect(await endOf(reader)).toBe('broken off')
+  for (const end of ends) expect(await end()).toBe('broken off')
   for (const url of urls) expect((await fetch(url, { headers })).status).toBe(401)
   expect(other.socket.readyState).toBe(other.socket.OPEN)
   other.socket.terminate()
@@ -179,12 +179,9 @@ test('a revocation breaks off a download', async () => {
   const wanted = { name: 'ada', role: 'viewer', expiresIn: null } as const
   const { token, secret } = (await server.auth.create(wanted, 'token'))._unsafeUnwrap()
   const path = `${server.url}/api/runs/${id}/artifacts/${sha256}`
-  const { status, body } = await fetch(path, { headers: bearer(secret) })
-  expect(status).toBe(200)
-  const reader = body?.getReader()
-  await reader?.read()
+  const end = await begun(path, bearer(secret))
   ;(await server.auth.revoke(token.id, null, 'token'))._unsafeUnwrap()
-  expect(await endOf(reader)).toBe('broken off')
+  expect(await end()).toBe('broken off')
   expect(endless.destroyed).toBe(true)
   await server.stop()
 })

@@ -41,16 +41,11 @@ test('a token is created, used, listed and revoked', async () => {
   expect([after.code, after.message]).toEqual(['unauthenticated', 'The token "ci" was revoked.'])
 })
 
-test.each([
-  [{ name: 'once', role: 'viewer' }, 201],
-  [{ name: 'viewer', role: 'viewer' }, 409],
-  [{ name: 'Not', role: 'viewer' }, 422],
-  [{ name: 'x', role: 'viewer', secret: 'mine' }, 422],
-])('%j is answered with %i, and no cache may keep a secret', async (wanted, expected) => {
-  const { server, secrets } = people
-  const { status, headers } = await ask(server, 'POST /api/tokens', wanted, bearer(secrets.admin))
-  expect(status).toBe(expected)
-  if (status === 201) expect(headers.get('cache-control')).toBe('no-store')
+test('no cache may keep the secret of a token', async () => {
+  const wanted = { name: 'once', role: 'viewer' }
+  const headers = bearer(people.secrets.admin)
+  const answer = await ask(people.server, 'POST /api/tokens', wanted, headers)
+  expect([answer.status, answer.headers.get('cache-control')]).toEqual([201, 'no-store'])
 })
 
 test('an admin that revokes its own token gets the answer', async () => {

@@ -1,36 +1,37 @@
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import { bound, rawRequest, startTestServer, type TestServer } from '../../support/server.ts'
+import { expect, test } from 'vitest'
+import {
+  bound,
+  rawRequest,
+  type ServerOptions,
+  startTestServer,
+  type TestServer,
+} from '../../support/server.ts'
 import { bearer } from './people.ts'
 
 const CONFIGURED = 'configured-0123456789'
-let release: () => void
+const released = Promise.withResolvers<void>()
 /** How long a request waits until the server has read the tokens. */
 let patienceMs = 10
 let servers: Record<'bare' | 'configured', TestServer>
-beforeAll(async () => {
-  const released = new Promise<void>((resolve) => {
-    release = resolve
+test.beforeAll(async () => {
+  const wrapTokenStore: ServerOptions['wrapTokenStore'] = (store) => ({
+    ...bound(store),
+    subscribeStream: async function* (stream, options) {
+      await released.promise
+      yield* store.subscribeStream(stream, options)
+    },
   })
-  const wrapTokenStore: Parameters<typeof startTestServer>[0] = {
-    wrapTokenStore: (store) => ({
-      ...bound(store),
-      subscribeStream: async function* (stream, options) {
-        await released
-        yield* store.subscribeStream(stream, options)
-      },
-    }),
-  }
   servers = {
-    bare: await startTestServer(wrapTokenStore),
-    configured: await startTestServer({ ...wrapTokenStore, token: CONFIGURED }),
+    bare: await startTestServer({ wrapTokenStore }),
+    configured: await startTestServer({ wrapTokenStore, token: CONFIGURED }),
   }
   for (const { auth } of Object.values(servers)) {
     const { read } = auth
     auth.read = () => read.call(auth, patienceMs)
   }
 })
-afterAll(async () => {
-  release()
+test.afterAll(async () => {
+  released.resolve()
   await Promise.all(Object.values(servers).map((server) => server.stop()))
 })
 
@@ -57,7 +58,7 @@ test('while the server has not read the tokens, it refuses a foreign host name w
   patienceMs = 60_000
   const foreign = get('bare', '/api/runs', { host: 'attacker.example' })
   const own = get('bare', '/api/runs')
-  release()
+  released.resolve()
   expect((await foreign).status).toBe(403)
   expect((await own).status).toBe(200)
 })

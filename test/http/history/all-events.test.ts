@@ -11,14 +11,13 @@ import { damage } from '../../support/requests.ts'
 import { createdRecord } from '../../support/run-records.ts'
 import { bound, CLAIM, iteration, RunWriter } from '../../support/server.ts'
 import { test } from '../../support/test.ts'
-import { FeedWatcher } from '../live/watcher.ts'
+import { FeedWatcher, Watcher } from '../live/watcher.ts'
 import { EventReader } from './event-source.ts'
 import { getLines, getPage, getPages, getProblem } from './support.ts'
 
 test.beforeAll(async ({ server }) => {
   for (const achieved of [true, false]) {
-    const runId = await server.createRun()
-    await server.agentDoes(runId, CLAIM, ...iteration(achieved))
+    await server.createRun({}, CLAIM, ...iteration(achieved))
   }
 })
 
@@ -125,8 +124,8 @@ describe('the feed of all runs', () => {
     const reader = new EventReader(own, `${ALL}&after=end`)
     // An open socket has no place in the log yet.
     await watcher.have(1)
-    await reader.until(({ parser }) => parser.lastEventId !== '')
-    const { lastEventId } = reader.parser
+    await reader.until(({ lastEventId }) => lastEventId !== '')
+    const { lastEventId } = reader
     expect(watcher.frames).toEqual([{ kind: 'caught_up', cursor: lastEventId }])
     reader.leave()
     await own.agentDoes(old, CLAIM)
@@ -192,7 +191,7 @@ describe('the feed of all runs', () => {
     expect(frames.map(({ run_id }) => run_id)).toEqual([runId])
   })
 
-  test('outlives a subscription that breaks, and a store that does not answer', async ({
+  test('outlives a subscription that breaks, and a store that does not answer, as the events of a run do', async ({
     startServer,
   }) => {
     let away = false
@@ -220,15 +219,20 @@ describe('the feed of all runs', () => {
     away = true
     const cursor = `after=${first.frames[0]?.cursor}&kinds=all`
     const later = new FeedWatcher(own, cursor)
+    const ofRun = new Watcher(own, `${runId}?kinds=all`)
     const problem = await getProblem(own, `/api/events?${cursor}`)
     expect([problem.code, problem.status]).toEqual(['store_unavailable', 503])
-    await expect.poll(() => refused, { message: 'refused reads' }).toBeGreaterThan(3)
+    await Promise.all([later.opened(), ofRun.opened()])
+    await expect.poll(() => refused, { message: 'refused reads' }).toBeGreaterThan(8)
+    expect([later.frames, ofRun.frames]).toEqual([[], []])
     away = false
     await own.agentDoes(runId, CLAIM, ...iteration(true))
     await first.have(9)
     await later.have(8)
     expect(first.frames.map(({ seq }) => seq)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8])
     expect(later.frames).toEqual(first.frames.slice(1))
+    expect((await ofRun.closed).code).toBe(1000)
+    expect(ofRun.seqs).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8])
     first.socket.terminate()
     later.socket.terminate()
   })

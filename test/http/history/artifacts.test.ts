@@ -1,40 +1,20 @@
-import { createHash } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Artifacts, createArtifacts } from '../../../src/artifacts/artifacts.ts'
+import { describe, expect } from 'vitest'
+import { sha256 as sha256Of } from '../../../src/lib/sha256.ts'
 import { ask, recordsOf } from '../../support/requests.ts'
-import {
-  CLAIM,
-  replyWith,
-  resultOf,
-  startTestServer,
-  type TestServer,
-} from '../../support/server.ts'
+import { CLAIM, replyWith, resultOf, type TestServer } from '../../support/server.ts'
+import { testWith } from '../../support/test.ts'
 import { getProblem } from './support.ts'
 
+const test = testWith({ live: { redactedMs: 100 } })
 let server: TestServer
-let folder: string
-let artifacts: Artifacts
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'retrai-artifacts-'))
-  artifacts = createArtifacts(folder)
-  server = await startTestServer({ artifacts, live: { redactedMs: 100 } })
+test.beforeAll(({ server: started }) => {
+  server = started
 })
-afterAll(async () => {
-  await server.stop()
-  await rm(folder, { recursive: true })
-})
-
-const sha256Of = (text: string) => createHash('sha256').update(text).digest('hex')
 
 /** A run that waits for the result of a tool call. */
-async function acting(): Promise<string> {
-  const runId = await server.createRun()
+function acting(): Promise<string> {
   const calls = ['a', 'b'].map((call_id) => ({ call_id, tool: 'bash_exec', args: {} }))
-  await server.agentDoes(runId, CLAIM, replyWith(calls))
-  return runId
+  return server.createRun({}, CLAIM, replyWith(calls))
 }
 
 async function printed(runId: string, call_id: string, sha256: string | null): Promise<void> {
@@ -48,7 +28,7 @@ describe('an artifact', () => {
 
   test('is the whole output, as a file that a browser saves', async () => {
     const runId = await acting()
-    const sha256 = await artifacts.put(whole)
+    const sha256 = await server.artifacts.put(whole)
     await printed(runId, 'a', sha256)
     const address = `${server.url}/api/runs/${runId}/artifacts/${sha256}`
     const answer = await fetch(address)
@@ -61,15 +41,13 @@ describe('an artifact', () => {
       'x-content-type-options': 'nosniff',
     })
     const head = await fetch(address, { method: 'HEAD' })
-    expect([head.status, head.headers.get('content-length')]).toEqual([
-      200,
-      String(Buffer.byteLength(whole)),
-    ])
+    const length = head.headers.get('content-length')
+    expect([head.status, Number(length)]).toEqual([200, Buffer.byteLength(whole)])
   })
 
   test('is found if a record names it after the first request', async () => {
     const runId = await acting()
-    const sha256 = await artifacts.put('later')
+    const sha256 = await server.artifacts.put('later')
     const path = `/api/runs/${runId}/artifacts/${sha256}`
     expect((await getProblem(server, path)).code).toBe('artifact_not_found')
     await printed(runId, 'a', null)
@@ -80,8 +58,8 @@ describe('an artifact', () => {
 
   test('is not served for another run, or if only a text mentions it', async () => {
     const [own, other] = [await acting(), await acting()]
-    const sha256 = await artifacts.put('mine')
-    await artifacts.put('quoted')
+    const sha256 = await server.artifacts.put('mine')
+    await server.artifacts.put('quoted')
     await printed(own, 'a', sha256)
     for (const path of [
       `/api/runs/${other}/artifacts/${sha256}`,
@@ -97,7 +75,7 @@ describe('an artifact', () => {
 
   test('that is redacted in one run is not read to its end through another', async () => {
     const [own, other] = [await acting(), await acting()]
-    const sha256 = await artifacts.put('x'.repeat(32 * 1024 * 1024))
+    const sha256 = await server.artifacts.put('x'.repeat(32 * 1024 * 1024))
     for (const runId of [own, other]) await printed(runId, 'a', sha256)
     const slow = await fetch(`${server.url}/api/runs/${other}/artifacts/${sha256}`)
     const seq = (await recordsOf(server, own)).findIndex(

@@ -2,11 +2,12 @@ import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { fold } from '../../../src/domain/evolve.ts'
+import { present } from '../../../src/domain/present.ts'
 import type { Kind, RunRecord } from '../../../src/domain/records.ts'
 import { RUN_STATUSES, statusOf } from '../../../src/domain/state.ts'
 import { validAppends } from '../../support/run-records.ts'
 import { RunWriter, startTestServer, type TestServer } from '../../support/server.ts'
-import { FeedWatcher } from '../live/watcher.ts'
+import { SocketReader } from '../live/watcher.ts'
 import { EventReader } from './event-source.ts'
 import { framesOf, getLines, getPages, isOfKinds, kindsInQuery } from './support.ts'
 
@@ -19,10 +20,14 @@ type Filter = {
 }
 type Observer = {
   readonly filter: Filter
+  /** The one run that it observes; null for all runs, as far as its filter selects them. */
+  readonly run: number | null
   readonly over: 'ws' | 'sse'
   /** After so many frames the observer leaves and connects again. */
   readonly stays: readonly number[]
   readonly joinsAt: number
+  /** Whether it reads nothing for a turn after the first frame of each connection. */
+  readonly pauses: boolean
 }
 type Logged = {
   readonly frame: Record<string, unknown>
@@ -38,13 +43,19 @@ const filter: fc.Arbitrary<Filter> = fc.record({
   status: fc.option(fc.constantFrom(...RUN_STATUSES), { freq: 2 }),
   runs: fc.option(fc.subarray([0, 1, 2], { minLength: 1 }), { freq: 2 }),
 })
-
-const observer: fc.Arbitrary<Observer> = fc.record({
-  filter,
+const how = {
   over: fc.constantFrom('ws', 'sse'),
   stays: fc.array(fc.integer({ min: 1, max: 30 }), { maxLength: 3 }),
   joinsAt: fc.nat({ max: 30 }),
-})
+  pauses: fc.boolean(),
+} as const
+const ofRun = fc.record({ run: fc.nat({ max: 2 }), kinds: kindsInQuery, ...how })
+const observer: fc.Arbitrary<Observer> = fc.oneof(
+  fc.record({ filter, run: fc.constant(null), ...how }),
+  ofRun.map(({ run, kinds, ...rest }) => ({
+    ...{ ...rest, run, filter: { kinds, goal: null, status: null, runs: [run] } },
+  })),
+)
 
 /** The runs of the appends, in turn. */
 const turns = fc.array(fc.nat({ max: 2 }), { minLength: 1, maxLength: 12 })
@@ -87,13 +98,11 @@ function naive(log: readonly Logged[], { kinds, goal, status, runs }: Filter) {
     .map(({ frame }) => frame)
 }
 
-function searchOf({ kinds, goal, status, runs }: Filter, ids: readonly string[], after?: string) {
-  const run_id = runs === null ? null : runs.map((run) => ids[run]).join(',')
-  const search = new URLSearchParams()
-  for (const [name, value] of Object.entries({ kinds, goal, status, run_id, after })) {
-    if (value !== null && value !== undefined) search.set(name, value)
-  }
-  return String(search)
+/** What an observer asks for. A run has no filters but kinds. */
+function searchOf({ filter, run }: Pick<Observer, 'filter' | 'run'>, ids: readonly string[]) {
+  const { kinds, goal, status, runs } = filter
+  const run_id = runs === null || run !== null ? null : runs.map((each) => ids[each]).join(',')
+  return new URLSearchParams(present({ kinds, goal, status, run_id }))
 }
 
 const withoutCursor = ({ cursor: _, ...frame }: Record<string, unknown>) => frame
@@ -102,24 +111,32 @@ const withoutCursor = ({ cursor: _, ...frame }: Record<string, unknown>) => fram
 async function observe(
   server: TestServer,
   ids: readonly string[],
-  { filter, over, stays }: Observer,
+  observer: Observer,
   wanted: number,
 ) {
+  const { run, over, stays, pauses } = observer
+  const search = searchOf(observer, ids)
+  const place = run === null ? 'cursor' : 'seq'
   const got: Record<string, unknown>[] = []
   for (const stay of [...stays, wanted]) {
     const count = Math.min(stay, wanted - got.length)
     if (count === 0) break
-    const after = got.at(-1)?.cursor as string | undefined
+    const after = got.at(-1)?.[place]
     if (over === 'ws') {
-      const watcher = new FeedWatcher(server, searchOf(filter, ids, after))
+      const more = after === undefined ? '' : `&after=${after}`
+      const path = `${run === null ? '' : `/${ids[run]}`}?${search}${more}`
+      const watcher = new SocketReader(server, path, (json) => json as Record<string, unknown>)
+      if (pauses) watcher.socket.once('message', () => pauseForATurn(watcher))
       await watcher.have(count)
       got.push(...watcher.frames.slice(0, count))
       watcher.socket.terminate()
     } else {
-      const options = after === undefined ? {} : { lastEventId: after }
-      const reader = new EventReader(server, `/api/events?${searchOf(filter, ids)}`, options)
-      await reader.until(({ events }) => events.length >= count)
-      expect(reader.events.map(({ id }) => id)).toEqual(reader.frames.map(({ cursor }) => cursor))
+      const options = after === undefined ? {} : { lastEventId: String(after) }
+      const path = run === null ? '/api/events' : `/api/runs/${ids[run]}/events`
+      const reader = new EventReader(server, `${path}?${search}`, options)
+      await reader.until(({ frames }) => frames.length >= count)
+      const events = reader.events.filter(({ type }) => type === 'message')
+      expect(events.map(({ id }) => id)).toEqual(reader.frames.map((frame) => `${frame[place]}`))
       got.push(...reader.frames.slice(0, count))
       reader.leave()
     }
@@ -127,15 +144,21 @@ async function observe(
   return got.map(withoutCursor)
 }
 
-test('the feed of all runs equals a naive filter of the log, for every way to join and resume', async () => {
+function pauseForATurn({ socket }: SocketReader<unknown>): void {
+  socket.pause()
+  setImmediate(() => socket.resume())
+}
+
+test('observers of a run and of all runs get what a naive filter of the log gives, once and in order, however they join and resume', async () => {
   const run = validAppends(fc.uuid({ version: 4 }), { maxMoves: 20 })
   await fc.assert(
     fc.asyncProperty(
       fc.tuple(run, run, run),
       turns,
-      fc.array(observer, { minLength: 1, maxLength: 5 }),
+      fc.array(observer, { minLength: 1, maxLength: 8 }),
       async (made, turn, observers) => {
-        const limits = { ringFrames: 6, ringBytes: 4000, retryMs: [1, 5] as const }
+        // Small, so that observers fall out of the ring, and pages end in the middle of a run.
+        const limits = { ringFrames: 5, ringBytes: 4000, pageBytes: 2000, retryMs: [1, 5] as const }
         const server = await startTestServer({ live: limits })
         try {
           const ids = made.map(() => randomUUID())
@@ -158,7 +181,7 @@ test('the feed of all runs equals a naive filter of the log, for every way to jo
           }
           await Promise.all(observed)
           for (const { each, wanted } of joining) {
-            const path = `/api/events?${searchOf(each.filter, ids)}`
+            const path = `/api/events?${searchOf({ ...each, run: null }, ids)}`
             expect((await getLines(server, path)).map(withoutCursor)).toEqual(wanted)
             const paged = await getPages(server, `${path}&limit=7`)
             expect(paged.frames.map(withoutCursor)).toEqual(wanted)
@@ -168,6 +191,6 @@ test('the feed of all runs equals a naive filter of the log, for every way to jo
         }
       },
     ),
-    { numRuns: 6 },
+    { numRuns: 10 },
   )
 })

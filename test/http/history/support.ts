@@ -44,6 +44,7 @@ export async function writeRun(
 
 export type Page = {
   readonly status: number
+  readonly bytes: number
   readonly frames: readonly Record<string, unknown>[]
   /** Path of the next page. */
   readonly next: string | null
@@ -51,20 +52,21 @@ export type Page = {
 
 /** One JSON page. */
 export async function getPage(server: Pick<TestServer, 'url'>, path: string): Promise<Page> {
-  const { status, headers, body } = await ask<Page['frames']>(server, `GET ${path}`)
+  const { status, headers, body, text } = await ask<Page['frames']>(server, `GET ${path}`)
   const link = /^<([^>]+)>; rel="next"$/.exec(headers.get('link') ?? '')
-  return { status, frames: status === 200 ? body : [], next: link?.[1] ?? null }
+  const bytes = Buffer.byteLength(text)
+  return { status, bytes, frames: status === 200 ? body : [], next: link?.[1] ?? null }
 }
 
 /** All pages, beginning with one. */
 export async function getPages(server: Pick<TestServer, 'url'>, path: string) {
   const frames: Record<string, unknown>[] = []
-  let pages = 0
+  const pages: Page[] = []
   for (let next: string | null = path; next !== null; ) {
     const page = await getPage(server, next)
     if (page.status !== 200) throw new Error(`${next} answers ${page.status}`)
     frames.push(...page.frames)
-    pages += 1
+    pages.push(page)
     next = page.next
   }
   return { frames, pages }

@@ -6,7 +6,7 @@ import { runDetails } from '../../../src/queries/run-details.ts'
 import { stateAt } from '../../../src/queries/run-history.ts'
 import { ask, changeOf, damage } from '../../support/requests.ts'
 import { createdRecord, validRun } from '../../support/run-records.ts'
-import { CLAIM, iteration, RunWriter, type TestServer } from '../../support/server.ts'
+import { RunWriter, type TestServer } from '../../support/server.ts'
 import { test } from '../../support/test.ts'
 import { getProblem, writeRun } from './support.ts'
 
@@ -37,26 +37,6 @@ describe('a run at a record', () => {
       }),
       { numRuns: 8 },
     )
-  })
-
-  test('never changes', async ({ server }) => {
-    const runId = await server.createRun()
-    const first = await get(server, `${runId}?at=0`)
-    await server.agentDoes(runId, CLAIM, ...iteration(true))
-    expect(await get(server, `${runId}?at=0`)).toEqual(first)
-  })
-
-  test.for([
-    ['at=1', 'record_not_found', 404, 'no record with seq 1 yet: its last one is 0'],
-    ['at=9999999999', 'record_not_found', 404, 'its last one is 0'],
-    ['at=99999999999', 'invalid_request', 422, 'from 0 to 9999999999'],
-    ['at=-1', 'invalid_request', 422, 'at must be the seq of a record'],
-    ['seq=1', 'invalid_request', 422, 'seq is not a field'],
-  ])('is refused for ?%s', async ([search, code, status, message], { server }) => {
-    const runId = await server.createRun()
-    const problem = await getProblem(server, `/api/runs/${runId}?${search}`)
-    expect([problem.code, problem.status]).toEqual([code, status])
-    expect(problem.detail).toContain(message)
   })
 
   test('is looked up from the end of the run, not by counting down from the requested seq', async ({

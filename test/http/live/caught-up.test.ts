@@ -12,8 +12,7 @@ const caughtUp = (runId: string, seq: number) => ({ kind: 'caught_up', run_id: r
 
 describe('?caught_up=true', () => {
   test('adds one frame between history and live, which is not a record', async ({ server }) => {
-    const runId = await server.createRun()
-    await server.agentDoes(runId, CLAIM, ...iteration(false))
+    const runId = await server.createRun({}, CLAIM, ...iteration(false))
     const watcher = new Watcher(server, `${runId}?caught_up=true&kinds=all`)
     const [notice] = await watcher.notices(1)
     const history = watcher.frames.length
@@ -31,8 +30,7 @@ describe('?caught_up=true', () => {
   test.for([-1, 10])(
     'adds the frame before the close if the run has ended, after=%i',
     async (after, { server }) => {
-      const runId = await server.createRun()
-      await server.agentDoes(runId, CLAIM, ...iteration(true))
+      const runId = await server.createRun({}, CLAIM, ...iteration(true))
       const end = (await recordsOf(server, runId)).length - 1
       const from = Math.min(after, end)
       const watcher = new Watcher(server, `${runId}?caught_up=true&after=${from}`)
@@ -94,6 +92,10 @@ describe('?caught_up=true for all runs', () => {
     await late.have(2)
     const cursor = late.frames[0]?.cursor
     expect(late.frames[1]).toEqual({ kind: 'caught_up', cursor })
+    // It names the last record that was looked at, selected or not.
+    const choosy = new FeedWatcher(server, 'caught_up=true&kinds=run_end')
+    await choosy.have(1)
+    expect(choosy.frames).toEqual([{ kind: 'caught_up', cursor }])
     const returning = new FeedWatcher(server, `caught_up=true&kinds=all&after=${cursor}`)
     await returning.have(1)
     expect(returning.frames).toEqual([{ kind: 'caught_up', cursor }])
@@ -105,17 +107,7 @@ describe('?caught_up=true for all runs', () => {
       expect(watcher.frames.filter(isNotice)).toHaveLength(1)
     }
     await returning.have(length)
-    for (const { socket } of [early, late, returning]) socket.terminate()
-  })
-
-  test('names the last record that was looked at, selected or not', async ({
-    ownServer: server,
-  }) => {
-    await server.createRun()
-    const watcher = new FeedWatcher(server, 'caught_up=true&kinds=run_end')
-    await watcher.have(1)
-    expect(watcher.frames).toEqual([{ kind: 'caught_up', cursor: expect.any(String) }])
-    watcher.socket.terminate()
+    for (const { socket } of [early, late, returning, choosy]) socket.terminate()
   })
 
   test('does not wait for observers that joined earlier', async ({ startServer }) => {

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import { errAsync } from 'neverthrow'
 import { describe, expect } from 'vitest'
 import { RUN_STREAM_PREFIX, streamOf } from '../../../src/log/run-log.ts'
 import { achievedRun, damage } from '../../support/requests.ts'
-import { bound, CLAIM, iteration } from '../../support/server.ts'
+import { bound, CLAIM, iteration, waitingBy } from '../../support/server.ts'
 import { test } from '../../support/test.ts'
 import { within } from '../../support/within.ts'
+import { EventReader } from '../history/event-source.ts'
 import { Watcher } from './watcher.ts'
 
 describe('the live event stream', () => {
@@ -69,54 +69,18 @@ describe('the live event stream', () => {
 })
 
 describe('the live event stream, when something fails', () => {
-  test('keeps the socket open while the store is away, and loses nothing', async ({
-    startServer,
-  }) => {
-    let away = false
-    let refused = 0
-    const server = await startServer({
-      live: { retryMs: [1, 5] },
-      wrapStore: (store) => ({
-        ...bound(store),
-        readStream: (...args) => {
-          if (!away) return store.readStream(...args)
-          refused += 1
-          return errAsync({ type: 'store_unavailable', message: 'away' })
-        },
-      }),
-    })
-    const runId = await server.createRun()
-    away = true
-    const watcher = new Watcher(server, `${runId}?kinds=all`)
-    await watcher.opened()
-    await expect.poll(() => refused, { message: 'refused reads' }).toBeGreaterThan(4)
-    expect(watcher.frames).toEqual([])
-    away = false
-    await watcher.have(1)
-    await server.agentDoes(runId, CLAIM, ...iteration(true))
-    expect((await watcher.closed).code).toBe(1000)
-    expect(watcher.seqs).toEqual(watcher.frames.map((_, index) => index))
-  })
-
   test('closes at the end of a run only after the read model shows it', async ({ startServer }) => {
     const asked = Promise.withResolvers<readonly [runId: string, seq: number]>()
     const shown = Promise.withResolvers<void>()
     let held = false
     const server = await startServer({
-      wrapReadModel: (readModel) => ({
-        get: (run) => readModel.get(run),
-        list: (query) => readModel.list(query),
-        laterTags: (run) => readModel.laterTags(run),
-        totals: readModel.totals,
-        statuses: () => readModel.statuses(),
-        caughtUp: true,
-        waitFor: async (run, seq, timeoutMs) => {
+      wrapReadModel: (readModel) =>
+        waitingBy(readModel, async (run, seq, timeoutMs) => {
           if (!held) return readModel.waitFor(run, seq, timeoutMs)
           asked.resolve([run, seq])
           await shown.promise
           return true
-        },
-      }),
+        }),
     })
     const runId = await server.createRun()
     const watcher = new Watcher(server, `${runId.toUpperCase()}?kinds=all`)
@@ -139,7 +103,9 @@ describe('the live event stream, when something fails', () => {
       const runId = await server.createRun()
       if (where === 'history') await damage(server, runId, 1)
       const watcher = new Watcher(server, `${runId}?kinds=all`)
+      const reader = new EventReader(server, `/api/runs/${runId}/events?kinds=all`)
       await watcher.have(1)
+      await reader.until(({ events }) => events.length > 0)
       if (where === 'live') await damage(server, runId, 1)
       expect((await watcher.closed).code).toBe(1011)
       expect(watcher.frames.map(({ kind, seq }) => [kind, seq])).toEqual([
@@ -147,6 +113,10 @@ describe('the live event stream, when something fails', () => {
         ['error', 0],
       ])
       expect(watcher.frames[1]?.payload.message).toContain('Record 1 of this run cannot be read')
+      await reader.ended
+      const [, failed] = reader.events
+      expect([reader.events.length, failed?.type, failed?.id]).toEqual([2, 'failed', '0'])
+      expect(failed?.data).toContain('Record 1 of this run cannot be read')
     },
   )
 

@@ -45,8 +45,7 @@ const PLANNED = 2
 let runId: string
 let attempt: Attempt
 test.beforeEach(async () => {
-  runId = await server.createRun()
-  await server.agentDoes(runId, CLAIM)
+  runId = await server.createRun({}, CLAIM)
   attempt = liveParts.begin({ runId, ...RUN, seq: PLANNED })
 })
 

@@ -3,11 +3,12 @@ import { once } from 'node:events'
 import { ServerResponse } from 'node:http'
 import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect } from 'vitest'
 import type { RunRecord } from '../../../src/domain/records.ts'
 import { ask } from '../../support/requests.ts'
 import { createdRecord } from '../../support/run-records.ts'
-import { RunWriter, startTestServer, type TestServer } from '../../support/server.ts'
+import { RunWriter, type TestServer } from '../../support/server.ts'
+import { testWith } from '../../support/test.ts'
 import { within } from '../../support/within.ts'
 import { FeedWatcher, Watcher } from './watcher.ts'
 
@@ -17,13 +18,13 @@ const TEXT = 'x'.repeat(256 * 1024)
 const RECORDS = 63
 const REDACTED_SEQ = 60
 
-let server: TestServer
-beforeAll(async () => {
-  server = await startTestServer({
-    live: { socketBytes: 256 * 1024, pageBytes: 32 * 1024 * 1024, redactedMs: 100 },
-  })
+const test = testWith({
+  live: { socketBytes: 256 * 1024, pageBytes: 32 * 1024 * 1024, redactedMs: 100 },
 })
-afterAll(() => server.stop())
+let server: TestServer
+test.beforeAll(({ server: started }) => {
+  server = started
+})
 
 async function bigRun(): Promise<string> {
   const runId = randomUUID()

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { afterEach, expect, test } from 'vitest'
+import { problem } from '../../support/requests.ts'
 import { bound, startTestServer, type TestServer } from '../../support/server.ts'
 import { within } from '../../support/within.ts'
 
@@ -24,29 +25,23 @@ async function ask(client: Socket): Promise<string> {
   return text(client)
 }
 
-const problem = (answer: string) => JSON.parse(answer.slice(answer.indexOf('{')))
+const problemIn = (answer: string) => JSON.parse(answer.slice(answer.indexOf('{')))
 
-test('connections of one address beyond its limit are refused, and no others', async () => {
-  server = await startTestServer({ live: { connectionsPerClient: 2 } })
+test('connections beyond the limits of an address and of the server are refused, with and without a request, and no others', async () => {
+  server = await startTestServer({ live: { connections: 3, connectionsPerClient: 2 } })
   const [first] = [await open('127.0.0.1'), await open('127.0.0.1')]
   const refused = await text(await open('127.0.0.1'))
   expect(refused).toMatch(/^HTTP\/1\.1 429 .*\r\n/)
   expect(refused.toLowerCase()).toContain('\r\nretry-after: 1\r\n')
-  expect(problem(refused)).toMatchObject({
-    type: 'urn:retrai:problem:too_many_connections_of_client',
-    status: 429,
-  })
-  expect(await ask(await open('127.0.0.2'))).toMatch(/^HTTP\/1\.1 200/)
+  const ofClient = { ...problem('too_many_connections_of_client'), status: 429 }
+  expect(problemIn(refused)).toMatchObject(ofClient)
+  const other = await open('127.0.0.2')
+  const full = await ask(await open('127.0.0.3'))
+  expect(full).toMatch(/^HTTP\/1\.1 503 /)
+  expect(problemIn(full)).toMatchObject(problem('too_many_connections'))
+  expect(await ask(other)).toMatch(/^HTTP\/1\.1 200/)
   first.destroy()
   for (;;) if ((await ask(await open('127.0.0.1'))).startsWith('HTTP/1.1 200')) break
-})
-
-test('connections beyond the limit of the server are refused, with and without a request', async () => {
-  server = await startTestServer({ live: { connections: 2 } })
-  await Promise.all([open('127.0.0.1'), open('127.0.0.2')])
-  const refused = await ask(await open('127.0.0.3'))
-  expect(refused).toMatch(/^HTTP\/1\.1 503 /)
-  expect(problem(refused)).toMatchObject({ type: 'urn:retrai:problem:too_many_connections' })
 })
 
 test('a stream does not count if its client has left before the server knew the tokens', async () => {

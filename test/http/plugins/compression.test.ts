@@ -35,27 +35,21 @@ const DECODED: Readonly<Record<string, (body: Buffer) => Buffer>> = {
 
 describe('answers', () => {
   const CASES = [
-    { accepted: 'gzip', coding: 'gzip' },
-    { accepted: 'br', coding: 'br' },
     { accepted: 'gzip, deflate, br, zstd', coding: 'br' },
     { accepted: 'br;q=0.5, gzip', coding: 'gzip' },
-    { accepted: '*', coding: 'br' },
     { accepted: 'gzip;q=0, identity', coding: 'identity' },
     { accepted: 'deflate', coding: 'identity' },
     { accepted: '', coding: 'identity' },
-    { accepted: null, coding: 'identity' },
   ]
   test('are sent in the coding that the client prefers', async ({ server }) => {
-    const run = await server.createRun({ max_iterations: 20 })
-    await server.agentDoes(run, CLAIM)
-    for (let count = 0; count < 10; count += 1) await server.agentDoes(run, ...iteration(false))
+    const work = Array.from({ length: 10 }, () => iteration(false)).flat()
+    const run = await server.createRun({}, CLAIM, ...work)
     for (const accept of ['application/json', 'application/x-ndjson']) {
       const path = `/api/runs/${run}/events?kinds=all`
       const plain = await get(server, path, { accept })
       expect(plain.body.length).toBeGreaterThan(4096)
       for (const { accepted, coding } of CASES) {
-        const encoding = accepted === null ? {} : { 'accept-encoding': accepted }
-        const answer = await get(server, path, { accept, ...encoding })
+        const answer = await get(server, path, { accept, 'accept-encoding': accepted })
         expect([accept, accepted, answer.coding]).toEqual([accept, accepted, coding])
         expect(DECODED[coding]?.(answer.body).equals(plain.body)).toBe(true)
         const most = plain.body.length / (coding === 'identity' ? 1 : 3)

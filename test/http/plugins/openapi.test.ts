@@ -1,17 +1,14 @@
 import { describe, expect } from 'vitest'
 import * as z from 'zod'
 import { CATALOGUE } from '../../../src/api/problems.ts'
-import { ALL_KINDS } from '../../../src/domain/records.ts'
+import { present } from '../../../src/domain/present.ts'
 import { SHOWN } from '../../../src/http/plugins/access-log.ts'
 import { testWith } from '../../support/test.ts'
 import { PERMISSIONS } from '../access/people.ts'
 
 const Schema = z.record(z.string(), z.unknown())
-const Media = z.looseObject({
-  schema: Schema,
-  example: z.unknown().optional(),
-  examples: z.record(z.string(), z.object({ value: z.unknown() })).optional(),
-})
+const Media = z.looseObject({ schema: Schema })
+const Examples = z.array(z.unknown()).default([])
 type Media = z.infer<typeof Media>
 const Operation = z.looseObject({
   operationId: z.string(),
@@ -88,23 +85,6 @@ describe('the description of the API', () => {
     expect(text).not.toContain(DEFAULT_CWD)
   })
 
-  test('describes each payload by its kind', () => {
-    for (const [name, variant] of [
-      ['EventFrame', 'ToolCallEvent'],
-      ['FeedFrame', 'ToolCallFeedEvent'],
-    ] as const) {
-      const { oneOf } = document.components.schemas[name] ?? {}
-      expect(oneOf).toHaveLength(ALL_KINDS.length)
-      expect(oneOf).toContainEqual({ $ref: `#/components/schemas/${variant}` })
-      expect(document.components.schemas[variant]).toMatchObject({
-        properties: {
-          kind: { const: 'tool_call' },
-          payload: { $ref: '#/components/schemas/ToolCallPayload' },
-        },
-      })
-    }
-  })
-
   test('names the schema of every JSON body, or of its items', () => {
     for (const { operation } of operations()) {
       const media = [
@@ -147,22 +127,14 @@ describe('the description of the API', () => {
   }
 
   /** @returns how many there are */
-  function checkExamples({ schema, example, examples }: Media): number {
-    const resolved = resolve(schema)
-    const ofItems = resolved.items === undefined ? [] : (resolve(resolved.items).examples ?? [])
-    const given = [
-      ...(example === undefined ? [] : [example]),
-      ...Object.values(examples ?? {}).map(({ value }) => value),
-      ...z.array(z.unknown()).parse(resolved.examples ?? []),
-      ...z
-        .array(z.unknown())
-        .parse(ofItems)
-        .map((item) => [item]),
-    ]
+  function checkExamples({ schema }: Media): number {
+    const { examples, items, ...resolved } = resolve(schema)
+    const ofItems = items === undefined ? [] : Examples.parse(resolve(items).examples)
+    const given = [...Examples.parse(examples), ...ofItems.map((item) => [item])]
     if (given.length === 0) return 0
     // It may refer to other schemas.
     const $defs = document.components.schemas
-    const whole = JSON.stringify({ ...resolved, $defs })
+    const whole = JSON.stringify({ ...resolved, ...present({ items }), $defs })
     const complete = JSON.parse(whole.replaceAll('#/components/schemas/', '#/$defs/'))
     for (const value of given) z.fromJSONSchema(complete).parse(value)
     return given.length
@@ -171,11 +143,12 @@ describe('the description of the API', () => {
 
 describe('the page of the description', () => {
   test('is at /docs and loads nothing from elsewhere', async ({ server }) => {
-    const page = await fetch(`${server.url}/docs`)
-    expect([page.status, page.headers.get('content-type')]).toEqual([
-      200,
-      'text/html; charset=utf-8',
-    ])
+    const get = async (path: string) => {
+      const answer = await fetch(new URL(path, server.url))
+      return { answer, found: [answer.status, answer.headers.get('content-type')] }
+    }
+    const { answer: page, found } = await get('/docs')
+    expect(found).toEqual([200, 'text/html; charset=utf-8'])
     const html = await page.text()
     const sources = [...html.matchAll(/\b(?:src|href)="([^"]+)"/g)].map(([, source = '']) => source)
     expect(sources).toEqual(['js/scalar.js'])
@@ -187,15 +160,9 @@ describe('the page of the description', () => {
     const [nonce] = /nonce-[^']+/.exec(policy) ?? []
     const inline = [...html.matchAll(/<script(?![^>]*\bsrc=)[^>]*>/g)].map(([tag]) => tag)
     for (const tag of inline) expect(tag).toContain(nonce?.replace('nonce-', 'nonce="'))
-    const script = await fetch(new URL('js/scalar.js', page.url))
-    expect([script.status, script.headers.get('content-type')]).toEqual([
-      200,
-      'application/javascript; charset=utf-8',
-    ])
-    const missing = await fetch(new URL('js/missing.js', page.url))
-    expect([missing.status, missing.headers.get('content-type')]).toEqual([
-      404,
-      'application/problem+json',
-    ])
+    const script = await get('/docs/js/scalar.js')
+    expect(script.found).toEqual([200, 'application/javascript; charset=utf-8'])
+    const missing = await get('/docs/js/missing.js')
+    expect(missing.found).toEqual([404, 'application/problem+json'])
   })
 })

@@ -1,41 +1,30 @@
-import { expect, test } from 'vitest'
-import { logger, rawRequest, startTestServer, type TestServer } from '../../support/server.ts'
+import { expect } from 'vitest'
+import * as z from 'zod'
+import { logger, rawRequest } from '../../support/server.ts'
+import { test } from '../../support/test.ts'
 
-type Line = {
-  readonly level: number
-  readonly msg: string
-  readonly req?: { readonly method: string; readonly url: string }
-  readonly res?: { readonly statusCode: number }
-}
+const Line = z.object({
+  level: z.int(),
+  req: z.object({ method: z.string(), url: z.string() }).optional(),
+  res: z.object({ statusCode: z.int() }).optional(),
+})
 
-/** The log lines about requests, after the server has stopped. */
-async function linesOf(ask: (server: TestServer) => Promise<unknown>): Promise<Line[]> {
+test('each request is one log line when it is complete; successful probes are at the level debug', async ({
+  startServer,
+}) => {
   const log = logger('debug')
-  const server = await startTestServer({
-    logger: log.logger,
-    ready: async () => ({ ready: false, checks: { store: { ok: false } } }),
-  })
-  try {
-    await ask(server)
-  } finally {
-    await server.stop()
+  const ready = async () => ({ ready: false, checks: { store: { ok: false } } })
+  const server = await startServer({ logger: log.logger, ready })
+  await server.createRun()
+  for (const path of ['/api/runs/nobody', '/health/live', '/health/ready']) {
+    await rawRequest(server, { path })
   }
-  const lines: Line[] = log
-    .written()
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line))
-  return lines.filter(({ req }) => req !== undefined)
-}
-
-test('each request is one log line when it is complete; successful probes are at the level debug', async () => {
-  const lines = await linesOf(async (server) => {
-    await server.createRun()
-    await rawRequest(server, { path: '/api/runs/nobody' })
-    await rawRequest(server, { path: '/health/live' })
-    await rawRequest(server, { path: '/health/ready' })
+  await server.stop()
+  const lines = log.written().trim().split('\n')
+  const told = lines.flatMap((line) => {
+    const { level, req, res } = Line.parse(JSON.parse(line))
+    return req === undefined ? [] : [[level, req.method, req.url, res?.statusCode]]
   })
-  const told = lines.map(({ level, req, res }) => [level, req?.method, req?.url, res?.statusCode])
   expect(told).toEqual([
     [30, 'POST', '/api/runs', 201],
     [30, 'GET', '/api/runs/nobody', 404],

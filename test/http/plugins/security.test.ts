@@ -1,14 +1,8 @@
 import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { readRecords } from '../../../src/log/run-log.ts'
-import { rawRequest, startTestServer, type TestServer } from '../../support/server.ts'
+import { rawRequest, startTestServer, type TestServer, UPGRADE } from '../../support/server.ts'
 
-const UPGRADE = {
-  connection: 'upgrade',
-  upgrade: 'websocket',
-  'sec-websocket-version': '13',
-  'sec-websocket-key': 'AAAAAAAAAAAAAAAAAAAAAA==',
-}
 const RUN = '550e8400-e29b-41d4-a716-446655440000'
 const JSON_BODY = { 'content-type': 'application/json' }
 

@@ -52,8 +52,7 @@ const untilBrief = (server: TestServer, entries: readonly string[], headers = {}
   expect.poll(async () => (await others(server, '', headers)).map(brief)).toEqual(entries)
 
 async function finishedRun(server: TestServer): Promise<string> {
-  const runId = await server.createRun()
-  await server.agentDoes(runId, CLAIM, ...iteration(true))
+  const runId = await server.createRun({}, CLAIM, ...iteration(true))
   expect(await server.readModel.waitFor(runId, 5, 5000)).toBe(true)
   return runId
 }

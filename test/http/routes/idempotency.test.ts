@@ -28,14 +28,6 @@ test('of many requests at once, one creates the run, and all get its id', async 
   expect(new Set(answers.map(({ body }) => body.run_id)).size).toBe(1)
 })
 
-test('the same key with another body is refused', async ({ server }) => {
-  const key = randomUUID()
-  await post(server, key)
-  const other = await post(server, key, { goal: 'npm-test' })
-  expect(other.status).toBe(409)
-  expect(other.body.detail).toContain('new key')
-})
-
 test('a repeated request gets the status that the run has now', async ({ server }) => {
   const key = randomUUID()
   const { body } = await post(server, key)
@@ -71,7 +63,8 @@ test('half of a surrogate pair is replaced, as in the log', async ({ server }) =
   const body = (half: string) => `{"goal":"pytest","reason":"cut ${half}"}`
   expect((await post(server, key, body('\\ud83d'))).status).toBe(201)
   expect((await post(server, key, body('\ufffd'))).status).toBe(200)
-  expect((await post(server, key, body('other'))).status).toBe(409)
+  const other = await post(server, key, body('other'))
+  expect([other.status, other.body.detail]).toEqual([409, expect.stringContaining('new key')])
 })
 
 test('a body that is nested very deeply is refused before any code walks it', async ({

@@ -23,13 +23,6 @@ test('a message to the agent of a run is a record of the run, once for each key'
   ).toMatchObject([{ text: 'Leave the API alone.' }, { text: 'Hurry.' }])
 })
 
-test('it is refused if it is empty, or there is no such run', async ({ server }) => {
-  const runId = await server.createRun()
-  expect(await send(server, runId, { text: ' ' })).toMatchObject({ status: 422 })
-  expect(await send(server, runId, {})).toMatchObject({ status: 422 })
-  expect(await send(server, 'none', { text: 'Hello?' })).toMatchObject({ status: 404 })
-})
-
 test('instructions are kept in the first record, and the goal to follow them needs some', async ({
   server,
 }) => {

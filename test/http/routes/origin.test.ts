@@ -62,8 +62,7 @@ const snapshot = (tree: string): Report => ({
 
 /** A run that has ended. */
 async function endedRun(body: object = {}, ...before: Report[]): Promise<string> {
-  const runId = await server.createRun({ cwd: '/p', ...body })
-  await server.agentDoes(runId, CLAIM, ...before)
+  const runId = await server.createRun({ cwd: '/p', ...body }, CLAIM, ...before)
   await abort(runId)
   return runId
 }
@@ -170,8 +169,7 @@ describe('a run that continues another one', () => {
 
 describe('a fork', () => {
   test('begins from any record, also of a run at work, in a copy', async () => {
-    const runId = await server.createRun({ cwd: '/p', ...request })
-    await server.agentDoes(runId, CLAIM)
+    const runId = await server.createRun({ cwd: '/p', ...request }, CLAIM)
     const fork = { run_id: runId.toUpperCase(), at: 2 }
     const { status, answer } = await create({ fork, instructions: 'Otherwise.' })
     expect(status).toBe(201)

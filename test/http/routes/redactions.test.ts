@@ -63,12 +63,6 @@ async function redact(runId: string, seq: number, pointer: string) {
   return Done.parse(body)
 }
 
-async function refusal(runId: string, body: object) {
-  const { status, body: problem } = await ask(runId, body)
-  const code = String(problem.type).replace('urn:retrai:problem:', '')
-  return { status, code, detail: problem.detail }
-}
-
 async function eventOf(runId: string, seq: number) {
   const event = (await eventAt(server.store, streamOf(runId), seq))._unsafeUnwrap()
   if (event === null) throw new Error(`there is no record ${seq}`)
@@ -92,6 +86,9 @@ describe('a text that was redacted', () => {
       payload: { args: { command: '[redacted]', n: 1 }, tool: 'bash_exec' },
     })
     for (const { seq, pointer } of done.elsewhere) await redact(runId, seq, pointer)
+    // All texts of an object.
+    const { pointers } = await redact(runId, 4, '/tool_calls/0/args')
+    expect(pointers).toEqual(['/tool_calls/0/args/command'])
     expect(JSON.stringify(await framesOf(runId))).not.toContain(SECRET)
     const conversation = await request(server, `GET /api/runs/${runId}/conversation`)
     expect(conversation.text).not.toContain(SECRET)
@@ -105,13 +102,6 @@ describe('a text that was redacted', () => {
     const part = await ask(runId, { ...asked, seq: 9, secret: SECRET })
     const { elsewhere } = Done.parse(part.body)
     expect(elsewhere.map(({ seq }) => seq)).toEqual([0, 4, 4, 4, 6, 8])
-  })
-
-  test('may be an object of texts', async () => {
-    const runId = await endedRun()
-    expect((await redact(runId, 4, '/tool_calls/0/args')).pointers).toEqual([
-      '/tool_calls/0/args/command',
-    ])
   })
 
   test('is redacted once: a repeated request has the same answer', async () => {
@@ -205,26 +195,28 @@ test('a redaction in a sub-agent changes the ETag of the run that waits for it',
 describe('a redaction is refused', () => {
   test('for fields that the log needs, for values that are not texts, for missing records, and if its reason holds the text', async () => {
     const runId = await endedRun()
-    const needed = ['/tool', '/call_id', '/outcome']
-    for (const pointer of needed) {
-      const refused = await refusal(runId, { seq: 7, pointer })
-      expect(refused).toMatchObject({ status: 422, code: 'invalid_request' })
-      expect(refused.detail).toContain(`needs ${pointer} of a tool_result`)
-    }
-    for (const pointer of ['/bytes', '/nothing', '/output/0']) {
-      expect((await refusal(runId, { seq: 7, pointer })).detail).toContain('no text at')
-    }
-    expect((await refusal(runId, { seq: 7, pointer: '' })).detail).toContain('name the texts below')
-    expect(await refusal(runId, { seq: 7, pointer: 'output' })).toMatchObject({ status: 422 })
-    expect(await refusal(runId, { seq: 99, pointer: '/output' })).toMatchObject({
-      status: 404,
-      code: 'record_not_found',
-    })
     const telling = { seq: 6, pointer: '/args/command', reason: `it was ${SECRET}!` }
-    expect((await refusal(runId, telling)).detail).toContain('Leave that text out')
-    expect(await refusal(runId, { ...telling, reason: ' ' })).toMatchObject({ status: 422 })
+    for (const [wanted, status, says] of [
+      [{ seq: 7, pointer: '/tool' }, 422, 'needs /tool of a tool_result'],
+      [{ seq: 7, pointer: '/call_id' }, 422, 'needs /call_id of a tool_result'],
+      [{ seq: 7, pointer: '/outcome' }, 422, 'needs /outcome of a tool_result'],
+      [{ seq: 7, pointer: '/bytes' }, 422, 'no text at'],
+      [{ seq: 7, pointer: '/nothing' }, 422, 'no text at'],
+      [{ seq: 7, pointer: '/output/0' }, 422, 'no text at'],
+      [{ seq: 7, pointer: '' }, 422, 'name the texts below'],
+      [{ seq: 7, pointer: 'output' }, 422, 'must be a JSON pointer'],
+      [{ seq: 99, pointer: '/output' }, 404, 'no record with seq 99'],
+      [telling, 422, 'Leave that text out'],
+      [{ ...telling, reason: ' ' }, 422, 'reason must not be empty'],
+    ] as const) {
+      const refused = await ask(runId, wanted)
+      expect([wanted, refused.status]).toEqual([wanted, status])
+      expect(refused.body.detail).toContain(says)
+    }
     const nowhere = '550e8400-e29b-41d4-a716-446655440000'
-    expect(await refusal(nowhere, { seq: 0, pointer: '' })).toMatchObject({ code: 'run_not_found' })
+    expect((await ask(nowhere, { seq: 0, pointer: '' })).body).toMatchObject(
+      problem('run_not_found'),
+    )
     expect(JSON.stringify(await framesOf(runId))).not.toContain('[redacted]')
   })
 
@@ -235,8 +227,8 @@ describe('a redaction is refused', () => {
       [4, '/tool_calls/1/args'],
       [6, '/args/command'],
     ] as const) {
-      const refused = await refusal(runId, { seq, pointer })
-      expect(refused).toMatchObject({ status: 409, code: 'still_needed' })
+      const refused = await ask(runId, { seq, pointer })
+      expect(refused).toMatchObject({ status: 409, body: problem('still_needed') })
     }
     await server.agentDoes(runId, ...RESULTS)
     await redact(runId, 6, '/args/command')
@@ -267,8 +259,7 @@ test('an export during a redaction is refused, and the next one is without the r
       },
     }),
   })
-  const runId = await slow.createRun({ reason: SECRET })
-  await slow.agentDoes(runId, CLAIM, ...iteration(true))
+  const runId = await slow.createRun({ reason: SECRET }, CLAIM, ...iteration(true))
   await expect.poll(() => slow.readModel.get(runId)?.state.phase.type).toBe('ended')
   length = (slow.readModel.get(runId)?.state.seq ?? 0) + 1
   const refused = await request(slow, `GET /api/runs/${runId}/export`)

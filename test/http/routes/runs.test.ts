@@ -90,8 +90,7 @@ test('answers 304 until the run changes', async ({ server }) => {
 test('lets a person answer a human check, and records the hash of the question, whatever comes after it', async ({
   server,
 }) => {
-  const runId = await server.createRun({ hitl_enabled: true })
-  await server.agentDoes(runId, CLAIM, ...iteration(false))
+  const runId = await server.createRun({ hitl_enabled: true }, CLAIM, ...iteration(false))
   const question = (await recordsOf(server, runId)).at(-1)
   const { kind } = question?.record ?? {}
   expect(kind).toBe('human_check_required')
@@ -130,8 +129,7 @@ test.for([
 test('records the last record that a person has seen, and refuses a decision on another history', async ({
   server,
 }) => {
-  const runId = await server.createRun({ hitl_enabled: true })
-  await server.agentDoes(runId, CLAIM, ...iteration(false))
+  const runId = await server.createRun({ hitl_enabled: true }, CLAIM, ...iteration(false))
   const records = await recordsOf(server, runId)
   const [first, last] = [records[0], records.at(-1)]
   const seenIn = (record: typeof first) => ({ seq: record?.seq, hash: record?.meta.hash })
