@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { ALL_KINDS } from '../domain/records.ts'
 import { RUN_STATUSES } from '../domain/state.ts'
-import { kindsInQuery, MAX_SEQ, RunId, wholeInQuery } from './fields.ts'
+import { flagInQuery, kindsInQuery, MAX_SEQ, RunId, wholeInQuery } from './fields.ts'
 
 /** The place of a record in its run, in a query. */
 export const Seq = z
@@ -30,18 +30,16 @@ export const PageLimit = wholeInQuery(1, MAX_LIMIT)
   .optional()
   .describe(`The most frames to return. A JSON page has at most ${PAGE_LIMIT} without it`)
 
-const flag = () => z.enum(['true', 'false']).transform((text) => text === 'true')
-
-const CaughtUp = flag().describe(
+const CaughtUp = flagInQuery().describe(
   '"true": after all stored records, one frame of kind `caught_up` follows. It is not a record',
 )
 
-const WithMeta = flag().describe(
+const WithMeta = flagInQuery().describe(
   '"true": each frame also holds `id`, the id of its event, and `meta`, the metadata of the record ' +
     'as it is stored: who caused it, and the hashes and salts that verify it (docs/verification.md)',
 )
 
-const WithParts = flag().describe(
+const WithParts = flagInQuery().describe(
   '"true": parts of replies and of the output of commands come while they are written, in frames of the kinds ' +
     '`part` and `parts_end`. They are not records. Only for WebSockets and server-sent events',
 )

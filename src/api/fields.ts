@@ -24,6 +24,8 @@ export const kindsInQuery = <K extends string>(all: readonly K[]) =>
     return new Set(kinds.filter((kind) => kind !== undefined))
   })
 
+export const flagInQuery = () => z.enum(['true', 'false']).transform((text) => text === 'true')
+
 const WHOLE = /^-?\d{1,15}$/
 
 /** A whole number of a query: described as a number, and written in decimal digits. Both limits are inclusive. */

@@ -4,7 +4,7 @@ import { ConfigChanges } from '../domain/run-config.ts'
 import { RUN_SORTS, RUN_STATUSES } from '../domain/state.ts'
 import { limits, MAX_ITERATIONS, MAX_WORDS, reason, tags } from './create-run.ts'
 import { Seq } from './event-query.ts'
-import { Decimal, SeqInBody, wholeInQuery } from './fields.ts'
+import { Decimal, flagInQuery, SeqInBody, wholeInQuery } from './fields.ts'
 
 /** Any text in the path is valid, so that a wrong id is reported as an unknown run, not as an invalid request. */
 export const RunParams = z.object({
@@ -54,11 +54,7 @@ export const ListRunsQuery = z.strictObject({
   max_cost_usd: Decimal.optional(),
   from: Moment.optional().describe('Only runs created then or later'),
   to: Moment.optional().describe('Only runs created before'),
-  top: z
-    .enum(['true', 'false'])
-    .transform((text) => text === 'true')
-    .optional()
-    .describe('"true": no runs that an agent has started'),
+  top: flagInQuery().optional().describe('"true": no runs that an agent has started'),
   sort: z.enum(RUN_SORTS).optional().describe('Without it: `created`'),
   order: z.enum(['asc', 'desc']).optional().describe('Without it: `desc`'),
 })

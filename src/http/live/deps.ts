@@ -35,20 +35,16 @@ export const LIVE_LIMITS = {
 }
 export type LiveLimits = Readonly<typeof LIVE_LIMITS>
 
-/** What reads records while they are created. */
-export type TopicDeps = {
+/** What delivers records while they are created. */
+export type LiveDeps = {
   readonly store: EventStore
   readonly readModel: Pick<ReadModel, 'get' | 'caughtUp' | 'waitFor'>
   readonly limits: LiveLimits
   readonly log: FastifyBaseLogger
-  /** An event as it is now: strings may have been redacted since it was delivered. */
-  readonly asOfNow: (event: RecordedEvent) => RecordedEvent
-}
-
-/** What delivers them. */
-export type LiveDeps = TopicDeps & {
   /** Seconds since the epoch. */
   readonly clock: () => number
+  /** An event as it is now: strings may have been redacted since it was delivered. */
+  readonly asOfNow: (event: RecordedEvent) => RecordedEvent
   /** The last record that this server has read from the log. */
   readonly checkpoint: () => Checkpoint | null
   readonly watchLog: WatchLog
@@ -57,3 +53,6 @@ export type LiveDeps = TopicDeps & {
   /** What runs of this process write before it is recorded. */
   readonly parts: LiveParts
 }
+
+/** What a topic reads with. */
+export type TopicDeps = Pick<LiveDeps, 'readModel' | 'limits' | 'log' | 'asOfNow'>

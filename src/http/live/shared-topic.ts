@@ -94,11 +94,11 @@ export class SharedTopic<Cursor> {
   /** How often `forget` was called. What a reader took before the last call is not to be sent any more. */
   forgotten = 0
   readonly #source: TopicSource<Cursor>
-  readonly #deps: Omit<TopicDeps, 'store'>
+  readonly #deps: TopicDeps
   readonly #followers = new Set<Follower<Cursor>>()
   #shared: Shared<Cursor> | null = null
 
-  constructor(source: TopicSource<Cursor>, deps: Omit<TopicDeps, 'store'>) {
+  constructor(source: TopicSource<Cursor>, deps: TopicDeps) {
     this.cursorOf = source.cursorOf
     this.stored = source.stored
     this.#source = source

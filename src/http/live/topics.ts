@@ -3,7 +3,7 @@ import type { Form } from '../../api/event-query.ts'
 import { LruCache } from '../../lib/lru-cache.ts'
 import { RUN_STREAM_PREFIX, streamOf } from '../../log/run-log.ts'
 import type { Position, ReadError } from '../../store/event-store.ts'
-import type { TopicDeps } from './deps.ts'
+import type { LiveDeps } from './deps.ts'
 import { type Frame, framesOf, sizeOf } from './frame.ts'
 import { type Follower, SharedTopic, type TopicSource } from './shared-topic.ts'
 
@@ -15,7 +15,7 @@ export type Topics = {
 }
 
 /** The runs that are followed in this process, each with its one topic. A cursor is the seq of a record. */
-export function createRunTopics(deps: TopicDeps) {
+export function createRunTopics(deps: LiveDeps) {
   const { store, limits } = deps
   const pages = new PageCache(deps)
   const topics = new Map<string, SharedTopic<number>>()
@@ -52,7 +52,7 @@ type Stored = TopicSource<number>['stored']
 async function* storedPages(
   runId: string,
   [after, form, signal]: Parameters<Stored>,
-  from: Pick<TopicDeps, 'log'> & { readonly pages: PageCache; readonly pageSize: PageSize },
+  from: Pick<LiveDeps, 'log'> & { readonly pages: PageCache; readonly pageSize: PageSize },
 ): ReturnType<Stored> {
   const { pages, pageSize, log } = from
   let cursor = after
@@ -76,7 +76,7 @@ async function* storedPages(
 }
 
 /** The topic of all runs. Each reader reads what is stored by a subscription of its own. */
-export function allRunsTopic(deps: TopicDeps): SharedTopic<Position | null> {
+export function allRunsTopic(deps: LiveDeps): SharedTopic<Position | null> {
   const { store, readModel } = deps
   const subscribe = (after: Position | null, signal: AbortSignal) =>
     store.subscribeAll({ after, prefix: RUN_STREAM_PREFIX, signal })
@@ -129,11 +129,11 @@ const MAX_PAGES = 32
  * record never changes, so a cached page stays correct.
  */
 export class PageCache {
-  readonly #deps: Pick<TopicDeps, 'store' | 'readModel'>
+  readonly #deps: Pick<LiveDeps, 'store' | 'readModel'>
   /** By what was asked for. */
   readonly #pages = new LruCache<Promise<Read>>(MAX_PAGES)
 
-  constructor(deps: Pick<TopicDeps, 'store' | 'readModel'>) {
+  constructor(deps: Pick<LiveDeps, 'store' | 'readModel'>) {
     this.#deps = deps
   }
 

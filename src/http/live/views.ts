@@ -18,7 +18,7 @@ import { PROJECTION_WAIT_MS } from '../deps.ts'
 import { isPassing } from '../problems/problem.ts'
 import { invalidField, problemOf } from '../problems/problem-of.ts'
 import { type AllRunsStart, startAfter } from './cursor.ts'
-import type { LiveDeps, TopicDeps } from './deps.ts'
+import type { LiveDeps } from './deps.ts'
 import { type Frame, framesOf, payloadOf } from './frame.ts'
 import type { PartsScope } from './parts-follower.ts'
 import type { Follower, SharedTopic } from './shared-topic.ts'
@@ -32,8 +32,9 @@ export type View<Cursor> = {
   /** It begins after this record. `place` is what the client calls it; null for the first record. */
   readonly start: Cursor
   readonly place: number | string | null
-  /** Whether the run had ended there. */
+  /** Whether the run had ended there, and whether the client has all of it. */
   readonly isOver?: boolean
+  readonly isComplete?: boolean
   /** Whose parts come between live records; null for a client that wants only records. */
   readonly parts: PartsScope | null
   /** Adds a reader of what is stored and of what happens. */
@@ -52,12 +53,12 @@ type Reading = LiveDeps & Topics
 type RunQuery = Partial<z.output<typeof RunEventsQuery>>
 type AllRunsQuery = z.output<typeof AllEventsQuery>
 
-/** One run, and whether the client has all of it; or why it cannot be read from there. */
+/** One run, or why it cannot be read from there. */
 export async function viewRun(
   runId: string,
   query: RunQuery,
   live: Reading,
-): Promise<Result<{ readonly view: View<number>; readonly isComplete: boolean }, Problem>> {
+): Promise<Result<View<number>, Problem>> {
   const { after = -1, direction = 'forward' } = query
   const isFromStart = direction === 'backward' || after < 0
   const range = { from: isFromStart ? 0 : after, direction: 'forward', limit: 2 } as const
@@ -65,7 +66,7 @@ export async function viewRun(
   if (read.isErr()) return err(problemOf(read.error))
   const frames = framesOf(read.value, { form: 'record', ofAll: false, readModel: live.readModel })
   const view = runView(runId, query, live)
-  if (direction === 'backward') return ok({ view, isComplete: false })
+  if (direction === 'backward') return ok(view)
   const [at, next] = isFromStart ? [null, frames[0]] : frames
   if (at === undefined) {
     return err(invalidField('after', `after=${after} is beyond the last record of this run.`))
@@ -75,7 +76,7 @@ export async function viewRun(
   if (mayFollow) await live.readModel.waitFor(runId, after, PROJECTION_WAIT_MS)
   const isEnded = live.readModel.get(runId)?.state.phase.type === 'ended'
   const isOver = at?.kind === 'run_end' || (mayFollow && isEnded)
-  return ok({ view: { ...view, isOver }, isComplete: isOver && next === undefined })
+  return ok({ ...view, isOver, isComplete: isOver && next === undefined })
 }
 
 const damageOf = (detail: string): Problem => ({ code: 'damaged_record', detail })
@@ -182,7 +183,7 @@ function passesParts(query: AllRunsQuery, { runId, goal }: AttemptOf, now: numbe
 async function passesFacts(
   { goal, status }: AllRunsQuery,
   frame: Frame,
-  deps: TopicDeps,
+  deps: LiveDeps,
   signal: AbortSignal,
 ): Promise<boolean> {
   if (goal !== undefined && (await goalOf(frame.runId, deps, signal)) !== goal) return false
@@ -190,7 +191,7 @@ async function passesFacts(
 }
 
 /** A run's goal never changes. Null if its first record cannot be read. */
-async function goalOf(runId: string, deps: TopicDeps, signal: AbortSignal): Promise<string | null> {
+async function goalOf(runId: string, deps: LiveDeps, signal: AbortSignal): Promise<string | null> {
   const known = deps.readModel.get(runId)?.state.config.goal
   if (known !== undefined) return known
   const read = () => readRecords(deps.store, runId, 0, 1).mapErr(problemOf)
@@ -202,7 +203,7 @@ async function goalOf(runId: string, deps: TopicDeps, signal: AbortSignal): Prom
 /** The status as of a record, by the log alone. Null if the log is damaged there. */
 async function statusOf(
   frame: Frame,
-  deps: TopicDeps,
+  deps: LiveDeps,
   signal: AbortSignal,
 ): Promise<RunStatus | null> {
   const { runId, seq } = frame
@@ -215,7 +216,7 @@ async function statusOf(
 /** Looks something up in the log. Waits while the store has trouble; null if `signal` aborts. */
 export async function patiently<T>(
   lookUp: () => PromiseLike<Result<T, Problem>>,
-  { limits, log }: Pick<TopicDeps, 'limits' | 'log'>,
+  { limits, log }: Pick<LiveDeps, 'limits' | 'log'>,
   signal: AbortSignal,
 ): Promise<Result<T, Problem> | null> {
   const backoff = new Backoff(limits.retryMs)

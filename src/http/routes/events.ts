@@ -67,9 +67,9 @@ export function events(app: FastifyInstance, live: Live): void {
         const format = yield* formatOf(request, query)
         const isLive = format === EVENT_STREAM
         const after = isLive ? yield* lastSeq(request, query.after) : query.after
-        const { view, isComplete } = yield* await viewRun(runId, { ...query, after }, live)
+        const view = yield* await viewRun(runId, { ...query, after }, live)
         if (!isLive) return sendStored(request, reply, view, { format, limit: query.limit })
-        if (isComplete) return ok(reply.code(204).send())
+        if (view.isComplete) return ok(reply.code(204).send())
         return ok(sendEvents(reply, view, live.watchLog(request, 'run_watched'), live))
       }),
   })

@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { err, errAsync, ok, type Result, ResultAsync } from 'neverthrow'
+import { err, ok, type ResultAsync, safeTry } from 'neverthrow'
 import * as z from 'zod'
 import { roleMay } from '../../api/auth.ts'
 import { CreateRun } from '../../api/create-run.ts'
 import { SendMessage } from '../../api/run-requests.ts'
 import { Continuation, RecordedMessage } from '../../api/runs.ts'
 import { present } from '../../domain/present.ts'
+import type { RunState } from '../../domain/state.ts'
 import { firstIssueOf } from '../../lib/message-of.ts'
 import { load, readRecords } from '../../log/run-log.ts'
 import type { AppDeps } from '../deps.ts'
@@ -50,54 +51,53 @@ export function sendMessage(app: FastifyInstance, deps: AppDeps): void {
   })
 }
 
-function send(request: FastifyRequest, body: Body, deps: AppDeps): ResultAsync<Done, Refusal> {
-  const name = nameOf(request)
-  const wanted = { type: 'send_message', ...body, ...present({ idempotency: name }) } as const
-  return command(deps, request, wanted)
-    .map(({ state }): Done => ({ status: 201, run: { ...standing(state), seq: state.seq } }))
-    .orElse((error): ResultAsync<Done, Refusal> => {
-      if (error.type !== 'run_ended' && error.type !== 'already_sent') return errAsync(error)
-      return load(deps.store, request.runId).andThen(
-        (run): ResultAsync<Done, Refusal> | Result<Done, Refusal> => {
-          const before = run?.state.namedMessages.find(({ key }) => key === name?.key)
-          if (run === null || before === undefined) return continueWith(request, body, deps)
-          if (before.request_sha256 !== name?.request_sha256) return err({ type: 'key_reused' })
-          return ok({ status: 200, run: { ...standing(run.state), seq: before.seq } })
-        },
-      )
-    })
-}
+const send = (request: FastifyRequest, body: Body, deps: AppDeps): ResultAsync<Done, Refusal> =>
+  safeTry(async function* () {
+    const name = nameOf(request)
+    const message = { type: 'send_message', ...body, ...present({ idempotency: name }) } as const
+    const sent = await command(deps, request, message)
+    if (sent.isOk()) return ok(recorded(201, sent.value.state, sent.value.state.seq))
+    const { error } = sent
+    if (error.type !== 'run_ended' && error.type !== 'already_sent') return err(error)
+    const run = yield* load(deps.store, request.runId)
+    const before = run?.state.namedMessages.find(({ key }) => key === name?.key)
+    if (run === null || before === undefined) return continueWith(request, body, deps)
+    if (before.request_sha256 !== name?.request_sha256) return err({ type: 'key_reused' } as const)
+    return ok(recorded(200, run.state, before.seq))
+  })
+
+const recorded = (status: Done['status'], state: RunState, seq: number): Done => ({
+  status,
+  run: { ...standing(state), seq },
+})
 
 /** A message to a run that has ended starts a run that continues it. */
-function continueWith(
+const continueWith = (
   request: FastifyRequest,
   { text, seen }: Body,
   deps: AppDeps,
-): ResultAsync<Done, Refusal> {
-  const caller = callerOf(request)
-  if (!roleMay(caller.role, 'runs:create')) return errAsync(forbidden(caller, 'runs:create'))
-  const name = nameOf(request)
-  const runId = name === undefined ? randomUUID() : idOf(name)
-  const continues = { run_id: request.runId }
-  return readRecords(deps.store, request.runId, seen?.seq ?? 0, 1)
-    .andThen(([record]): Result<void, Refusal> => {
-      if (seen === null || record?.meta.hash === seen.hash) return ok()
-      return err({ type: 'seen_otherwise', seq: seen.seq })
-    })
-    .andThen(() => ResultAsync.fromSafePromise(findOrigin(request.runId, undefined, deps)))
-    .andThen((from) => {
-      const asked = from.isOk() ? requestFrom(from.value) : {}
-      const body = CreateRun.safeParse({ ...asked, continues, instructions: text })
-      if (body.success) return startOnce(request, { runId, name, body: body.data, from }, deps)
-      return errAsync(originGone(`It is of an earlier version: ${firstIssueOf(body.error)}.`))
-    })
-    .andThen(({ status, run }) =>
-      findRun(deps, runId).andThen((found): Result<Done, Refusal> => {
-        const { origin } = found?.state ?? {}
-        // The same words may have been sent to another run.
-        if (origin?.run_id !== request.runId) return err({ type: 'key_reused' })
-        const { kind: _, ...record } = origin
-        return ok({ status, run: { ...run, continues: record } })
-      }),
-    )
-}
+): ResultAsync<Done, Refusal> =>
+  safeTry(async function* () {
+    const caller = callerOf(request)
+    if (!roleMay(caller.role, 'runs:create')) return err(forbidden(caller, 'runs:create'))
+    const name = nameOf(request)
+    const runId = name === undefined ? randomUUID() : idOf(name)
+    const continues = { run_id: request.runId }
+    const [record] = yield* readRecords(deps.store, request.runId, seen?.seq ?? 0, 1)
+    if (seen !== null && record?.meta.hash !== seen.hash) {
+      return err({ type: 'seen_otherwise', seq: seen.seq } as const)
+    }
+    const from = await findOrigin(request.runId, undefined, deps)
+    const asked = from.isOk() ? requestFrom(from.value) : {}
+    const wanted = CreateRun.safeParse({ ...asked, continues, instructions: text })
+    if (!wanted.success) {
+      return err(originGone(`It is of an earlier version: ${firstIssueOf(wanted.error)}.`))
+    }
+    const start = { runId, name, body: wanted.data, from }
+    const { status, run } = yield* startOnce(request, start, deps)
+    const { origin } = (yield* findRun(deps, runId))?.state ?? {}
+    // The same words may have been sent to another run.
+    if (origin?.run_id !== request.runId) return err({ type: 'key_reused' } as const)
+    const { kind: _, ...last } = origin
+    return ok({ status, run: { ...run, continues: last } })
+  })

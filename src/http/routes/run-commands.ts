@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { err, ok, okAsync, ResultAsync } from 'neverthrow'
+import { err, ok, type ResultAsync, safeTry } from 'neverthrow'
 import type * as z from 'zod'
 import {
   AbortRun,
@@ -10,7 +10,6 @@ import {
 } from '../../api/run-requests.ts'
 import { AnsweredApproval, ResumedRun, RunAndStatus, RunDetails } from '../../api/runs.ts'
 import { present } from '../../domain/present.ts'
-import type { ConfigChanges } from '../../domain/run-config.ts'
 import type { LoadedRun } from '../../log/run-log.ts'
 import { runDetails } from '../../queries/run-details.ts'
 import type { AppDeps } from '../deps.ts'
@@ -96,27 +95,21 @@ function answers(app: FastifyInstance, deps: AppDeps): void {
 }
 
 /** Changes what is named: first the configuration, then the tags, which a run may get at any time and are not records of it. */
-function configure(
+const configure = (
   request: FastifyRequest,
   { tags, reason, seen, ...changes }: z.output<typeof ConfigureRun>,
   deps: AppDeps,
-): ResultAsync<LoadedRun, Refusal> {
-  const wanted = { type: 'configure', changes, reason, seen } as const
-  const hasChanges = Object.keys(changes).length > 0
-  return findRun(deps, request.runId)
-    .andThen(orProblem({ code: 'run_not_found' }))
-    .andThen((run) => {
-      if (!hasChanges) return ok(run)
-      return problemsOf(changes, run, deps).andThen(() => command(deps, request, wanted))
-    })
-    .andThrough((): ResultAsync<unknown, Refusal> => {
-      const { principal } = authorOf(request)
-      if (tags === undefined) return okAsync(undefined)
-      return deps.putTags(request.runId, { tags, reason }, principal)
-    })
-}
-
-const problemsOf = (changes: ConfigChanges, { state }: LoadedRun, deps: AppDeps) =>
-  ResultAsync.fromSafePromise(deps.changeProblems(changes, state.config)).andThen((wrong) =>
-    wrong.length > 0 ? err(invalidFields(wrong)) : ok(),
-  )
+): ResultAsync<LoadedRun, Refusal> =>
+  safeTry(async function* () {
+    const found = yield* findRun(deps, request.runId)
+    let run = yield* orProblem({ code: 'run_not_found' })(found)
+    if (Object.keys(changes).length > 0) {
+      const wrong = await deps.changeProblems(changes, run.state.config)
+      if (wrong.length > 0) return err(invalidFields(wrong))
+      run = yield* command(deps, request, { type: 'configure', changes, reason, seen })
+    }
+    if (tags !== undefined) {
+      yield* deps.putTags(request.runId, { tags, reason }, authorOf(request).principal)
+    }
+    return ok(run)
+  })

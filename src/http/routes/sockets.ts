@@ -141,8 +141,8 @@ async function beginRun(
     if (code === 'run_not_found') return refuse('unknown_run', detail)
     return refuse(code === 'damaged_record' ? 'damaged' : 'bad_request', detail, after)
   }
-  const { view, isComplete } = found.value
-  if (!isComplete) return view
+  const view = found.value
+  if (!view.isComplete) return view
   const last = caught_up === true ? Buffer.from(JSON.stringify(caughtUp(view))) : null
   return { type: 'complete', seq: after, last }
 }
