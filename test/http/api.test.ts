@@ -114,6 +114,7 @@ const cases: Case[] = [
       ['events?kinds=nope', 'kinds must be "all", or some of'],
       ['events?from_ts=now', 'from_ts must be seconds'],
       ['events?from=1', 'from is not a field'],
+      ['events?live=true', 'live=true is only for text/event-stream'],
       ['conversation?at=x', 'at must be the seq of a record'],
       ['diff?from=1&to=0', 'from must not be after to'],
       ['diff?from=0', 'to is required'],

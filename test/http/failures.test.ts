@@ -68,8 +68,10 @@ test('does not wait forever for a read model that falls behind', async ({ startS
   expect((await ask(server, `GET /api/runs/${randomUUID()}`)).status).toBe(404)
 })
 
-test('names the damaged record of a damaged run, and changes nothing', async ({ server }) => {
-  const runId = await server.createRun()
+test('names the damaged record of a damaged run, and changes nothing', async ({
+  server,
+  runId,
+}) => {
   await damage(server, runId, 1)
   const { status, body } = await ask(server, `POST /api/runs/${runId}/abort`)
   expect([status, body]).toMatchObject([500, problem('damaged_record')])

@@ -7,6 +7,7 @@ import { Site } from './site.ts'
  * `test` with what most tests need. A test that names one of these in its parameter gets it, and what it uses is closed
  * and removed afterwards:
  * - `server`: a server in this process on a free port, one for all tests of a file; `testWith` configures it
+ * - `runId`: the id of a run on it that has just been created
  * - `ownServer`, `startServer`: a server for this test only, and a function that starts such a server with options
  * - `site`: a folder for server processes, their data folders, stores and models, and for projects
  * - `usedFolder`: the id of a run that has reached its goal. The data folder of `site` is what its server left; one server
@@ -19,6 +20,7 @@ export const test = base
     onCleanup(() => server.stop())
     return server
   })
+  .extend('runId', async ({ server }) => server.createRun())
   .extend('startServer', async ({ task: _ }, { onCleanup }) => {
     const started: TestServer[] = []
     onCleanup(async () => {

@@ -120,7 +120,7 @@ describe('the feed of all runs', () => {
   }) => {
     const own = await startServer({ live: { pingMs: 10 } })
     const old = await own.createRun()
-    const watcher = new FeedWatcher(own, 'after=end&kinds=all&caught_up=true')
+    using watcher = new FeedWatcher(own, 'after=end&kinds=all&caught_up=true')
     const reader = new EventReader(own, `${ALL}&after=end`)
     // An open socket has no place in the log yet.
     await watcher.have(1)
@@ -136,7 +136,6 @@ describe('the feed of all runs', () => {
     const fresh = await own.createRun()
     await watcher.have(4)
     expect(watcher.frames.slice(1).map(({ run_id }) => run_id)).toEqual([old, old, fresh])
-    watcher.socket.terminate()
   })
 
   test('begins at the end of the log, not at the last record that the server has read', async ({
@@ -214,11 +213,11 @@ describe('the feed of all runs', () => {
       }),
     })
     const runId = await own.createRun()
-    const first = new FeedWatcher(own, 'kinds=all')
+    using first = new FeedWatcher(own, 'kinds=all')
     await first.have(1)
     away = true
     const cursor = `after=${first.frames[0]?.cursor}&kinds=all`
-    const later = new FeedWatcher(own, cursor)
+    using later = new FeedWatcher(own, cursor)
     const ofRun = new Watcher(own, `${runId}?kinds=all`)
     const problem = await getProblem(own, `/api/events?${cursor}`)
     expect([problem.code, problem.status]).toEqual(['store_unavailable', 503])
@@ -233,7 +232,5 @@ describe('the feed of all runs', () => {
     expect(later.frames).toEqual(first.frames.slice(1))
     expect((await ofRun.closed).code).toBe(1000)
     expect(ofRun.seqs).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8])
-    first.socket.terminate()
-    later.socket.terminate()
   })
 })

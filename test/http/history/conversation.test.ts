@@ -105,8 +105,7 @@ describe('the conversation at a record', () => {
       { role: 'user', content: 'Work towards the goal pytest in the project at /.' },
     ]
 
-    test('holds the messages, the tools, and whether it was sent', async ({ server }) => {
-      const runId = await server.createRun()
+    test('holds the messages, the tools, and whether it was sent', async ({ server, runId }) => {
       const model_name = 'claude-sonnet-4-6'
       const common = { run_id: runId, model_name, omitted_turns: 0, tools: [tool] }
       const before = { ...common, messages: opening, answered_by: null }

@@ -26,7 +26,8 @@ export class EventReader {
   ) {
     const { lastEventId } = options
     const headers = { accept: 'text/event-stream', ...present({ 'last-event-id': lastEventId }) }
-    this.#request = request({ host: '127.0.0.1', port, path, headers, agent: false }).end()
+    this.#request = request({ host: '127.0.0.1', port, path, headers, agent: false })
+    this.#request.on('error', () => {}).end()
     this.response = once(this.#request, 'response').then(([response]) => {
       response.setEncoding('utf8').on('data', (text: string) => this.#push(text))
       response.on('error', () => {}).once('close', () => this.#end())
@@ -89,5 +90,9 @@ export class EventReader {
 
   leave(): void {
     this.#request.destroy()
+  }
+
+  [Symbol.dispose](): void {
+    this.leave()
   }
 }

@@ -88,8 +88,10 @@ describe('the frames of a run with meta=true', () => {
     expect([run?.seq, run?.head]).toEqual([proof.length - 1, proof.head])
   })
 
-  test('come live beside frames without, over one subscription of the run', async ({ server }) => {
-    const runId = await server.createRun()
+  test('come live beside frames without, over one subscription of the run', async ({
+    server,
+    runId,
+  }) => {
     const forms = ['&meta=true', '', '&meta=true', '', '&meta=true', '']
     const live = forms.map((form) => ({
       form,
@@ -120,10 +122,9 @@ describe('the frames of all runs with meta=true', () => {
     const expected = all.map((frame, seq) => ({ ...frame, cursor: cursors[seq] }))
     expect(page.frames).toEqual(expected)
     expect((await getPages(server, path)).frames).toEqual(expected.map(plain))
-    const checks = new FeedWatcher(server, `after=${cursors[2]}&kinds=goal_check&meta=true`)
+    using checks = new FeedWatcher(server, `after=${cursors[2]}&kinds=goal_check&meta=true`)
     const wanted = expected.slice(3).filter(({ kind }) => kind === 'goal_check')
     await checks.have(wanted.length)
     expect(checks.frames).toEqual(wanted)
-    checks.socket.close()
   })
 })

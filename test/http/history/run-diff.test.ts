@@ -62,8 +62,7 @@ describe('what changed between two records', () => {
     )
   })
 
-  test('names the files that calls between them name', async ({ server }) => {
-    const runId = await server.createRun()
+  test('names the files that calls between them name', async ({ server, runId }) => {
     const patch = { path: 'cart.py', old: 'a', new: 'b' }
     await server.agentDoes(
       runId,

@@ -106,8 +106,7 @@ describe('a page of history', () => {
     },
   )
 
-  test('is refused in an unknown form', async ({ server }) => {
-    const runId = await server.createRun()
+  test('is refused in an unknown form', async ({ server, runId }) => {
     const problem = await getProblem(server, `/api/runs/${runId}/events`, { accept: 'text/html' })
     expect([problem.code, problem.status]).toEqual(['not_acceptable', 406])
     expect(problem.detail).toContain('application/x-ndjson')
@@ -133,8 +132,7 @@ describe('a page of history', () => {
 describe('the event stream of a run', () => {
   const pathOf = (runId: string, search = 'kinds=all') => `/api/runs/${runId}/events?${search}`
 
-  test('is history, then live, then the end', async ({ server }) => {
-    const runId = await server.createRun()
+  test('is history, then live, then the end', async ({ server, runId }) => {
     const reader = new EventReader(server, pathOf(runId))
     await reader.until(({ events }) => events.length === 1)
     await server.agentDoes(runId, CLAIM, ...iteration(true))
@@ -181,8 +179,7 @@ describe('the event stream of a run', () => {
     [{ 'last-event-id': '7' }, '', 'after=7 is beyond'],
     [{}, 'limit=5', 'limit is not for text/event-stream'],
     [{}, 'direction=backward', 'direction=backward is not for'],
-  ] as const)('refuses %j with ?%s', async ([headers, search, message], { server }) => {
-    const runId = await server.createRun()
+  ] as const)('refuses %j with ?%s', async ([headers, search, message], { server, runId }) => {
     const problem = await getProblem(server, pathOf(runId, search), { ...SSE, ...headers })
     expect(problem.status).toBe(422)
     expect(problem.detail).toContain(message)
@@ -218,11 +215,10 @@ describe('the event stream of a run', () => {
   }) => {
     const own = await startServer({ live: { pingMs: 10 } })
     const runId = await own.createRun()
-    const reader = new EventReader(own, pathOf(runId, 'kinds=goal_check'))
+    using reader = new EventReader(own, pathOf(runId, 'kinds=goal_check'))
     await reader.until(({ comments, lastEventId }) => comments >= 3 && lastEventId === '0')
     expect(reader.events).toEqual([])
     await own.agentDoes(runId, CLAIM)
     await reader.until(({ lastEventId }) => lastEventId === '2')
-    reader.leave()
   })
 })

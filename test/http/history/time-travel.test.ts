@@ -41,8 +41,8 @@ describe('a run at a record', () => {
 
   test('is looked up from the end of the run, not by counting down from the requested seq', async ({
     server,
+    runId,
   }) => {
-    const runId = await server.createRun()
     const far = 500_000_000_000
     expect((await stateAt(runId, far, server))._unsafeUnwrapErr().type).toBe('record_not_found')
     const none = await stateAt(randomUUID(), far, server)

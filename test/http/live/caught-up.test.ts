@@ -63,11 +63,10 @@ describe('?caught_up=true', () => {
     const server = await startServer({ wrapStore: appending })
     writer = new RunWriter(server.store, runId)
     await writer.append([createdRecord(runId)])
-    const watcher = new Watcher(server, `${runId}?caught_up=true&kinds=all`)
+    using watcher = new Watcher(server, `${runId}?caught_up=true&kinds=all`)
     const [notice] = await watcher.notices(1)
     expect(notice).toEqual(caughtUp(runId, 3))
     expect(watcher.seqs).toEqual([0, 1, 2, 3])
-    watcher.socket.terminate()
   })
 })
 
@@ -82,21 +81,21 @@ describe('?caught_up=true for all runs', () => {
   test('adds one frame between history and live, with the cursor to resume after', async ({
     ownServer: server,
   }) => {
-    const early = new FeedWatcher(server, 'caught_up=true&kinds=all')
+    using early = new FeedWatcher(server, 'caught_up=true&kinds=all')
     await early.have(1)
     expect(early.frames).toEqual([{ kind: 'caught_up', cursor: null }])
 
     const runId = await server.createRun()
     await early.have(2)
-    const late = new FeedWatcher(server, 'caught_up=true&kinds=all')
+    using late = new FeedWatcher(server, 'caught_up=true&kinds=all')
     await late.have(2)
     const cursor = late.frames[0]?.cursor
     expect(late.frames[1]).toEqual({ kind: 'caught_up', cursor })
     // It names the last record that was looked at, selected or not.
-    const choosy = new FeedWatcher(server, 'caught_up=true&kinds=run_end')
+    using choosy = new FeedWatcher(server, 'caught_up=true&kinds=run_end')
     await choosy.have(1)
     expect(choosy.frames).toEqual([{ kind: 'caught_up', cursor }])
-    const returning = new FeedWatcher(server, `caught_up=true&kinds=all&after=${cursor}`)
+    using returning = new FeedWatcher(server, `caught_up=true&kinds=all&after=${cursor}`)
     await returning.have(1)
     expect(returning.frames).toEqual([{ kind: 'caught_up', cursor }])
 
@@ -107,7 +106,6 @@ describe('?caught_up=true for all runs', () => {
       expect(watcher.frames.filter(isNotice)).toHaveLength(1)
     }
     await returning.have(length)
-    for (const { socket } of [early, late, returning, choosy]) socket.terminate()
   })
 
   test('does not wait for observers that joined earlier', async ({ startServer }) => {
@@ -125,15 +123,14 @@ describe('?caught_up=true for all runs', () => {
       }),
     })
     await server.createRun()
-    const first = new FeedWatcher(server, 'caught_up=true&kinds=all')
+    using first = new FeedWatcher(server, 'caught_up=true&kinds=all')
     await first.have(2)
     await server.createRun()
-    const second = new FeedWatcher(server, 'caught_up=true&kinds=all')
+    using second = new FeedWatcher(server, 'caught_up=true&kinds=all')
     await second.have(3)
     expect(second.frames.map(isNotice)).toEqual([false, false, true])
     expect(first.frames).toHaveLength(2)
     gate.resolve()
     await first.have(3)
-    for (const { socket } of [first, second]) socket.terminate()
   })
 })

@@ -55,8 +55,7 @@ describe('the live event stream', () => {
     ['after=1', 'beyond the last record of this run'],
     ['kinds=goal_check,nope', 'kinds must be "all"'],
     ['from=3', 'from is not a field'],
-  ] as const)('reports what is wrong with ?%s', async ([query, message], { server }) => {
-    const runId = await server.createRun()
+  ] as const)('reports what is wrong with ?%s', async ([query, message], { server, runId }) => {
     const watcher = new Watcher(server, `${runId}?${query}`)
     expect((await watcher.closed).code).toBe(4400)
     expect(watcher.frames).toHaveLength(1)
@@ -99,8 +98,7 @@ describe('the live event stream, when something fails', () => {
 
   test.for(['history', 'live'])(
     'stops at a damaged record in the %s',
-    async (where, { server }) => {
-      const runId = await server.createRun()
+    async (where, { server, runId }) => {
       if (where === 'history') await damage(server, runId, 1)
       const watcher = new Watcher(server, `${runId}?kinds=all`)
       const reader = new EventReader(server, `/api/runs/${runId}/events?kinds=all`)

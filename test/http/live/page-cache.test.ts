@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { errAsync, okAsync } from 'neverthrow'
 import { expect, test } from 'vitest'
-import type { TopicDeps } from '../../../src/http/live/deps.ts'
+import type { LiveDeps } from '../../../src/http/live/deps.ts'
 import type { Frame } from '../../../src/http/live/frame.ts'
 import { PageCache } from '../../../src/http/live/topics.ts'
 import { streamOf } from '../../../src/log/run-log.ts'
@@ -24,7 +24,7 @@ function storedRun(): { readonly runId: string; readonly events: RecordedEvent[]
 function cacheOf(runs: readonly ReturnType<typeof storedRun>[], { failures = 0 } = {}) {
   const reads: ReadOptions[] = []
   let left = failures
-  const readStream: TopicDeps['store']['readStream'] = (stream, options) => {
+  const readStream: LiveDeps['store']['readStream'] = (stream, options) => {
     reads.push(options)
     left -= 1
     if (left >= 0) return errAsync({ type: 'store_unavailable', message: 'away' })
@@ -32,7 +32,7 @@ function cacheOf(runs: readonly ReturnType<typeof storedRun>[], { failures = 0 }
     const run = runs.find(({ runId }) => streamOf(runId) === stream)
     return okAsync(run?.events.slice(from, from + options.limit) ?? [])
   }
-  const store = { readStream } as TopicDeps['store']
+  const store = { readStream } as LiveDeps['store']
   const cache = new PageCache({ store, readModel })
   const after = async (runId: string, cursor: number, limit: number) =>
     (await cache.after(runId, cursor, limit, 'record'))._unsafeUnwrap()

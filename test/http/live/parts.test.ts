@@ -60,7 +60,7 @@ async function reply(): Promise<void> {
 
 describe('an observer with live=true', () => {
   test('gets a part while it is written, and its end after the record that replaces it', async () => {
-    const observer = new Observer(`/${runId}?kinds=all&live=true`)
+    using observer = new Observer(`/${runId}?kinds=all&live=true`)
     await observer.until(({ frames }) => frames.length === PLANNED + 1)
     attempt.write(TEXT, 'I will\n')
     await observer.until((it) => it.text('text') === 'I will\n')
@@ -78,36 +78,33 @@ describe('an observer with live=true', () => {
       ...{ kind: 'parts_end', run_id: runId, attempt: PLANNED, outcome: 'recorded' },
     })
     expect(observer.kinds.filter((kind) => kind === 'parts_end')).toHaveLength(1)
-    observer.socket.close()
   })
 
   test('that joins late gets the part so far, once, and then the rest', async () => {
     attempt.write(TEXT, 'one\n')
     attempt.write({ of: 'arguments', call: 0, tool: 'bash_exec' }, '')
     attempt.write(TEXT, 'two\n')
-    const late = new Observer(`/${runId}?live=true`)
+    using late = new Observer(`/${runId}?live=true`)
     await late.until(({ kinds }) => kinds.filter((kind) => kind === 'part').length === 2)
     attempt.write(TEXT, 'three\n')
     await late.until((it) => it.text('text') === 'one\ntwo\nthree\n')
     expect(late.frames.filter(({ of }) => of === 'arguments')).toMatchObject([
       { call: 0, tool: 'bash_exec', offset: 0, text: '' },
     ])
-    late.socket.close()
   })
 
   test('gets the end of an attempt even if its kinds leave out the record, and its run is named in capitals', async () => {
-    const observer = new Observer(`/${runId.toUpperCase()}?kinds=goal_check&live=true`)
+    using observer = new Observer(`/${runId.toUpperCase()}?kinds=goal_check&live=true`)
     await observer.opened()
     attempt.write(TEXT, 'I will\n')
     await observer.until(({ kinds }) => kinds.includes('part'))
     await reply()
     await observer.until(({ kinds }) => kinds.includes('goal_check'))
     expect(observer.kinds).toEqual(['part', 'parts_end', 'goal_check'])
-    observer.socket.close()
   })
 
   test('gets nothing of a part after its record, even if the agent ends the part late', async () => {
-    const observer = new Observer(`/${runId}?kinds=all&live=true`)
+    using observer = new Observer(`/${runId}?kinds=all&live=true`)
     attempt.write(TEXT, 'I will\n')
     await observer.until(({ kinds }) => kinds.includes('part'))
     await server.agentDoes(runId, ...iteration(false))
@@ -117,11 +114,10 @@ describe('an observer with live=true', () => {
     next.write(TEXT, 'next\n')
     await observer.until(({ frames }) => frames.some(({ text }) => text === 'next\n'))
     expect(observer.frames.some(({ text }) => text === 'never\n')).toBe(false)
-    observer.socket.close()
   })
 
   test('that does not read loses no record, keeps the order, and gets the new text in one part', async () => {
-    const observer = new Observer(`/${runId}?kinds=all&live=true`)
+    using observer = new Observer(`/${runId}?kinds=all&live=true`)
     await observer.until(({ frames }) => frames.length === PLANNED + 1)
     observer.socket.pause()
     const line = `${'x'.repeat(1023)}\n`
@@ -143,13 +139,12 @@ describe('an observer with live=true', () => {
     expect(ends).toEqual(ends.toSorted((a, b) => a - b))
     const seqs = observer.frames.flatMap(({ seq }) => (typeof seq === 'number' ? [seq] : []))
     expect(seqs).toEqual(seqs.map((_, index) => index))
-    observer.socket.close()
   })
 
   test('gets nothing more of what is under way when a text of the run is redacted', async () => {
     await reply()
     attempt = liveParts.begin({ runId, ...RUN, iteration: 2, seq: 8 })
-    const observer = new Observer(`/${runId}?live=true`)
+    using observer = new Observer(`/${runId}?live=true`)
     attempt.write(TEXT, 'I will\n')
     await observer.until(({ kinds }) => kinds.includes('part'))
     const redaction = { seq: 4, pointer: '/text', reason: 'private' }
@@ -157,11 +152,9 @@ describe('an observer with live=true', () => {
     expect(status).toBe(200)
     await observer.until(({ kinds }) => kinds.includes('parts_end'))
     attempt.write(TEXT, 'more\n')
-    const late = new Observer(`/${runId}?live=true&kinds=all`)
+    using late = new Observer(`/${runId}?live=true&kinds=all`)
     await late.until(({ frames }) => frames.length > PLANNED)
     expect([...observer.kinds, ...late.kinds].filter((kind) => kind === 'part')).toHaveLength(1)
-    observer.socket.close()
-    late.socket.close()
   })
 
   test('of all runs gets the parts of the runs that it selects', async () => {
@@ -190,7 +183,7 @@ describe('an observer with live=true', () => {
     for (const path of [`/api/runs/${runId}/events?live=true`, '/api/events?live=true&after=end']) {
       for (const each of [...liveParts.underWay(runId)]) each.end('withdrawn')
       attempt = liveParts.begin({ runId, ...RUN, seq: PLANNED })
-      const reader = new EventReader(server, path)
+      using reader = new EventReader(server, path)
       await reader.response
       attempt.write(TEXT, 'I will\n')
       await reader.until(({ events }) => events.some(({ type }) => type === 'part'))
@@ -203,7 +196,6 @@ describe('an observer with live=true', () => {
         ...['part', 'part', 'parts_end'],
       ])
       expect(new Set(parts.map(({ id }) => id)).size).toBe(1)
-      reader.leave()
     }
   })
 })
@@ -224,13 +216,4 @@ test('observers that do not ask for parts get the frames that they always got', 
   expect(without.texts).toEqual(later.texts)
   const records = asking.frames.filter(({ seq }) => seq !== undefined)
   expect(records.map((frame) => JSON.stringify(frame))).toEqual(later.texts)
-})
-
-test('a page of records refuses live=true, and names what to do', async () => {
-  for (const path of [`/api/runs/${runId}/events`, '/api/events']) {
-    expect(await ask(server, `GET ${path}?live=true`)).toMatchObject({
-      status: 422,
-      body: { errors: [{ field: 'live', message: expect.stringContaining('text/event-stream') }] },
-    })
-  }
 })

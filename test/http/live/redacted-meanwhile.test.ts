@@ -59,11 +59,10 @@ describe('a client that does not read gets nothing that was redacted meanwhile',
     expect((await slow.closed).code).toBe(1006)
     const last = slow.seqs.at(-1) ?? -1
     expect(last).toBeLessThan(REDACTED_SEQ)
-    const again = new Watcher(server, `${runId}?kinds=all&after=${last}`)
+    using again = new Watcher(server, `${runId}?kinds=all&after=${last}`)
     await again.have(RECORDS - last)
     expect([...slow.seqs, ...again.seqs]).toEqual(Array.from({ length: RECORDS + 1 }, (_, n) => n))
     expect(again.frames[REDACTED_SEQ - last - 1]?.payload).toMatchObject({ message: '[redacted]' })
-    again.socket.terminate()
   })
 
   test('over a WebSocket of all runs, as events and as lines', async () => {
@@ -88,7 +87,7 @@ describe('a client that does not read gets nothing that was redacted meanwhile',
 
 test('a client that reads soon gets the redacted text in its place, without a new connection', async () => {
   const runId = await bigRun()
-  const slow = new Watcher(server, `${runId}?kinds=all`)
+  using slow = new Watcher(server, `${runId}?kinds=all`)
   await slow.opened()
   slow.socket.pause()
   await expect.poll(() => Math.max(...buffered())).toBeGreaterThan(0)
@@ -96,7 +95,6 @@ test('a client that reads soon gets the redacted text in its place, without a ne
   slow.socket.resume()
   await Promise.all([redacted, slow.have(RECORDS + 1)])
   expect(slow.seqs).toEqual(Array.from({ length: RECORDS + 1 }, (_, n) => n))
-  slow.socket.terminate()
 })
 
 /** Both return what the client gets when it begins to read, until the server ends the connection. */

@@ -24,8 +24,8 @@ test('a client that does not read costs its socket buffer, and delays nobody els
   const runId = randomUUID()
   const writer = new RunWriter(server.store, runId)
   await writer.append([createdRecord(runId)])
-  const slow = new Watcher(server, `${runId}?kinds=all`)
-  const other = new Watcher(server, `${runId}?kinds=all`)
+  using slow = new Watcher(server, `${runId}?kinds=all`)
+  using other = new Watcher(server, `${runId}?kinds=all`)
   await Promise.all([slow.have(1), other.have(1)])
   slow.socket.pause()
 
@@ -45,6 +45,4 @@ test('a client that does not read costs its socket buffer, and delays nobody els
   slow.socket.resume()
   await slow.have(RECORDS + 1)
   expect(slow.seqs).toEqual(other.seqs)
-  slow.socket.terminate()
-  other.socket.terminate()
 })

@@ -72,6 +72,10 @@ export class SocketReader<F> {
     }
   }
 
+  [Symbol.dispose](): void {
+    this.socket.terminate()
+  }
+
   #soFar(): string {
     return `there are ${this.texts.length} frames, the last: ${this.texts.at(-1) ?? 'nothing'}`
   }

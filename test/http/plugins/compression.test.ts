@@ -6,7 +6,7 @@ import { Readable } from 'node:stream'
 import { brotliDecompressSync, createBrotliDecompress, createGunzip, gunzipSync } from 'node:zlib'
 import fastify from 'fastify'
 import { describe, expect, onTestFinished } from 'vitest'
-import { compressAnswers } from '../../../src/http/plugins/compression.ts'
+import { compressAnswers } from '../../../src/http/plugins/answers.ts'
 import { CLAIM, iteration, type TestServer } from '../../support/server.ts'
 import { test } from '../../support/test.ts'
 import { within } from '../../support/within.ts'
@@ -128,7 +128,7 @@ describe('a stream', () => {
     expect(JSON.parse(answer.body.toString())).toMatchObject({ message: 'the store is gone' })
   })
 
-  test.for(STREAMS)('of %s waits for a slow client, and ends with it', async ([coding]) => {
+  test('waits for a slow client, and ends with it', async () => {
     const ended = Promise.withResolvers<void>()
     let made = 0
     const port = await serve(async function* () {
@@ -138,7 +138,7 @@ describe('a stream', () => {
         ended.resolve()
       }
     })
-    const answer = await open(port, '/', { 'accept-encoding': coding })
+    const answer = await open(port, '/', { 'accept-encoding': 'gzip' })
     // It reads nothing: the server fills the buffers of both sides, and stops.
     let before = -1
     while (made !== before) {

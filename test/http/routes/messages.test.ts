@@ -8,8 +8,8 @@ const send = (server: TestServer, runId: string, body: unknown, headers = {}) =>
 
 test('a message to the agent of a run is a record of the run, once for each key', async ({
   server,
+  runId,
 }) => {
-  const runId = await server.createRun()
   const sent = await send(server, runId, { text: '  Leave the API alone.\n' })
   expect(sent).toMatchObject({ status: 201, body: { run_id: runId, status: 'running', seq: 1 } })
   const key = { 'idempotency-key': 'm1' }

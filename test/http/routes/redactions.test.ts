@@ -205,7 +205,7 @@ describe('a redaction is refused', () => {
       [{ seq: 7, pointer: '/output/0' }, 422, 'no text at'],
       [{ seq: 7, pointer: '' }, 422, 'name the texts below'],
       [{ seq: 7, pointer: 'output' }, 422, 'must be a JSON pointer'],
-      [{ seq: 99, pointer: '/output' }, 404, 'no record with seq 99'],
+      [{ seq: 99, pointer: '/output' }, 404, 'no record with this seq'],
       [telling, 422, 'Leave that text out'],
       [{ ...telling, reason: ' ' }, 422, 'reason must not be empty'],
     ] as const) {

@@ -119,8 +119,7 @@ test.for([
   ['no body', { method: 'POST' }],
   ['no body that is said to be JSON', { ...json('POST', 0), body: '' }],
   ['a reason', json('POST', { reason: 'Too dear' })],
-] as const)('aborts a run, given %s', async ([_, request], { server }) => {
-  const runId = await server.createRun()
+] as const)('aborts a run, given %s', async ([_, request], { server, runId }) => {
   const answer = await fetch(`${server.url}/api/runs/${runId}/abort`, request)
   expect([answer.status, await answer.json()]).toEqual([200, { run_id: runId, status: 'aborted' }])
   expect((await details(server, runId)).status).toBe('aborted')
