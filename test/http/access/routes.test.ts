@@ -1,4 +1,5 @@
 import diagnostics from 'node:diagnostics_channel'
+import { Agent } from 'node:http'
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod'
@@ -25,7 +26,10 @@ beforeAll(async () => {
   diagnostics.unsubscribe('fastify.initialization', onInitialization)
   runId = await runOf(people, people.secrets.operator)
 })
-afterAll(() => people.server.stop())
+afterAll(() => {
+  agent.destroy()
+  return people.server.stop()
+})
 
 const isApi = ({ url }: Route): boolean => /^\/(api(\/|$)|metrics$)/.test(url)
 /** A HEAD is a GET without its body. */
@@ -41,8 +45,9 @@ const VALUES: Readonly<Record<string, () => string>> = {
 const pathOf = ({ url }: Route): string =>
   url.replace(/:(\w+)/g, (_, name: string) => VALUES[name]?.() ?? 'x').replaceAll('*', 'x')
 
+const agent = new Agent({ keepAlive: true })
 const ask = (route: Route, headers: Record<string, string>) =>
-  rawRequest(people.server, { method: route.method, path: pathOf(route), headers })
+  rawRequest(people.server, { agent, method: route.method, path: pathOf(route), headers })
 
 const Problem = z.object({ type: z.string(), detail: z.string() })
 

@@ -5,6 +5,8 @@ import { fold } from '../../../src/domain/evolve.ts'
 import { present } from '../../../src/domain/present.ts'
 import type { Kind, RunRecord } from '../../../src/domain/records.ts'
 import { RUN_STATUSES, statusOf } from '../../../src/domain/state.ts'
+import { streamOf } from '../../../src/log/run-log.ts'
+import { eventAt } from '../../../src/log/stream-pages.ts'
 import { validAppends } from '../../support/run-records.ts'
 import { RunWriter, startTestServer, type TestServer } from '../../support/server.ts'
 import { SocketReader } from '../live/watcher.ts'
@@ -23,6 +25,8 @@ type Observer = {
   /** The one run that it observes; null for all runs, as far as its filter selects them. */
   readonly run: number | null
   readonly over: 'ws' | 'sse'
+  /** Whether it asks for what is kept beside the records. */
+  readonly meta: boolean
   /** After so many frames the observer leaves and connects again. */
   readonly stays: readonly number[]
   readonly joinsAt: number
@@ -45,6 +49,7 @@ const filter: fc.Arbitrary<Filter> = fc.record({
 })
 const how = {
   over: fc.constantFrom('ws', 'sse'),
+  meta: fc.boolean(),
   stays: fc.array(fc.integer({ min: 1, max: 30 }), { maxLength: 3 }),
   joinsAt: fc.nat({ max: 30 }),
   pauses: fc.boolean(),
@@ -99,13 +104,24 @@ function naive(log: readonly Logged[], { kinds, goal, status, runs }: Filter) {
 }
 
 /** What an observer asks for. A run has no filters but kinds. */
-function searchOf({ filter, run }: Pick<Observer, 'filter' | 'run'>, ids: readonly string[]) {
+function searchOf({ filter, run, meta }: Observer, ids: readonly string[]) {
   const { kinds, goal, status, runs } = filter
   const run_id = runs === null || run !== null ? null : runs.map((each) => ids[each]).join(',')
-  return new URLSearchParams(present({ kinds, goal, status, run_id }))
+  const asked = { kinds, goal, status, run_id, meta: meta ? 'true' : null }
+  return new URLSearchParams(present(asked))
 }
 
-const withoutCursor = ({ cursor: _, ...frame }: Record<string, unknown>) => frame
+type Got = readonly Record<string, unknown>[]
+
+/** Expects these frames, with the id and the metadata of their events if that was asked for. */
+async function expectFrames({ store }: TestServer, got: Got, wanted: Got, hasMeta: boolean) {
+  expect(got.map(({ cursor: _, id: __, meta: ___, ...frame }) => frame)).toEqual(wanted)
+  for (const { run_id, seq, id, meta } of got) {
+    const event = (await eventAt(store, streamOf(String(run_id)), Number(seq)))._unsafeUnwrap()
+    const kept = hasMeta ? [event?.id, JSON.parse(event?.metadata ?? '')] : [undefined, undefined]
+    expect([id, meta]).toEqual(kept)
+  }
+}
 
 /** What an observer gets over its connections, until it has `wanted`. */
 async function observe(
@@ -140,7 +156,7 @@ async function observe(
       got.push(...reader.frames.slice(0, count))
     }
   }
-  return got.map(withoutCursor)
+  return got
 }
 
 function pauseForATurn({ socket }: SocketReader<unknown>): void {
@@ -173,7 +189,7 @@ test('observers of a run and of all runs get what a naive filter of the log give
             for (const { each, wanted } of joining) {
               if (Math.min(each.joinsAt, order.length) !== at) continue
               const got = observe(server, ids, each, wanted.length)
-              observed.push(got.then((frames) => expect(frames).toEqual(wanted)))
+              observed.push(got.then((frames) => expectFrames(server, frames, wanted, each.meta)))
             }
             const next = order[at]
             if (next !== undefined) await writers[next.run]?.append(next.records)
@@ -181,9 +197,9 @@ test('observers of a run and of all runs get what a naive filter of the log give
           await Promise.all(observed)
           for (const { each, wanted } of joining) {
             const path = `/api/events?${searchOf({ ...each, run: null }, ids)}`
-            expect((await getLines(server, path)).map(withoutCursor)).toEqual(wanted)
-            const paged = await getPages(server, `${path}&limit=7`)
-            expect(paged.frames.map(withoutCursor)).toEqual(wanted)
+            await expectFrames(server, await getLines(server, path), wanted, each.meta)
+            const { frames } = await getPages(server, `${path}&limit=7`)
+            await expectFrames(server, frames, wanted, each.meta)
           }
         } finally {
           await server.stop()
