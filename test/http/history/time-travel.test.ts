@@ -1,30 +1,57 @@
 import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect } from 'vitest'
+import * as z from 'zod'
 import { fold } from '../../../src/domain/evolve.ts'
 import { runDetails } from '../../../src/queries/run-details.ts'
 import { stateAt } from '../../../src/queries/run-history.ts'
 import { ask, changeOf, damage } from '../../support/requests.ts'
 import { createdRecord, validRun } from '../../support/run-records.ts'
-import { RunWriter, type TestServer } from '../../support/server.ts'
+import { CLAIM, RunWriter, replyWith, resultOf, type TestServer } from '../../support/server.ts'
 import { test } from '../../support/test.ts'
 import { getProblem, writeRun } from './support.ts'
 
-const get = async (server: TestServer, path: string): Promise<unknown> => {
+type Fields = Record<string, unknown>
+
+const get = async (server: TestServer, path: string): Promise<Fields> => {
   const { status, body } = await ask(server, `GET /api/runs/${path}`)
   expect([path, status]).toEqual([path, 200])
   return body
 }
 
+const Diff = z.looseObject({
+  changes: z.array(z.object({ field: z.string(), old: z.unknown(), new: z.unknown() })),
+  files: z.array(z.looseObject({ path: z.string(), changed: z.string() })),
+})
+
+const diff = async (server: TestServer, runId: string, from: number, to: number) =>
+  Diff.parse((await ask(server, `GET /api/runs/${runId}/diff?from=${from}&to=${to}`)).body)
+
+/** Sets the fields that changed. A field that is absent counts as null. */
+function patch(details: Fields, changes: z.infer<typeof Diff>['changes']): Fields {
+  const copy = structuredClone(details)
+  for (const { field, new: value } of changes) {
+    const names = field.split('.')
+    const last = names.pop() ?? ''
+    names.reduce((object, name) => object[name] as Fields, copy)[last] = value
+  }
+  return known(copy)
+}
+
+const known = (fields: Fields): Fields =>
+  JSON.parse(JSON.stringify(fields, (_, value) => value ?? undefined))
+
 describe('a run at a record', () => {
-  test('is what the server answered at that moment, for random runs and all their records', async ({
+  test('is what the server answered at that moment, and differs from others as the server says, for random runs', async ({
     server,
   }) => {
+    const run = validRun(fc.constant(''), { maxMoves: 25 })
+    const pairsOfPlaces = fc.array(fc.tuple(fc.nat(), fc.nat()), { minLength: 3 })
     await fc.assert(
-      fc.asyncProperty(validRun(fc.constant(''), { maxMoves: 25 }), async (made) => {
+      fc.asyncProperty(run, pairsOfPlaces, async (made, pairs) => {
         const runId = randomUUID()
         const writer = new RunWriter(server.store, runId)
-        const served: unknown[] = []
+        const served: Fields[] = []
         for (const [seq, record] of made.entries()) {
           await writer.append([{ ...record, run_id: runId }])
           expect(await server.readModel.waitFor(runId, seq, 20_000)).toBe(true)
@@ -33,6 +60,13 @@ describe('a run at a record', () => {
         // Backwards, so that snapshots of later records cannot help.
         for (const seq of [...served.keys()].toReversed()) {
           expect(await get(server, `${runId}?at=${seq}`)).toEqual(served[seq])
+        }
+        for (const pair of pairs) {
+          const places = pair.map((place) => place % served.length)
+          const [from = 0, to = 0] = places.toSorted((a, b) => a - b)
+          const { changes } = await diff(server, runId, from, to)
+          expect(patch(served[from] ?? {}, changes)).toEqual(known(served[to] ?? {}))
+          for (const { old, new: now } of changes) expect(old).not.toEqual(now)
         }
       }),
       { numRuns: 8 },
@@ -70,4 +104,22 @@ describe('a run at a record', () => {
       expect(await get(server, `${runId}?at=${seq}`)).toEqual(runDetails(state))
     }
   })
+})
+
+test('what changed between two records names the files that calls between them name', async ({
+  server,
+  runId,
+}) => {
+  const patch = { path: 'cart.py', old: 'a', new: 'b' }
+  await server.agentDoes(
+    runId,
+    CLAIM,
+    replyWith([{ call_id: 'a', tool: 'file_patch', args: patch }]),
+  )
+  await server.agentDoes(runId, resultOf('a', 'file_patch'))
+  // 5 step_start{act}, 6 tool_call, 7 tool_result
+  expect((await diff(server, runId, 5, 7)).files).toEqual([
+    { path: 'cart.py', changed: 'yes', calls: [{ seq: 6, tool: 'file_patch', outcome: 'ok' }] },
+  ])
+  expect((await diff(server, runId, 0, 5)).files).toEqual([])
 })
