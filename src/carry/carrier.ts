@@ -15,10 +15,16 @@ import { changesAsPatch, leftOutOf } from '../snapshots/changes.ts'
 import { RunFiles, type SnapshotAt, snapshotsOf } from '../snapshots/run-files.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { OpenWorkspace, Workspace } from '../workspace/workspace.ts'
-import { type CarriedChanges, carriedChanges } from './carried.ts'
+import {
+  type Carried,
+  type CarriedChanges,
+  carriedChanges,
+  makeBranch,
+  shown,
+  write,
+} from './carried.ts'
 import type { Copies } from './copies.ts'
 import { type FolderLocks, folderOfRun } from './folder-locks.ts'
-import { type Carried, makeBranch, shown, write } from './write-files.ts'
 
 type Failure = CarryError | CommandError
 type Outcome<T> = Promise<Result<T, Failure>>

@@ -6,7 +6,13 @@ import type { RunCommand } from '../runner/command.ts'
 import type { Isolation } from '../sandbox/isolation.ts'
 import { COPY } from '../sandbox/sandbox.ts'
 import { MAX_FILE_BYTES, WITHIN_MS } from '../snapshots/run-files.ts'
-import type { Failure, OpenWorkspace, Project, Workspace } from '../workspace/workspace.ts'
+import {
+  type Failure,
+  inMessages,
+  type OpenWorkspace,
+  type Project,
+  type Workspace,
+} from '../workspace/workspace.ts'
 import { describeProblem } from '../workspace/workspace-process.ts'
 
 /** What a file of a copy is to be; null: nothing. Its path has the bytes of its names, each as one character, as in trees. */
@@ -50,9 +56,6 @@ const MAX_BYTES = 16 * 1024 * 1024 * 1024
 const COPY_WITHIN_MS = 5 * 60_000
 /** A copy that would leave less on the disk is not made. */
 const FREE_BYTES = 512 * 1024 * 1024
-/** How much is put at once, so that no message is too long. */
-const MESSAGE_BYTES = 32 * 1024 * 1024
-
 type Deps = {
   readonly isolation: Pick<Isolation, 'atLeast' | 'level' | 'placeOfCopy'>
   readonly openWorkspace: OpenWorkspace
@@ -87,7 +90,13 @@ export const cleanCopies =
       ...{ cwd: at, files, copied: copied.value, left: copied.value.left },
       runCommand: (command) =>
         runCommand({ ...present({ folder: known }), ...command, project: cwd, copy }),
-      put: (wanted) => put(maker, made, wanted),
+      async put(wanted) {
+        for await (const { files, body } of inMessages(wanted)) {
+          const done = await maker.ask('put', { to: made, files }, { body })
+          if (done.isErr()) return err(done.error)
+        }
+        return ok()
+      },
       tree: async () => {
         const asked = { maxFileBytes: MAX_FILE_BYTES, maxBytes: 0, salt: '', copyOf: cwd }
         const made = await files.ask('snapshot', asked, { signal, withinMs: WITHIN_MS })
@@ -96,36 +105,3 @@ export const cleanCopies =
       [Symbol.asyncDispose]: () => opened.disposeAsync(),
     })
   }
-
-async function put(
-  maker: Workspace,
-  to: string,
-  wanted: readonly PutFile[],
-): Promise<Result<void, Failure>> {
-  for await (const group of inMessages(wanted)) {
-    const files = group.map(({ content, ...file }) => {
-      return { ...file, bytes: content?.length ?? null }
-    })
-    const body = Buffer.concat(group.flatMap(({ content }) => content ?? []))
-    const done = await maker.ask('put', { to, files }, { body })
-    if (done.isErr()) return err(done.error)
-  }
-  return ok()
-}
-
-/** Files with their contents, as many at once as one message should hold. */
-export async function* inMessages<F extends { readonly content: Buffer | null }>(
-  files: Iterable<F> | AsyncIterable<F>,
-): AsyncGenerator<readonly F[]> {
-  let group: F[] = []
-  let bytes = 0
-  for await (const file of files) {
-    group.push(file)
-    bytes += file.content?.length ?? 0
-    if (bytes < MESSAGE_BYTES) continue
-    yield group
-    group = []
-    bytes = 0
-  }
-  if (group.length > 0) yield group
-}

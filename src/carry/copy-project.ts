@@ -17,9 +17,8 @@ import { folderAt, projectProblem } from '../sandbox/project-folder.ts'
 import { leftOutOf } from '../snapshots/changes.ts'
 import { type FilesOf, MAX_FILE_BYTES, snapshotsOf, WITHIN_MS } from '../snapshots/run-files.ts'
 import { describeProblem } from '../workspace/workspace-process.ts'
-import { carriedChanges } from './carried.ts'
+import { carriedChanges, write } from './carried.ts'
 import type { CleanCopy, OpenCleanCopy } from './clean-copy.ts'
-import { write } from './write-files.ts'
 
 type Work = {
   readonly session: { readonly state: RunState; readonly store: StreamReader }

@@ -169,19 +169,6 @@ export const PathProblem = z.discriminatedUnion('type', [
 ])
 export type PathProblem = z.infer<typeof PathProblem>
 
-/** Why the repository of a project is not read. */
-const GitProblem = z.discriminatedUnion('type', [
-  z.object({
-    type: z.enum([
-      'no_repository',
-      /** `.git` leads to another repository, which does not name the folder as its worktree. */
-      'leads_outside',
-    ]),
-  }),
-  z.object({ type: z.literal('unusable'), message: z.string() }),
-])
-export type GitProblem = z.infer<typeof GitProblem>
-
 /** A path through no link, which may name something that does not exist; `shown` is relative to the project. */
 const Place = z.object({
   real: z.string(),
@@ -190,7 +177,10 @@ const Place = z.object({
 })
 export type Place = z.infer<typeof Place>
 
-/** What grep or git printed is the body. `isCut`: it printed more than is kept. */
+/**
+ * What grep or git printed is the body. `isCut`: it printed more than is kept. If the repository is not read, that is printed, with
+ * the exit code with which git says so.
+ */
 const Ran = z.object({ exitCode: z.int(), stderr: z.string(), isCut: z.boolean() })
 
 const count = z.int().nonnegative()
@@ -243,7 +233,7 @@ export const ANSWERS = {
   /** `unopened`: how many files and folders could not be opened. */
   search: z.object({ unopened: z.int(), isTree: z.boolean(), shown: z.string() }).extend(Ran.shape),
   grep: Ran,
-  git: z.union([z.object({ problem: GitProblem }), Ran]),
+  git: Ran,
   change: z.object({
     done: z.array(
       z.object({ change: z.enum(['created', 'replaced', 'deleted']), shown: z.string() }),
@@ -269,7 +259,7 @@ export const ANSWERS = {
   hashes: z.object({ hashes: z.array(Sha256.nullable()), caches: z.array(z.string()) }),
   /** `left`: what could not be read or is no file, folder or link; 100 paths at most. */
   copy: z.object({ files: count, bytes: count, left: z.array(z.string()) }),
-  put: z.object({}),
+  put: z.looseObject({}),
   /** In the order of the files. `due`: it is as it is known; `done`: it is as it is to be; `other`: it is something else. */
   carry: z.object({ found: z.array(z.enum(['due', 'done', 'other'])) }),
   /** The commit, or why there is none: by the paths at which HEAD has something else, or as a sentence. */
@@ -278,11 +268,16 @@ export const ANSWERS = {
     conflicts: z.array(z.string()),
     problem: z.string().nullable(),
   }),
-  pack: z.object({}),
+  pack: z.looseObject({}),
   protected: z.object({ count }),
 } satisfies Record<QuestionName, z.ZodType>
 
 export type Answers = { readonly [Name in QuestionName]: z.infer<(typeof ANSWERS)[Name]> }
+/** An answer with its body, as the program makes it. Left out: it has none. */
+export type Served<Name extends QuestionName> = Answers[Name] & { readonly body?: Buffer }
+
+/** The number of the first message of the program, which answers no question. */
+export const READY = 0
 
 /** The head of an answer. `path`: which of several paths has the problem. */
 export const AnswerHead = z.union([

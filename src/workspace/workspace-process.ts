@@ -1,7 +1,7 @@
 import { present } from '../domain/present.ts'
 import { type Message, MessageReader, messageBytes } from '../lib/messages.ts'
 import type { ProcessEnd, RunningProcess } from '../runner/run-command.ts'
-import { AnswerHead, PATH_PROBLEMS, type PathProblem } from './protocol.ts'
+import { AnswerHead, PATH_PROBLEMS, type PathProblem, READY } from './protocol.ts'
 
 /** Why there is no answer. `lost`: the program died, so what was asked for may have been done. */
 export type Unanswered = {
@@ -16,9 +16,6 @@ export type WorkspaceProblem = PathProblem | Unanswered
 /** Whether the program died. */
 export const isLost = (problem: WorkspaceProblem): boolean =>
   problem.type === 'unanswered' && problem.why === 'lost'
-
-/** The number of the first message of a program. */
-const READY = 0
 
 /** What came back, before it is checked. `path`: which of several paths has the problem. */
 export type Reply =

@@ -11,40 +11,27 @@ import { readPrinted } from './program/printed.ts'
 import { protectedFiles } from './program/protected.ts'
 import { grep, search } from './program/search.ts'
 import { pack, snapshot } from './program/snapshot.ts'
-import type { AnswerHead, QuestionName, Questions } from './protocol.ts'
+import {
+  type AnswerHead,
+  type QuestionName,
+  type Questions,
+  READY,
+  type Served,
+} from './protocol.ts'
 
 /**
  * The program of a workspace: it serves the files of one project, as the user and with the mounts of the commands of its run,
  * in a container in which none of them runs. It reads questions from its input and writes the answers to its output.
  */
-type Answered = { readonly answer: unknown; readonly body?: Buffer }
 type Serve<Name extends QuestionName> = (
   question: Questions[Name],
   body: Buffer,
-) => Answered | Promise<Answered>
+) => Served<Name> | Promise<Served<Name>>
 
 const SERVED: { readonly [Name in QuestionName]: Serve<Name> } = {
-  read,
-  search,
-  grep,
-  git,
-  pack,
-  snapshot,
-  hashes,
-  copy,
-  put,
-  carry,
-  branch,
-  protected: protectedFiles,
-  resolve: (asked) => ({ answer: resolvePaths(asked) }),
-  documents: (asked) => ({ answer: documents(asked) }),
-  existing: (asked) => ({ answer: existing(asked) }),
-  list: (asked) => ({ answer: list(asked) }),
-  yaml: async (asked) => ({ answer: await yaml(asked) }),
-  report: (_, body) => ({ answer: readPrinted(body.toString()) }),
-  change: (asked, body) => ({ answer: change(asked, body) }),
-  rename: (asked) => ({ answer: rename(asked) }),
-  remove: (asked) => ({ answer: remove(asked) }),
+  ...{ read, resolve: resolvePaths, documents, existing, list, yaml, search, grep, git },
+  ...{ change, rename, remove, snapshot, pack, protected: protectedFiles, hashes },
+  ...{ copy, put, carry, branch, report: (_, body) => readPrinted(body.toString()) },
 }
 
 /** The server is the only one who asks, so its questions are taken as they are. */
@@ -52,7 +39,7 @@ type Asked = { readonly id: number; readonly name: QuestionName; readonly questi
 
 async function answer({ id, name, question }: Asked, body: Buffer): Promise<void> {
   try {
-    const { answer, body: content } = await SERVED[name](question, body)
+    const { body: content, ...answer } = await SERVED[name](question, body)
     process.stdout.write(messageBytes({ id, answer }, content))
   } catch (cause) {
     const path = cause instanceof Refusal ? cause.path : undefined
@@ -60,9 +47,6 @@ async function answer({ id, name, question }: Asked, body: Buffer): Promise<void
     process.stdout.write(messageBytes(head))
   }
 }
-
-/** The number of the first message, which answers no question. */
-const READY = 0
 
 const reader = new MessageReader()
 process.stdout.write(messageBytes({ id: READY, answer: null }))

@@ -1,3 +1,4 @@
+import { addAbortListener } from 'node:events'
 import { existsSync } from 'node:fs'
 import { realpath } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -7,6 +8,7 @@ import type { IsolationPolicy } from '../domain/isolation.ts'
 import { present } from '../domain/present.ts'
 import type { ProjectFolder } from '../domain/run-config.ts'
 import { isWithin, packageFolder, siblingModule } from '../lib/paths.ts'
+import { within } from '../lib/promises.ts'
 import { sha256 } from '../lib/sha256.ts'
 import type { ProcessRequest, StartProcess } from '../runner/run-command.ts'
 import {
@@ -113,11 +115,10 @@ export class Workspace implements AsyncDisposable {
 
   /** The same for several files: all are changed, or none. */
   async replaceAll(changes: readonly FileChange[]): Promise<Result<ChangedFiles, Failure>> {
-    const contents = changes.map(({ content }) => (content === null ? null : Buffer.from(content)))
-    const files = changes.map(({ content: _, ...file }, at) => {
-      return { ...file, bytes: contents[at]?.length ?? null }
+    const wanted = changes.map(({ content, ...file }) => {
+      return { ...file, content: content === null ? null : Buffer.from(content) }
     })
-    const body = Buffer.concat(contents.filter((content) => content !== null))
+    const { files, body } = withBody(wanted)
     const changed = await this.ask('change', { files }, { body })
     return changed.map(({ done }) => done)
   }
@@ -129,21 +130,13 @@ export class Workspace implements AsyncDisposable {
   ): Promise<Reply> {
     const program = await this.#started()
     const { promise: stopped, resolve } = Promise.withResolvers<Reply>()
-    const onAbort = (): void => resolve(STOPPED)
-    let timer: ReturnType<typeof setTimeout> | undefined
-    void program.ready.then(() => {
-      timer = setTimeout(() => {
-        const message = `It was stopped at its time limit of ${withinMs / 1000} s.`
-        resolve(unanswered('timed_out', message))
-        void program.stop()
-      }, withinMs)
-    })
-    signal?.addEventListener('abort', onAbort)
-    if (signal?.aborted) onAbort()
-    const reply = await Promise.race([stopped, program.ask(name, question, body)])
-    clearTimeout(timer)
-    signal?.removeEventListener('abort', onAbort)
-    return reply
+    using _ = signal && addAbortListener(signal, () => resolve(STOPPED))
+    const reply = Promise.race([stopped, program.ask(name, question, body)])
+    const onLate = (): Reply => {
+      void program.stop()
+      return unanswered('timed_out', `It was stopped at its time limit of ${withinMs / 1000} s.`)
+    }
+    return await Promise.race([stopped, program.ready.then(() => within(withinMs, reply, onLate))])
   }
 
   async #started(): Promise<WorkspaceProcess> {
@@ -183,6 +176,32 @@ export class Workspace implements AsyncDisposable {
     this.#stop.abort()
     await (await this.#process)?.stop()
   }
+}
+
+/** Files as a question names them, and their contents as its body. */
+const withBody = <F extends { readonly content: Buffer | null }>(group: readonly F[]) => ({
+  files: group.map(({ content, ...file }) => ({ ...file, bytes: content?.length ?? null })),
+  body: Buffer.concat(group.flatMap(({ content }) => content ?? [])),
+})
+
+/** How much is sent at once, so that no message is too long. */
+const MESSAGE_BYTES = 32 * 1024 * 1024
+
+/** The same for as many files at once as one message should hold. */
+export async function* inMessages<F extends { readonly content: Buffer | null }>(
+  files: Iterable<F> | AsyncIterable<F>,
+) {
+  let group: F[] = []
+  let bytes = 0
+  for await (const file of files) {
+    group.push(file)
+    bytes += file.content?.length ?? 0
+    if (bytes < MESSAGE_BYTES) continue
+    yield { group, ...withBody(group) }
+    group = []
+    bytes = 0
+  }
+  if (group.length > 0) yield { group, ...withBody(group) }
 }
 
 const STOPPED = unanswered('aborted', 'It was stopped with the run.')

@@ -22,6 +22,38 @@ const ENVIRONMENT = {
   GIT_CONFIG_NOSYSTEM: '1',
 }
 
+const placeIn = (dir: string, path: string): Buffer => Buffer.from(`${dir}/${path}`, 'latin1')
+const namesIn = (place: Buffer): string[] => readdirSync(place, 'latin1')
+
+/** Puts files in a folder. */
+export function putFiles(dir: string, files: Files): void {
+  for (const [path, { mode, content }] of files) {
+    const place = placeIn(dir, path)
+    mkdirSync(place.subarray(0, place.lastIndexOf('/')), { recursive: true })
+    if (mode === '120000') symlinkSync(content, place)
+    else writeFileSync(place, content)
+    if (mode === '100755') chmodSync(place, 0o755)
+  }
+}
+
+/** All that is in a folder, but the folders themselves. @param within '', or a path that ends with a slash */
+export function filesIn(dir: string, within = ''): Map<string, File> {
+  const found = new Map<string, File>()
+  for (const name of namesIn(placeIn(dir, within))) {
+    const path = `${within}${name}`
+    const place = placeIn(dir, path)
+    const stats = lstatSync(place)
+    if (stats.isDirectory()) for (const file of filesIn(dir, `${path}/`)) found.set(...file)
+    else if (stats.isSymbolicLink())
+      found.set(path, { mode: '120000', content: readlinkSync(place, { encoding: 'buffer' }) })
+    else {
+      const mode = stats.mode & 0o100 ? '100755' : '100644'
+      found.set(path, { mode, content: readFileSync(place) })
+    }
+  }
+  return found
+}
+
 /** A folder in which `git init` was called. */
 export class Repository {
   readonly #dir = mkdtempSync(join(tmpdir(), 'retrai-repository-'))
@@ -36,35 +68,14 @@ export class Repository {
 
   /** Puts these files in it, in place of those that are there. */
   write(files: Files): void {
-    for (const name of this.#names(''))
-      if (`${name}` !== '.git') rmSync(this.#place(name.toString('latin1')), { recursive: true })
-    for (const [path, { mode, content }] of files) {
-      const place = this.#place(path)
-      mkdirSync(place.subarray(0, place.lastIndexOf('/')), { recursive: true })
-      if (mode === '120000') symlinkSync(content, place)
-      else writeFileSync(place, content)
-      if (mode === '100755') chmodSync(place, 0o755)
-    }
+    for (const name of namesIn(placeIn(this.#dir, '')))
+      if (name !== '.git') rmSync(placeIn(this.#dir, name), { recursive: true })
+    putFiles(this.#dir, files)
   }
 
   /** The files that are in it. */
-  read(folder = ''): Files {
-    const found = new Map<string, File>()
-    for (const name of this.#names(folder)) {
-      const path = `${folder}${name.toString('latin1')}`
-      const place = this.#place(path)
-      const stats = lstatSync(place)
-      if (path === '.git') continue
-      if (stats.isDirectory())
-        for (const [inside, file] of this.read(`${path}/`)) found.set(inside, file)
-      else if (stats.isSymbolicLink())
-        found.set(path, { mode: '120000', content: readlinkSync(place, { encoding: 'buffer' }) })
-      else {
-        const mode = stats.mode & 0o100 ? '100755' : '100644'
-        found.set(path, { mode, content: readFileSync(place) })
-      }
-    }
-    return found
+  read(): Files {
+    return new Map([...filesIn(this.#dir)].filter(([path]) => !path.startsWith('.git/')))
   }
 
   apply(patch: Buffer, ...options: readonly string[]): void {
@@ -80,14 +91,6 @@ export class Repository {
     })
     const options = ['--full-index', '--binary', '--find-renames=100%']
     return this.#git(['diff', ...options, ...trees]).toString('latin1')
-  }
-
-  #place(path: string): Buffer {
-    return Buffer.from(`${this.#dir}/${path}`, 'latin1')
-  }
-
-  #names(folder: string): Buffer[] {
-    return readdirSync(this.#place(folder), { encoding: 'buffer' })
   }
 
   #git(args: readonly string[], input?: Buffer): Buffer {

@@ -121,7 +121,7 @@ export async function readProject(
     ignoredKeys(workspace),
   ])
   const files = found.isErr() || found.value.printed === '' ? null : outline(found.value.printed)
-  const state = status.isErr() || 'problem' in status.value ? null : status.value
+  const state = status.unwrapOr(null)
   const git =
     state?.exitCode === 0 ? shorten(printedText(state.body, state.isCut), TEXT_BYTES) : null
   return {

@@ -2,7 +2,8 @@ import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { NulFree, optional } from '../../domain/fields.ts'
 import { processMask } from '../../log/masking.ts'
-import type { Answers, GitProblem, Grep, Questions, Search } from '../../workspace/protocol.ts'
+import type { Answers, Grep, Questions, Search } from '../../workspace/protocol.ts'
+import type { Failure } from '../../workspace/workspace.ts'
 import { cutLine, FOUND_LINE_CHARS } from './recorded-output.ts'
 import {
   defineTool,
@@ -180,20 +181,6 @@ export const grepSearch = defineTool({
   },
 })
 
-/** The exit code of git if it cannot read a repository. */
-const FATAL = 128
-
-function describe(problem: GitProblem): string {
-  switch (problem.type) {
-    case 'no_repository':
-      return 'fatal: not a git repository (or any of the parent directories): .git'
-    case 'leads_outside':
-      return '.git leads to another repository, which does not name this folder as one of its worktrees. The git tools do not read it.'
-    case 'unusable':
-      return `The repository cannot be read: ${problem.message}.`
-  }
-}
-
 const gitTool = (
   show: Questions['git']['show'],
   description: string,
@@ -208,11 +195,7 @@ const gitTool = (
     run: async (_, { workspace, signal }) => {
       const answered = await workspace.ask('git', { show }, { signal })
       if (answered.isErr()) return failedBy('.git', answered.error)
-      const answer = answered.value
-      if ('problem' in answer) {
-        return { output: describe(answer.problem), exitCode: FATAL, outcome: 'error' }
-      }
-      const { exitCode, isCut, body } = answer
+      const { exitCode, isCut, body } = answered.value
       const output = printedText(body, isCut)
       if (exitCode !== 0 && !isCut) return { output, exitCode, outcome: 'error' }
       return succeeded(output === '' ? nothing : output)

@@ -1,6 +1,6 @@
 import { relative } from 'node:path'
-import type { Answers, GitProblem, Questions } from '../protocol.ts'
-import { inView } from './git.ts'
+import type { Answers, Questions } from '../protocol.ts'
+import { GitRefusal, inView } from './git.ts'
 import { ROOT } from './paths.ts'
 
 type Made = Answers['branch']
@@ -19,17 +19,13 @@ const CONFLICT =
 export async function branch(
   { name, message, isLook }: Questions['branch'],
   patch: Buffer,
-): Promise<{ readonly answer: Made }> {
+): Promise<Made> {
   const not = (problem: string): Made => ({ commit: null, conflicts: [], problem })
   const made = await inView(async (git, { holder }): Promise<Made> => {
     const ref = `refs/heads/${name}`
     const text = async (args: readonly string[], input?: Buffer) => {
-      const { answer, stdout } = await git(args, { ...(input && { input }), env: IDENTITY })
-      return {
-        isDone: answer.exitCode === 0,
-        said: answer.stderr.trim(),
-        out: stdout.toString().trim(),
-      }
+      const { exitCode, stderr, body } = await git(args, { input: input ?? null, env: IDENTITY })
+      return { isDone: exitCode === 0, said: stderr.trim(), out: body.toString().trim() }
     }
     if (!(await text(['check-ref-format', ref])).isDone)
       return not(`${name} is no name of a branch.`)
@@ -56,13 +52,5 @@ export async function branch(
     const created = commit.isDone ? await text(['update-ref', ref, commit.out, '']) : commit
     return created.isDone ? { commit: commit.out, conflicts: [], problem: null } : not(created.said)
   })
-  return { answer: 'commit' in made ? made : not(WHY_NOT[made.problem.type]) }
-}
-
-const WHY_NOT: { readonly [T in GitProblem['type']]: string } = {
-  no_repository:
-    'The project is in no repository of git. Apply the changes as files or as a patch.',
-  leads_outside:
-    'The repository does not name the project as one of its worktrees. Run "git worktree repair", or apply the changes as a patch.',
-  unusable: 'The repository of the project cannot be read. Apply the changes as a patch.',
+  return made instanceof GitRefusal ? not(made.advice) : made
 }

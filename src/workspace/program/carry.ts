@@ -2,7 +2,6 @@ import {
   type BigIntStats,
   lstatSync,
   mkdirSync,
-  readlinkSync,
   renameSync,
   rmdirSync,
   rmSync,
@@ -14,9 +13,10 @@ import { codeOf } from '../../lib/message-of.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import type { Answers, CarriedPath, CarriedState, Questions } from '../protocol.ts'
 import { writeNew } from './change-files.ts'
+import { withContents } from './files.ts'
 import { inFolder, namesOf, type OpenFolder } from './open-folder.ts'
 import { pathIn, Refusal, ROOT } from './paths.ts'
-import { contentIn, isSame } from './snapshot-files.ts'
+import { contentIn, fileMode, isSame, linkAt } from './snapshot-files.ts'
 
 type State = Answers['carry']['found'][number]
 /** What is at a path. `stats` and `content` are those of `state`. */
@@ -39,10 +39,7 @@ const NO_FOLDER: ReadonlySet<string | null> = new Set(['ENOENT', 'ENOTDIR', 'ELO
  * A file is replaced by a rename in its folder, and nothing is changed before all is looked at. So a crash leaves each file as it was or
  * as it is to be, and at most one file of ours, which the same question replaces.
  */
-export function carry(
-  { files, isLook }: Questions['carry'],
-  body: Buffer,
-): { answer: Answers['carry'] } {
+export function carry({ files, isLook }: Questions['carry'], body: Buffer): Answers['carry'] {
   pathIn('.')
   const gone = new Set(files.flatMap(({ path, to }) => (to === null ? [path] : [])))
   const looked = files.map((file) => {
@@ -52,14 +49,12 @@ export function carry(
   const found = looked.map(({ is }) => is)
   if (isLook || found.includes('other')) {
     if (!isLook) putBack()
-    return { answer: { found } }
+    return { found }
   }
-  let at = 0
-  const due = files.flatMap(({ path, to, bytes }, index) => {
-    const content = body.subarray(at, at + (bytes ?? 0))
-    at += bytes ?? 0
+  const due = withContents(files, body).flatMap(({ path, to: state, content }, index) => {
     const { is, there } = looked[index] ?? {}
-    return is === 'due' && there ? [{ path, index, there, next: { state: to, content } }] : []
+    const next = { state, content: content ?? Buffer.alloc(0) }
+    return is === 'due' && there ? [{ path, index, there, next }] : []
   })
   // Where a folder was, there may be a file afterwards.
   const order = due.toSorted(
@@ -71,12 +66,12 @@ export function carry(
     } catch (cause) {
       putBack()
       if (!(cause instanceof Changed)) throw cause
-      return { answer: { found: found.with(index, 'other') } }
+      return { found: found.with(index, 'other') }
     }
     changed.push({ path, before: there, after: next.state })
   }
   for (const { path, next } of order) if (next.state === null) removeEmpty(path)
-  return { answer: { found } }
+  return { found }
 }
 
 /** What this program has changed. */
@@ -143,8 +138,8 @@ function thingAt(
   const stats = lstatSync(folder.at(name), { bigint: true, throwIfNoEntry: false })
   if (stats === undefined) return NOTHING
   if (stats.isSymbolicLink()) {
-    const content = readlinkSync(folder.at(name), { encoding: 'buffer' })
-    return { state: { mode: '120000', id: objectId('blob', content) }, content, stats }
+    const { link, content } = linkAt(folder.at(name))
+    return { state: link, content, stats }
   }
   if (stats.isDirectory()) {
     return gone === undefined || isEmptied(folder, name, path, gone) ? NOTHING : null
@@ -152,8 +147,8 @@ function thingAt(
   if (!stats.isFile() || stats.size > MAX_BYTES) return null
   const read = contentIn(folder.pathOf(name), stats)
   if (read === null) return null
-  const mode = (stats.mode & 0o100n) === 0n ? '100644' : '100755'
-  return { state: { mode, id: objectId('blob', read) }, content: Buffer.from(read), stats }
+  const state = { mode: fileMode(stats), id: objectId('blob', read) }
+  return { state, content: Buffer.from(read), stats }
 }
 
 /** Whether a folder goes with all that is in it. A folder in it that is empty already stays. */

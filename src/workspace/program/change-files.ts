@@ -20,16 +20,18 @@ import { dirname, join } from 'node:path'
 import { isWithin } from '../../lib/paths.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import type { Answers, Expected, Questions, WantedFile } from '../protocol.ts'
-import { contentOf } from './files.ts'
+import { contentOf, withContents } from './files.ts'
 import { entryIn, isLink, pathToWrite, problemOf, Refusal } from './paths.ts'
 
-/** A change that is ready to be made: everything is checked, and new content is on the disk. */
+/** A change that is ready to be made: everything is checked, and new content is on the disk before the first is made. */
 type Staged = Answers['change']['done'][number] & {
   readonly target: string
   /** The new file; null if the file is deleted. */
   readonly fresh: string | null
   /** Where the old file is kept until all is done; null if there was none. */
   readonly kept: string | null
+  /** Of the new file; left out: that of the system. */
+  readonly mode: number | undefined
   readonly expected: Expected | undefined
   /** The hash of the new content. */
   readonly wanted: string | null
@@ -45,14 +47,13 @@ type Staged = Answers['change']['done'][number] & {
  */
 export function change({ files }: Questions['change'], body: Buffer): Answers['change'] {
   const staged: Staged[] = []
-  let at = 0
   let path = ''
   try {
-    for (const file of files) {
+    for (const file of withContents(files, body)) {
       path = file.path
-      const end = at + (file.bytes ?? 0)
-      staged.push(stage(file, file.bytes === null ? null : body.subarray(at, end)))
-      at = end
+      const one = stage(file)
+      staged.push(one)
+      if (one.fresh !== null) writeNew(one.fresh, file.content ?? Buffer.of(), one.mode)
     }
     for (const one of staged) {
       path = one.shown
@@ -69,26 +70,23 @@ export function change({ files }: Questions['change'], body: Buffer): Answers['c
   }
 }
 
-function stage({ path, expected, mode }: WantedFile, content: Buffer | null): Staged {
+type Wanted = WantedFile & { readonly content: Buffer | null }
+
+function stage({ path, expected, mode, content }: Wanted): Staged {
   const { real: target, shown } = pathToWrite(path)
   const found = statsOf(target)
+  if (found === null && content === null) throw new Refusal('not_found')
+  if (found !== null) checkReplaceable(target, found)
   const folder = dirname(target)
-  const made = content === null ? null : makeFolders(folder)
   const name = () => join(folder, `.retrai-${randomUUID()}.tmp`)
-  const fresh = content === null ? null : name()
-  try {
-    if (found === null && content === null) throw new Refusal('not_found')
-    if (found !== null) checkReplaceable(target, found)
-    if (fresh !== null && content !== null) writeNew(fresh, content, found?.mode ?? mode)
-  } catch (cause) {
-    if (fresh !== null) rmSync(fresh, { force: true })
-    removeFolders(folder, made)
-    throw cause
+  return {
+    change: content === null ? 'deleted' : found === null ? 'created' : 'replaced',
+    ...{ shown, target, mode: found?.mode ?? mode, expected, isCommitted: false },
+    fresh: content === null ? null : name(),
+    kept: found === null ? null : name(),
+    wanted: content && sha256(content),
+    made: content === null ? null : makeFolders(folder),
   }
-  const change = content === null ? 'deleted' : found === null ? 'created' : 'replaced'
-  const kept = found === null ? null : name()
-  const wanted = content && sha256(content)
-  return { change, shown, target, fresh, kept, expected, wanted, made, isCommitted: false }
 }
 
 function commit(staged: Staged): void {

@@ -20,6 +20,7 @@ import {
 import { pathBytes, shownPath } from '../../lib/git-objects.ts'
 import { codeOf } from '../../lib/message-of.ts'
 import type { Answers, CopiedFile, Questions } from '../protocol.ts'
+import { withContents } from './files.ts'
 import { inFolder, namesOf, OpenFolder } from './open-folder.ts'
 import { pathIn, Refusal, ROOT } from './paths.ts'
 
@@ -35,7 +36,7 @@ const GONE: ReadonlySet<string | null> = new Set(['ENOENT', 'ELOOP', 'ENOTDIR', 
  * Copies the project with names, modes and times, through no link. Whatever is put in the place of a file or folder while that is
  * copied, the copy has what it was.
  */
-export function copy(asked: Questions['copy']): { readonly answer: Answers['copy'] } {
+export function copy(asked: Questions['copy']): Answers['copy'] {
   // It must still be where it was.
   pathIn('.')
   mkdirSync(asked.to, { recursive: true, mode: 0o700 })
@@ -47,8 +48,7 @@ export function copy(asked: Questions['copy']): { readonly answer: Answers['copy
   } catch (cause) {
     throw codeOf(cause) === 'ENOSPC' || codeOf(cause) === 'EDQUOT' ? NO_ROOM : cause
   }
-  const { files, bytes, left } = copying
-  return { answer: { files, bytes, left } }
+  return copying.done
 }
 
 const NO_ROOM = new Refusal({
@@ -60,9 +60,7 @@ class Copying {
   readonly #asked: Questions['copy']
   readonly #skip: ReadonlySet<string>
   #unlooked = LOOK_BYTES
-  readonly left: string[] = []
-  files = 0
-  bytes = 0
+  readonly done = { files: 0, bytes: 0, left: [] as string[] }
 
   constructor(asked: Questions['copy']) {
     this.#asked = asked
@@ -106,10 +104,10 @@ class Copying {
     try {
       const stats = fstatSync(file, { bigint: true })
       if (!stats.isFile()) return false
-      this.files += 1
-      this.bytes += Number(stats.size)
+      this.done.files += 1
+      this.done.bytes += Number(stats.size)
       const { maxBytes } = this.#asked
-      if (this.bytes > maxBytes) {
+      if (this.done.bytes > maxBytes) {
         const message = `a copy of the project would have more than ${maxBytes} bytes`
         throw new Refusal({ type: 'unusable', message })
       }
@@ -138,7 +136,7 @@ class Copying {
   }
 
   #leave(path: string): void {
-    if (this.left.length < MAX_LEFT) this.left.push(shownPath(path))
+    if (this.done.left.length < MAX_LEFT) this.done.left.push(shownPath(path))
   }
 }
 
@@ -169,23 +167,13 @@ function copyPieces(file: number, stats: BigIntStats, to: string | Buffer): void
 }
 
 /** Makes files what is given. A link or a file that is in the place of a folder above one of them is replaced, and not followed. */
-export function put(
-  { to, files }: Questions['put'],
-  body: Buffer,
-): { readonly answer: Answers['put'] } {
-  let at = 0
-  for (const file of files) {
-    const end = at + (file.bytes ?? 0)
-    putFile(to, file, file.bytes === null ? null : body.subarray(at, end))
-    at = end
+export function put({ to, files }: Questions['put'], body: Buffer): Answers['put'] {
+  for (const { path, mode, content } of withContents(files, body)) {
+    const { above, last } = namesOf(path)
+    const enter = (folder: OpenFolder, name: string) => folderIn(folder, name, content !== null)
+    inFolder(pathBytes(to), above, enter, (folder) => replace(folder, last, mode, content))
   }
-  return { answer: {} }
-}
-
-function putFile(to: string, { path, mode }: CopiedFile, content: Buffer | null): void {
-  const { above, last } = namesOf(path)
-  const enter = (folder: OpenFolder, name: string) => folderIn(folder, name, content !== null)
-  inFolder(pathBytes(to), above, enter, (folder) => replace(folder, last, mode, content))
+  return {}
 }
 
 /** The folder of this name; null if there is none and none is made. */

@@ -13,7 +13,7 @@ import {
 } from 'node:fs'
 import { join, relative } from 'node:path'
 import { isWithin } from '../../lib/paths.ts'
-import type { Answers, Questions } from '../protocol.ts'
+import type { Answers, Questions, Served } from '../protocol.ts'
 import { foldersDownTo, kindOf, pathIn, pathToWrite, problemOf, Refusal, ROOT } from './paths.ts'
 
 /** Uses a regular file that is open for reading. Without O_NONBLOCK, opening a pipe would wait for a writer. */
@@ -57,13 +57,23 @@ export const textOrNull = (real: string | Buffer, maxBytes: number): string | nu
   }
 }
 
-export function read({ path, bytes, isToWrite = false }: Questions['read']): {
-  readonly answer: Answers['read']
-  readonly body: Buffer
-} {
+/** Files with their contents, which are in the body one after the other. */
+export function withContents<F extends { readonly bytes: number | null }>(
+  files: readonly F[],
+  body: Buffer,
+) {
+  let end = 0
+  return files.map((file) => {
+    end += file.bytes ?? 0
+    const content = file.bytes === null ? null : body.subarray(end - file.bytes, end)
+    return { ...file, content }
+  })
+}
+
+export function read({ path, bytes, isToWrite = false }: Questions['read']): Served<'read'> {
   const { real, shown } = isToWrite ? pathToWrite(path) : pathIn(path)
   return withFile(real, (file, { size, mode }) => ({
-    answer: { shown, size, mode },
+    ...{ shown, size, mode },
     // One byte more, because the file may grow.
     body: bytesOf(file, Math.min(bytes, size + 1)),
   }))

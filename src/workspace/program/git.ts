@@ -11,24 +11,42 @@ import {
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { type LinkedWorktree, lineOf, linkedWorktree } from '../../lib/linked-worktree.ts'
-import type { Answers, GitProblem, Questions } from '../protocol.ts'
+import type { Questions } from '../protocol.ts'
 import { ROOT } from './paths.ts'
-import { run } from './run-program.ts'
+import { type Ran, run } from './run-program.ts'
 
 const MAX_CONFIG_BYTES = 1024 * 1024
 const MAX_INDEX_BYTES = 512 * 1024 * 1024
 const MAX_OUTPUT_BYTES = 8 * 1024 * 1024
 const COMMITS = 20
 
-/** Why a repository is not read. It is thrown, and caught where git is run. */
-class GitRefusal extends Error {
-  readonly problem: GitProblem
+/** Why a repository is not read, as the git tools say it. It is thrown, and caught where git is run. */
+export class GitRefusal extends Error {
+  /** What somebody can do who wanted a branch. */
+  readonly advice: string
 
-  constructor(problem: GitProblem) {
-    super()
-    this.problem = problem
+  constructor(message: string, advice: string) {
+    super(message)
+    this.advice = advice
   }
 }
+
+const NO_REPOSITORY = new GitRefusal(
+  'fatal: not a git repository (or any of the parent directories): .git',
+  'The project is in no repository of git. Apply the changes as files or as a patch.',
+)
+const LEADS_OUTSIDE = new GitRefusal(
+  '.git leads to another repository, which does not name this folder as one of its worktrees. The git tools do not read it.',
+  'The repository does not name the project as one of its worktrees. Run "git worktree repair", or apply the changes as a patch.',
+)
+const unusable = (why: string): GitRefusal =>
+  new GitRefusal(
+    `The repository cannot be read: ${why}.`,
+    'The repository of the project cannot be read. Apply the changes as a patch.',
+  )
+
+/** The exit code of git if it cannot read a repository. */
+const FATAL = 128
 
 /** Both folders are the same if it is not a linked worktree. */
 type Repository = LinkedWorktree & {
@@ -36,12 +54,8 @@ type Repository = LinkedWorktree & {
   readonly holder: string
 }
 
-type Shown = { readonly answer: Answers['git']; readonly body: Buffer }
-type Git = (...args: readonly string[]) => ReturnType<typeof run>
-type ViewedGit = (
-  args: readonly string[],
-  more?: { readonly input?: Buffer; readonly env: Readonly<Record<string, string>> },
-) => ReturnType<typeof run>
+type More = Partial<Pick<Parameters<typeof run>[1], 'input' | 'env' | 'isMerged'>>
+type Git = (args: readonly string[], more?: More) => Promise<Ran>
 
 /**
  * Shows something of the repository of the project, and runs nothing that the repository names: code of the project in this
@@ -49,30 +63,28 @@ type ViewedGit = (
  * history, a copy of the index, and a configuration of the few settings below. Filters, hooks, programs, included files and remotes are not in it,
  * so they cannot act. Nothing in the repository is written.
  */
-export async function git({ show }: Questions['git']): Promise<Shown> {
-  const shown = await inView((git) => SHOWN[show]((...args) => git(args)))
-  return 'problem' in shown
-    ? { answer: shown, body: Buffer.alloc(0) }
-    : { answer: shown.answer, body: shown.output }
+export async function git({ show }: Questions['git']): Promise<Ran> {
+  const shown = await inView((git) => SHOWN[show]((args) => git(args, { isMerged: true })))
+  if (!(shown instanceof GitRefusal)) return shown
+  return { exitCode: FATAL, stderr: '', isCut: false, body: Buffer.from(shown.message) }
 }
 
-/** Does something with such a folder in the place of `.git`. The problem says why the repository is not used. */
+/** Does something with such a folder in the place of `.git`, or returns why the repository is not used. */
 export async function inView<T>(
-  act: (git: ViewedGit, repository: Repository) => Promise<T>,
-): Promise<T | { readonly problem: GitProblem }> {
+  act: (git: Git, repository: Repository) => Promise<T>,
+): Promise<T | GitRefusal> {
   const view = mkdtempSync(join(tmpdir(), 'git-'))
   try {
     const repository = findRepository(ROOT)
     await fillView(view, repository)
     const env = environment(view, repository)
-    const viewed: ViewedGit = (args, more) =>
+    const viewed: Git = (args, more) =>
       run(['git', ...args], {
-        ...{ cwd: ROOT, maxBytes: MAX_OUTPUT_BYTES, input: more?.input ?? null },
-        env: { ...env, ...more?.env },
+        ...{ cwd: ROOT, maxBytes: MAX_OUTPUT_BYTES, ...more, env: { ...env, ...more?.env } },
       })
     return await act(viewed, repository)
   } catch (cause) {
-    if (cause instanceof GitRefusal) return { problem: cause.problem }
+    if (cause instanceof GitRefusal) return cause
     throw cause
   } finally {
     rmSync(view, { recursive: true, force: true })
@@ -84,22 +96,19 @@ const NO_SUBMODULES = '--ignore-submodules=dirty'
 /** The exit code of `git rev-parse --verify --quiet` for a revision that does not exist. */
 const NO_SUCH_REVISION = 1
 
-const SHOWN: Readonly<Record<Questions['git']['show'], (git: Git) => ReturnType<Git>>> = {
-  status: (git) => git('status', '--short', '--branch', NO_SUBMODULES, '--', '.'),
+const SHOWN: Readonly<Record<Questions['git']['show'], (git: Git) => Promise<Ran>>> = {
+  status: (git) => git(['status', '--short', '--branch', NO_SUBMODULES, '--', '.']),
   diff: async (git) => {
-    const head = await git('rev-parse', '--verify', '--quiet', 'HEAD^{commit}')
-    const { exitCode } = head.answer
-    if (exitCode !== 0 && exitCode !== NO_SUCH_REVISION) return head
+    const head = await git(['rev-parse', '--verify', '--quiet', 'HEAD^{commit}'])
+    if (head.exitCode !== 0 && head.exitCode !== NO_SUCH_REVISION) return head
     // Before the first commit, everything is compared with the empty tree, which every repository knows.
-    const since =
-      exitCode === 0
-        ? 'HEAD'
-        : (await git('hash-object', '-t', 'tree', '/dev/null')).stdout.toString().trim()
-    return git('diff', NO_SUBMODULES, '--relative', since, '--', '.')
+    const empty = head.exitCode !== 0 && (await git(['hash-object', '-t', 'tree', '/dev/null']))
+    const since = empty === false ? 'HEAD' : empty.body.toString().trim()
+    return git(['diff', NO_SUBMODULES, '--relative', since, '--', '.'])
   },
   log: (git) => {
     const format = ['--date=iso-strict', '--format=%h %ad %an: %s', '--stat']
-    return git('log', `--max-count=${COMMITS}`, ...format, '--relative')
+    return git(['log', `--max-count=${COMMITS}`, ...format, '--relative'])
   },
 }
 
@@ -119,8 +128,6 @@ const environment = (view: string, { holder }: Repository): Record<string, strin
   GIT_WORK_TREE: holder,
   GIT_INDEX_FILE: join(view, 'index'),
 })
-
-const unusable = (message: string): GitRefusal => new GitRefusal({ type: 'unusable', message })
 
 /** What git reads in the repository itself. None of it names a program. */
 const LINKED = ['objects', 'refs', 'packed-refs', 'reftable', 'shallow', 'info']
@@ -171,11 +178,11 @@ async function settingsIn(path: string): Promise<string> {
     throw unusable('.git/config is not a regular file of at most 1 MiB')
   }
   const asked = ['config', '--file', path, '--no-includes', '--list', '-z']
-  const { answer, stdout } = await run(['git', ...asked], {
+  const { exitCode, body } = await run(['git', ...asked], {
     ...{ cwd: '/', env: { ...NEUTRAL, GIT_DIR: '/dev/null' }, maxBytes: 4 * MAX_CONFIG_BYTES },
   })
-  if (answer.exitCode !== 0) throw unusable('.git/config cannot be read')
-  const lines = stdout
+  if (exitCode !== 0) throw unusable('.git/config cannot be read')
+  const lines = body
     .toString()
     .split('\0')
     .flatMap((entry) => {
@@ -203,10 +210,10 @@ function findRepository(project: string): Repository {
     const commonDir = linked?.commonDir ?? gitDir
     if (gitDir !== null && commonDir !== null) {
       const has = (name: string): boolean => existsSync(join(commonDir, name))
-      if (has('commondir')) throw new GitRefusal({ type: 'leads_outside' })
+      if (has('commondir')) throw LEADS_OUTSIDE
       if (['HEAD', 'objects', 'refs'].every(has)) return { holder, gitDir, commonDir }
     }
-    if (holder === dirname(holder)) throw new GitRefusal({ type: 'no_repository' })
+    if (holder === dirname(holder)) throw NO_REPOSITORY
   }
 }
 
@@ -215,5 +222,5 @@ function gitDirIn(holder: string): string | null {
   const path = join(holder, '.git')
   const stats = lstatSync(path, { throwIfNoEntry: false })
   if (stats === undefined || stats.isDirectory()) return stats ? path : null
-  throw new GitRefusal({ type: 'leads_outside' })
+  throw LEADS_OUTSIDE
 }

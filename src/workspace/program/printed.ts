@@ -27,19 +27,18 @@ const TOTALS: readonly RegExp[] = [
   /^test result: \S+ \d+ passed; \d+ failed;/,
 ]
 
-const WORDS: Readonly<Record<string, keyof Counts>> = {
-  ...{ pass: 'passed', passed: 'passed', passing: 'passed', xpassed: 'passed' },
-  ...{ fail: 'failed', failed: 'failed', failing: 'failed', cancelled: 'failed' },
-  ...{ error: 'failed', errors: 'failed' },
-  ...{
-    skip: 'skipped',
-    skipped: 'skipped',
-    pending: 'skipped',
-    todo: 'skipped',
-    ignored: 'skipped',
-  },
-  ...{ xfailed: 'expectedFailures', expected: 'expectedFailures' },
+/** The words for each outcome. */
+const WORDS: Readonly<Record<keyof Counts, readonly string[]>> = {
+  passed: ['pass', 'passed', 'passing', 'xpassed'],
+  failed: ['fail', 'failed', 'failing', 'cancelled', 'error', 'errors'],
+  skipped: ['skip', 'skipped', 'pending', 'todo', 'ignored'],
+  expectedFailures: ['xfailed', 'expected'],
 }
+const OUTCOMES = new Map(
+  (Object.keys(WORDS) as (keyof Counts)[]).flatMap((outcome) =>
+    WORDS[outcome].map((word) => [word, outcome] as const),
+  ),
+)
 
 /** go test -v prints a line for each test instead of totals. The name of a subtest begins with that of its parent and a `/`. */
 const GO_TEST = /^ *--- (PASS|FAIL|SKIP): (\S+) \(/
@@ -117,7 +116,7 @@ function countsIn(lines: Lines): Report['counts'] {
       ? line.matchAll(/(?<word>[a-z]+) +(?<n>\d+)/g)
       : line.matchAll(/(?<n>\d+) +(?<word>[a-z]+)/g)
     for (const { groups } of pairs) {
-      const outcome = WORDS[groups?.word ?? '']
+      const outcome = OUTCOMES.get(groups?.word ?? '')
       if (outcome !== undefined) counts[outcome] += Number(groups?.n)
     }
   }

@@ -1,15 +1,22 @@
-import { readlinkSync } from 'node:fs'
 import picomatch from 'picomatch'
 import { BYTECODE, type LeftOut, type ProtectedFile } from '../../domain/snapshots.ts'
 import { objectId, pathBytes, shownPath } from '../../lib/git-objects.ts'
 import { throwIfShort } from '../../lib/message-of.ts'
 import { sha256 } from '../../lib/sha256.ts'
-import type { Questions } from '../protocol.ts'
+import type { Questions, Served } from '../protocol.ts'
 import { namedFiles } from './named-files.ts'
 import { Refusal } from './paths.ts'
 import { hasSettings, NO_SETTINGS, settingsId } from './settings-ids.ts'
 import { type LastSnapshot, lastSnapshot } from './snapshot.ts'
-import { contentIn, hashIn, holdsSecret, isSecret, MAX_HASHED_BYTES } from './snapshot-files.ts'
+import {
+  contentIn,
+  fileMode,
+  hashIn,
+  holdsSecret,
+  isSecret,
+  linkAt,
+  MAX_HASHED_BYTES,
+} from './snapshot-files.ts'
 import type { KnownFolder } from './snapshot-folder.ts'
 import { lstat, onDisk, TOP } from './snapshot-walk.ts'
 
@@ -31,7 +38,7 @@ const MAX_TEXT_BYTES = 1024 * 1024
  * The protected files as the last snapshot found them, in the order of their paths. The first time, those that the check names are
  * among them. Later, the body is the list of that time: these are looked at also if rules or a repository hide them now.
  */
-export function protectedFiles(asked: Questions['protected'], body: Buffer) {
+export function protectedFiles(asked: Questions['protected'], body: Buffer): Served<'protected'> {
   const snapshot = lastSnapshot()
   if (snapshot === null) throw new Refusal('not_found')
   const all = new Map<string, Found>(filesIn(snapshot.folder, ''))
@@ -66,7 +73,7 @@ export function protectedFiles(asked: Questions['protected'], body: Buffer) {
     })
   }
   files.sort((a, b) => (a.path < b.path ? -1 : 1))
-  return { answer: { count: files.length }, body: Buffer.from(JSON.stringify(files)) }
+  return { count: files.length, body: Buffer.from(JSON.stringify(files)) }
 }
 
 const oddly = (path: string, bytes: string) => (pathBytes(path) === bytes ? {} : { bytes })
@@ -115,11 +122,8 @@ function onDiskNow(
   try {
     const stats = lstat(bytes)
     if (stats === undefined || stats.isDirectory()) return null
-    if (stats.isSymbolicLink()) {
-      const target = readlinkSync(onDisk(bytes), { encoding: 'buffer' })
-      return { mode: '120000', id: objectId('blob', target) }
-    }
-    const mode = (stats.mode & 0o100n) === 0n ? '100644' : '100755'
+    if (stats.isSymbolicLink()) return linkAt(onDisk(bytes)).link
+    const mode = fileMode(stats)
     const recorded = left?.commitment ?? left?.sha256
     if (recorded !== undefined || !stats.isFile() || stats.size > MAX_HASHED_BYTES) {
       return { mode, id: recorded ?? '' }

@@ -1,7 +1,7 @@
 import { accessSync, closeSync, constants, type Dirent, openSync, readdirSync } from 'node:fs'
 import { isAbsolute, join } from 'node:path'
 import picomatch from 'picomatch'
-import type { Answers, Grep, Pattern, Search } from '../protocol.ts'
+import type { Grep, Pattern, Search, Served } from '../protocol.ts'
 import { withFile } from './files.ts'
 import { enter, NO_RULES, rulesAbove, rulesText, rulesWithin, verdict } from './ignore-rules.ts'
 import { isLink, kindOf, pathIn, Refusal, ROOT } from './paths.ts'
@@ -27,9 +27,7 @@ const PRINTED = {
   counts: ['-c'],
 } as const
 
-type Found = { readonly answer: Answers['search']; readonly body: Buffer }
-
-export async function search(asked: Search): Promise<Found> {
+export async function search(asked: Search): Promise<Served<'search'>> {
   const { real, shown } = pathIn(asked.path)
   const kind = kindOf(real)
   if (kind === 'nothing') throw new Refusal('not_found')
@@ -37,16 +35,16 @@ export async function search(asked: Search): Promise<Found> {
   const walk = { folder: real, search: asked, glob: withinProject(asked.glob), unopened: 0 }
   const { grep, limit } = asked
   if (grep === undefined && !isTree) throw new Refusal('not_a_folder')
-  const { answer, stdout } =
+  const found =
     grep === undefined
       ? listFiles(walk, limit)
       : isTree
         ? await grepFiles(walk, grepArgs(grep))
         : await grepFile(real, shown, grepArgs(grep))
-  return { answer: { ...answer, unopened: walk.unopened, isTree, shown }, body: stdout }
+  return { ...found, unopened: walk.unopened, isTree, shown }
 }
 
-const EXITED: Ran['answer'] = { exitCode: 0, stderr: '', isCut: false }
+const EXITED = { exitCode: 0, stderr: '', isCut: false }
 
 /** A glob relative to the project. One that leads out of it is refused. */
 function withinProject(glob: string): string {
@@ -60,13 +58,13 @@ function withinProject(glob: string): string {
 
 const printable = (path: string): string => (/\p{Cc}/u.test(path) ? JSON.stringify(path) : path)
 
-function listFiles(walk: Walk, limit: number) {
+function listFiles(walk: Walk, limit: number): Ran {
   const paths: string[] = []
   for (const path of filesIn(walk)) {
     paths.push(printable(path))
     if (paths.length === limit) break
   }
-  return { answer: EXITED, stdout: Buffer.from(paths.join('\n')) }
+  return { ...EXITED, body: Buffer.from(paths.join('\n')) }
 }
 
 const ENV = { LANGUAGE: 'en' }
@@ -88,10 +86,8 @@ const grepArgs = (grep: Grep): string[] => [
 ]
 
 /** Searches the body of a question: the lines that match, as `number:line`. */
-export async function grep(pattern: Pattern, body: Buffer) {
-  const { answer, stdout } = await runGrep(['-an', ...patternArgs(pattern)], body)
-  return { answer, body: stdout }
-}
+export const grep = (pattern: Pattern, body: Buffer): Promise<Ran> =>
+  runGrep(['-an', ...patternArgs(pattern)], body)
 
 async function grepFile(real: string, shown: string, args: readonly string[]): Promise<Ran> {
   withFile(real, () => {})
@@ -109,13 +105,13 @@ const BATCH = 128
 /** Exit codes up to this one mean that grep has searched. */
 const SEARCHED = 1
 
-async function grepFiles(walk: Walk, args: readonly string[]) {
+async function grepFiles(walk: Walk, args: readonly string[]): Promise<Ran> {
   const { folder } = walk
   const parts: Buffer[] = []
   let answer = EXITED
   /** Whether the search continues. */
-  const add = ({ answer: { exitCode, stderr, ...own }, stdout }: Ran): boolean => {
-    parts.push(stdout)
+  const add = ({ exitCode, stderr, body, ...own }: Ran): boolean => {
+    parts.push(body)
     // Without a message, it only did not find a file that was there before.
     const hasFailed = exitCode > SEARCHED && stderr !== ''
     const isCut = own.isCut || parts.reduce((sum, { length }) => sum + length, 0) > MAX_OUTPUT_BYTES
@@ -136,7 +132,7 @@ async function grepFiles(walk: Walk, args: readonly string[]) {
     if (batch.length === BATCH && !(await search())) break
   }
   if (answer.exitCode === 0 && !answer.isCut) await search()
-  return { answer, stdout: Buffer.concat(parts).subarray(0, MAX_OUTPUT_BYTES) }
+  return { ...answer, body: Buffer.concat(parts).subarray(0, MAX_OUTPUT_BYTES) }
 }
 
 function canBeRead(path: string): boolean {

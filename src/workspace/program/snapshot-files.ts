@@ -1,5 +1,14 @@
 import { createHash } from 'node:crypto'
-import { type BigIntStats, closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
+import {
+  type BigIntStats,
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readlinkSync,
+  readSync,
+} from 'node:fs'
+import { objectId } from '../../lib/git-objects.ts'
 
 /** A path as the file system takes it. */
 export const diskPath = (bytes: string): string | Buffer =>
@@ -81,6 +90,16 @@ export function hashIn(path: string, state: State, prefix = ''): string | null {
   )
     ? hash.digest('hex')
     : null
+}
+
+/** The mode of a regular file in a tree. */
+export const fileMode = ({ mode }: Pick<BigIntStats, 'mode'>): '100644' | '100755' =>
+  (mode & 0o100n) === 0n ? '100644' : '100755'
+
+/** What a tree has of a link, and its target. */
+export function linkAt(path: string | Buffer) {
+  const content = readlinkSync(path, { encoding: 'buffer' })
+  return { link: { mode: '120000', id: objectId('blob', content) } as const, content }
 }
 
 /** Names of files that hold passwords, tokens or private keys, and hardly anything else. */

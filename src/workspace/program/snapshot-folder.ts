@@ -2,9 +2,6 @@ import { EMPTY_TREE, shownPath, type TreeEntry } from '../../lib/git-objects.ts'
 import { enter, type Rules, verdict } from './ignore-rules.ts'
 import type { State } from './snapshot-files.ts'
 
-/** A folder: '' or a path from the project that ends with a slash, as bytes, and as text for the rules. */
-export type Place = { readonly bytes: string; readonly shown: string }
-
 /** What a snapshot found at a name, as far as the next one may rely on it. */
 type Known = {
   isFolder: boolean
@@ -41,33 +38,27 @@ export class KnownFolder {
 }
 
 /** A folder that is walked now. */
-export class Level {
+export type Level = {
+  /** '' or a path from the project that ends with a slash, as bytes, and as text for the rules. */
   readonly bytes: string
   readonly shown: string
   readonly rules: Rules
   readonly known: KnownFolder
-  #isEntered = false
+  isEntered: boolean
+}
 
-  constructor({ bytes, shown }: Place, rules: Rules, known: KnownFolder) {
-    this.bytes = bytes
-    this.shown = shown
-    this.rules = rules
-    this.known = known
-  }
-
-  /** Rules are only matched with a name if it is new, or if they are. */
-  isIgnored(name: string, isFolder: boolean): boolean {
-    if (isFolder && name === 'node_modules') return true
-    const { rules, known, shown } = this
-    const before = known.names.get(name)
-    const rulesKey = rules.key
-    if (before?.isFolder === isFolder && before.rulesKey === rulesKey) return before.isIgnored
-    if (!this.#isEntered) enter(rules, shown)
-    this.#isEntered = true
-    const path = `${shown}${shownPath(name)}${isFolder ? '/' : ''}`
-    const isIgnored = verdict(rules, path) === 'ignored'
-    if (before) Object.assign(before, { isFolder, isIgnored, rulesKey })
-    else known.names.set(name, { isFolder, isIgnored, rulesKey })
-    return isIgnored
-  }
+/** Rules are only matched with a name if it is new, or if they are. */
+export function isIgnored(level: Level, name: string, isFolder: boolean): boolean {
+  if (isFolder && name === 'node_modules') return true
+  const { rules, known, shown } = level
+  const before = known.names.get(name)
+  const rulesKey = rules.key
+  if (before?.isFolder === isFolder && before.rulesKey === rulesKey) return before.isIgnored
+  if (!level.isEntered) enter(rules, shown)
+  level.isEntered = true
+  const path = `${shown}${shownPath(name)}${isFolder ? '/' : ''}`
+  const isIgnored = verdict(rules, path) === 'ignored'
+  if (before) Object.assign(before, { isFolder, isIgnored, rulesKey })
+  else known.names.set(name, { isFolder, isIgnored, rulesKey })
+  return isIgnored
 }

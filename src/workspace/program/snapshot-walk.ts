@@ -1,9 +1,8 @@
-import { type BigIntStats, lstatSync, readdirSync, readlinkSync } from 'node:fs'
+import { type BigIntStats, lstatSync, readdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import type { LeftOut } from '../../domain/snapshots.ts'
 import {
   EMPTY_TREE,
-  type EntryMode,
   encodeTree,
   objectId,
   pathBytes,
@@ -21,15 +20,17 @@ import { Refusal, ROOT } from './paths.ts'
 import {
   contentIn,
   diskPath,
+  fileMode,
   hashIn,
   holdsSecret,
   isSame,
   isSecret,
   isSettled,
+  linkAt,
   MAX_HASHED_BYTES,
   stateOf,
 } from './snapshot-files.ts'
-import { KnownFolder, Level, type Place } from './snapshot-folder.ts'
+import { isIgnored, KnownFolder, type Level } from './snapshot-folder.ts'
 import type { SnapshotPacks } from './snapshot-packs.ts'
 
 /** Files, and as many folders, unless another limit is asked for. */
@@ -76,14 +77,18 @@ export class SnapshotWalk {
     return folder
   }
 
-  #folder(place: Place, names: string[], above: Rules, known: KnownFolder | null): KnownFolder {
-    const { bytes, shown } = place
+  #folder(
+    { bytes, shown }: Pick<Level, 'bytes' | 'shown'>,
+    names: string[],
+    above: Rules,
+    known: KnownFolder | null,
+  ): KnownFolder {
     const text = names.includes('.gitignore') ? rulesText(onDisk(`${bytes}.gitignore`)) : null
     const here = { at: bytes, text, isRepository: names.includes('.git') }
     const rules = rulesWithin(above, here, (path) => path.slice(shown.length))
     const now = known ?? new KnownFolder()
     now.forgetAllBut(names)
-    const level = new Level(place, rules, now)
+    const level = { bytes, shown, rules, known: now, isEntered: false }
     const entries: TreeEntry[] = []
     for (const name of names) {
       const entry = name === '.git' ? null : this.#entry(level, name)
@@ -130,16 +135,15 @@ export class SnapshotWalk {
     // What is a secret is mostly ignored, too. Its commitment says whether it was changed.
     const isSecretFile = stats.isFile() && isSecret(name)
     if (isSecretFile) level.known.names.delete(name)
-    else if (level.isIgnored(name, isFolder)) return this.#leave(path, { why: 'ignored' })
+    else if (isIgnored(level, name, isFolder)) return this.#leave(path, { why: 'ignored' })
     try {
       if (isFolder) return this.#takenFolder(level, name)
       if (isSecretFile) return this.#takenSecret(path, stats)
       if (stats.isFile()) return this.#takenFile(level, name, stats)
       if (stats.isSymbolicLink()) {
-        const target = readlinkSync(onDisk(path), { encoding: 'buffer' })
-        const id = objectId('blob', target)
-        this.#packs.add({ id, type: 'blob', content: target })
-        return this.#take({ mode: '120000', name, id }, target.length)
+        const { link, content } = linkAt(onDisk(path))
+        this.#packs.add({ id: link.id, type: 'blob', content })
+        return this.#take({ ...link, name }, content.length)
       }
     } catch (cause) {
       if (REPLACED.has(codeOf(cause))) return 'changed'
@@ -186,8 +190,7 @@ export class SnapshotWalk {
     const id = isLarge ? hashIn(TOP + path, stats) : content && objectId('blob', content)
     if (id === null) return 'changed'
     if (content !== null && holdsSecret(name, content)) return this.#takenSecret(path, stats)
-    const mode: EntryMode = (stats.mode & 0o100n) === 0n ? '100644' : '100755'
-    const entry = content && { mode, name, id }
+    const entry = content && { mode: fileMode(stats), name, id }
     if (known && isSettled(stats, begunMs)) known.file = { state: stateOf(stats), id, entry }
     if (content === null || entry === null) return this.#leaveLarge(path, size, id)
     this.#packs.add({ id, type: 'blob', content })

@@ -1,6 +1,6 @@
 import { MOST_LEFT_OUT } from '../../domain/snapshots.ts'
 import { shownPath } from '../../lib/git-objects.ts'
-import type { Answers, Questions } from '../protocol.ts'
+import type { Questions, Served } from '../protocol.ts'
 import { rulesAbove } from './ignore-rules.ts'
 import { pathIn, Refusal, ROOT } from './paths.ts'
 import type { KnownFolder } from './snapshot-folder.ts'
@@ -24,10 +24,7 @@ export const lastSnapshot = (): LastSnapshot | null => last
  * Makes a tree of all files of the project, as they are now. Nothing in the project is written, and no git is run. If the answer
  * does not name all that was left out, the body does, as JSON.
  */
-export function snapshot(asked: Questions['snapshot']): {
-  readonly answer: Answers['snapshot']
-  readonly body: Buffer
-} {
+export function snapshot(asked: Questions['snapshot']): Served<'snapshot'> {
   last = null
   // It must still be where it was.
   pathIn('.')
@@ -40,18 +37,14 @@ export function snapshot(asked: Questions['snapshot']): {
   const named = leftOut.map((one) => ({ path: shownPath(one.bytes), ...one.left }))
   const left_out = named.length > MOST_LEFT_OUT ? null : named
   return {
-    answer: {
-      ...{ tree: known.tree.id, files, bytes },
-      left_out,
-      left_out_count: leftOutCount,
-      ...packs.end(),
-    },
+    ...{ tree: known.tree.id, files, bytes, left_out, left_out_count: leftOutCount },
+    ...packs.end(),
     body: Buffer.from(left_out === null ? JSON.stringify(named) : ''),
   }
 }
 
-export function pack({ number }: Questions['pack']) {
+export function pack({ number }: Questions['pack']): Served<'pack'> {
   const body = packs.fetch(number)
   if (body === null) throw new Refusal('not_found')
-  return { answer: {}, body }
+  return { body }
 }
