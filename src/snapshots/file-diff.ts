@@ -32,14 +32,7 @@ export async function diffFile(change: TreeChange, readBlob: ReadBlob): Promise<
   const hunks = hunksBetween(old?.toString('latin1') ?? '', fresh?.toString('latin1') ?? '')
   const count = (sign: '+' | '-'): number =>
     hunks.reduce((sum, { lines }) => sum + lines.filter((line) => line[0] === sign).length, 0)
-  return {
-    change,
-    additions: count('+'),
-    deletions: count('-'),
-    binary: false,
-    hunks,
-    contents,
-  }
+  return { ...none, additions: count('+'), deletions: count('-'), hunks, contents }
 }
 
 /** As many bytes as git looks at. */
@@ -80,11 +73,8 @@ function replaced(before: readonly string[], after: readonly string[]): Structur
   let [start, same] = [0, 0]
   while (start < shorter && before[start] === after[start]) start += 1
   while (same < shorter - start && before.at(-1 - same) === after.at(-1 - same)) same += 1
-  const [from, oldEnd, newEnd] = [
-    Math.max(0, start - CONTEXT),
-    before.length - same,
-    after.length - same,
-  ]
+  const from = Math.max(0, start - CONTEXT)
+  const [oldEnd, newEnd] = [before.length - same, after.length - same]
   const written = (sign: string, lines: readonly string[]) =>
     lines.map((line) => {
       return line.endsWith('\n')

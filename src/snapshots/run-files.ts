@@ -47,21 +47,14 @@ export class RunFiles {
   /** Oldest first. */
   readonly snapshots: readonly SnapshotAt[]
   readonly #artifacts: ArtifactSource
-  readonly #trees: ReadonlyMap<string, Buffer>
+  readonly #trees = new Map<string, Buffer>()
   /** The pack of each blob. */
-  readonly #packs: ReadonlyMap<string, string>
+  readonly #packs = new Map<string, string>()
   #last: { readonly pack: string; readonly objects: readonly GitObject[] } | null = null
 
-  private constructor(
-    snapshots: readonly SnapshotAt[],
-    artifacts: ArtifactSource,
-    trees: ReadonlyMap<string, Buffer>,
-    packs: ReadonlyMap<string, string>,
-  ) {
+  private constructor(snapshots: readonly SnapshotAt[], artifacts: ArtifactSource) {
     this.snapshots = snapshots
     this.#artifacts = artifacts
-    this.#trees = trees
-    this.#packs = packs
   }
 
   /**
@@ -73,17 +66,16 @@ export class RunFiles {
     artifacts: ArtifactSource,
     packsOf: (sha256: string) => readonly string[],
   ): Promise<RunFiles> {
-    const trees = new Map<string, Buffer>()
-    const packs = new Map<string, string>()
+    const files = new RunFiles(snapshots, artifacts)
     const named = snapshots.flatMap(({ snapshot }) => snapshot.packs.map(({ sha256 }) => sha256))
     const names = new Set(named.flatMap(packsOf))
     for (const name of names) {
       for (const { id, type, content } of await objectsOf(name, artifacts)) {
-        if (type === 'tree') trees.set(id, content)
-        else packs.set(id, name)
+        if (type === 'tree') files.#trees.set(id, content)
+        else files.#packs.set(id, name)
       }
     }
-    return new RunFiles(snapshots, artifacts, trees, packs)
+    return files
   }
 
   /** The entries of a folder; null if its object is not kept. */
