@@ -81,14 +81,36 @@ export function factsOfContainer(sandbox: Sandbox): PolicyFacts {
   }
 }
 
+/**
+ * Adds all mounts, and says what they are. What is read-only in the project counts as protected. A part that is bound only to be
+ * a mount counts as the project.
+ */
 function mounted(
   mounts: Mounts,
   sandbox: Sandbox,
   project: OpenedProject,
   repository: Repository | null,
 ): PolicyFacts {
+  const { user } = project
   addMounts(mounts, sandbox, project, { repository, sockets: hostSockets() })
-  return factsOf(mounts, project)
+  const { name, fixed } = rightsOf(user)
+  const isInProject = (role: string): boolean => role.startsWith('project/')
+  const read = mounts.rolesOf('--ro-bind-fd')
+  const memory = [EMPTY_HOME, EMPTY_TMP].filter((role) => mounts.rolesOf('--tmpfs').includes(role))
+  return {
+    visible: unique(['system', ...read.filter((role) => !isInProject(role))]),
+    writable: unique([
+      ...mounts.rolesOf('--bind-fd').filter((role) => !isInProject(role)),
+      ...mounts.rolesOf('--overlay'),
+      ...memory,
+    ]),
+    protected: unique(read.filter(isInProject).map((role) => role.slice('project/'.length))),
+    ...name,
+    policy_sha256: policyHash(
+      [...systemArguments(), fixed, prelude('', howToRun(user))],
+      mounts.roles,
+    ),
+  }
 }
 
 /** What starts bwrap, and in it the shell at the gate. */
@@ -191,30 +213,6 @@ function becoming(user: OpenedProject['user'], sandbox: Sandbox): string[] {
   if (user === null) return []
   const ids = [`--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups']
   return [programIn(sandbox, 'setpriv'), ...ids, '--inh-caps=-all', '--bounding-set=-all', '--']
-}
-
-/**
- * What is read-only in the project counts as protected. A part that is bound only to be a mount counts as the project.
- */
-function factsOf(mounts: Mounts, { user }: Pick<OpenedProject, 'user'>): PolicyFacts {
-  const { name, fixed } = rightsOf(user)
-  const isInProject = (role: string): boolean => role.startsWith('project/')
-  const read = mounts.rolesOf('--ro-bind-fd')
-  const memory = [EMPTY_HOME, EMPTY_TMP].filter((role) => mounts.rolesOf('--tmpfs').includes(role))
-  return {
-    visible: unique(['system', ...read.filter((role) => !isInProject(role))]),
-    writable: unique([
-      ...mounts.rolesOf('--bind-fd').filter((role) => !isInProject(role)),
-      ...mounts.rolesOf('--overlay'),
-      ...memory,
-    ]),
-    protected: unique(read.filter(isInProject).map((role) => role.slice('project/'.length))),
-    ...name,
-    policy_sha256: policyHash(
-      [...systemArguments(), fixed, prelude('', howToRun(user))],
-      mounts.roles,
-    ),
-  }
 }
 
 /** What lets git use a repository outside of the project, in folders of which bwrap has made some as another user. */

@@ -124,18 +124,16 @@ export function networkVariables(network: Network, port = FIRST_PORT): Record<st
 
 /** Variables about the home of the server's user: an isolated command has its own. */
 const NOT_PASSED = [
+  ...['HOME', 'USER', 'LOGNAME', 'SHELL', 'TMPDIR', 'TMP', 'TEMP', 'XDG_CACHE_HOME'],
   ...[
-    'HOME',
-    'USER',
-    'LOGNAME',
-    'SHELL',
-    'TMPDIR',
-    'TMP',
-    'TEMP',
-    'XDG_CACHE_HOME',
     'XDG_CONFIG_HOME',
+    'XDG_DATA_HOME',
+    'XDG_RUNTIME_DIR',
+    'CARGO_HOME',
+    'GOPATH',
+    'GOCACHE',
+    'GOMODCACHE',
   ],
-  ...['XDG_DATA_HOME', 'XDG_RUNTIME_DIR', 'CARGO_HOME', 'GOPATH', 'GOCACHE', 'GOMODCACHE'],
 ]
 /** Where Go downloads modules by itself. */
 const GO_PROXIES = 'https://proxy.golang.org,direct'
@@ -155,14 +153,11 @@ export function isolatedEnvironment(
   env: Readonly<Record<string, string>>,
   { home, tmp, tools, network }: Surroundings,
 ): Record<string, string> {
-  const missing = FOLDERS.filter((name) => {
-    const path = env[name]
-    return path !== undefined && ![...SYSTEM, ...tools].some((folder) => isWithin(folder, path))
-  })
+  const isShown = (path: string): boolean =>
+    [...SYSTEM, ...tools].some((folder) => isWithin(folder, path))
+  const missing = FOLDERS.filter((name) => env[name] !== undefined && !isShown(env[name]))
   const passed = Object.entries(env).filter(([name]) => ![...NOT_PASSED, ...missing].includes(name))
   const rustup = tools.find((path) => path.endsWith('/.rustup'))
-  const isVisible = (path: string): boolean =>
-    [...SYSTEM, ...tools].some((folder) => isWithin(folder, path)) && existsSync(path)
   const registry = tools.find((path) => /\/\.?cargo\/registry$/.test(path)) ?? SYSTEM_REGISTRY
   const { GOMODCACHE, GOPATH } = env
   const downloads = [
@@ -171,7 +166,7 @@ export function isolatedEnvironment(
     ...tools.filter((path) => path.endsWith('/pkg')).map((path) => join(path, 'mod')),
   ]
     .map((path) => join(path, 'cache/download'))
-    .find(isVisible)
+    .find((path) => isShown(path) && existsSync(path))
   return {
     ...Object.fromEntries(passed),
     ...{ HOME: home, USER: 'agent', LOGNAME: 'agent', SHELL: '/bin/bash', TMPDIR: tmp },

@@ -89,14 +89,10 @@ const statusOf = (path: string) => {
 function namesIn(folder: string): string[] {
   const names: string[] = []
   try {
-    const entries = opendirSync(folder)
-    try {
-      for (let entry = entries.readSync(); entry !== null; entry = entries.readSync()) {
-        names.push(entry.name)
-        if (names.length >= MAX_NAMES) break
-      }
-    } finally {
-      entries.closeSync()
+    using entries = opendirSync(folder)
+    for (let entry = entries.readSync(); entry !== null; entry = entries.readSync()) {
+      names.push(entry.name)
+      if (names.length >= MAX_NAMES) break
     }
   } catch (cause) {
     throwIfShort(cause)

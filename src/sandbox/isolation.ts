@@ -88,8 +88,18 @@ async function removeOthers(folder: string, runIds: ReadonlySet<string>): Promis
   for (const name of left) await remove(join(folder, name))
 }
 
+/** What is made for runs in a folder of the server. */
+const placesOfRuns = (folder: string) => ({
+  placeOfCopy: (runId: string) => join(folder, copiesOf(runId), randomUUID()),
+  async forget(runId: string) {
+    for (const name of [runId, copiesOf(runId)]) await remove(join(folder, name))
+  },
+  forgetAllBut: (runIds: ReadonlySet<string>) => removeOthers(folder, runIds),
+})
+
 /** @param folder for copies of projects */
-const withoutIsolation = (folder: string): Omit<Isolation, 'atLeast'> & { level: 'none' } => ({
+const withoutIsolation = (folder: string): OneLevel => ({
+  ...placesOfRuns(folder),
   level: 'none',
   detail:
     'Commands are not isolated: they have all rights of the server and can read its keys and change its log.',
@@ -97,9 +107,6 @@ const withoutIsolation = (folder: string): Omit<Isolation, 'atLeast'> & { level:
   ownUserProblem: null,
   factsFor: () => EVERYTHING,
   prepare: async () => null,
-  placeOfCopy: (runId) => join(folder, copiesOf(runId), randomUUID()),
-  forget: (runId) => remove(join(folder, copiesOf(runId))),
-  forgetAllBut: (runIds) => removeOthers(folder, runIds),
   leave: async () => {},
 })
 
@@ -183,7 +190,9 @@ function isolated(
 ): OneLevel {
   const { level, folder } = base
   const checkHomes = base.layers ? new CheckHomes(folder) : null
+  const places = placesOfRuns(folder)
   return {
+    ...places,
     ...{ level, fullNetworkProblem, ownUserProblem },
     detail: [DETAILS[level], ownUserProblem ?? []].flat().join(' '),
     factsFor(project, network) {
@@ -212,10 +221,9 @@ function isolated(
         },
       }
     },
-    placeOfCopy: (runId) => join(folder, copiesOf(runId), randomUUID()),
-    async forget(runId) {
+    forget(runId) {
       checkHomes?.forget(runId)
-      for (const name of [runId, copiesOf(runId)]) await remove(join(folder, name))
+      return places.forget(runId)
     },
     async forgetAllBut(runIds) {
       // Runs that asked for a stricter level have theirs in the data folder.

@@ -143,17 +143,14 @@ export function addMounts(
   for (const path of covered)
     mounts.addMemory(path, 'nothing', { perms: '0755', bytes: COVER_BYTES })
   for (const path of repository?.paths ?? []) mounts.addFound('--ro-bind-fd', path, 'repository')
-  if (repository !== null && repository.around !== null) {
-    mounts.addFound('--ro-bind-fd', repository.root, AROUND)
-    for (const path of repository.around.secrets)
-      mounts.addPath('--ro-bind-fd', '/dev/null', null, path)
-  }
-  const [inside, outside] = divided(sockets, project.real)
-  const ofRepository =
-    repository === null
-      ? []
-      : [...repository.paths, ...(repository.around === null ? [] : [repository.root])]
-  coverSockets(mounts, outside, [...above, ...ofRepository])
+  const around = repository?.around ? [repository.root] : []
+  for (const root of around) mounts.addFound('--ro-bind-fd', root, AROUND)
+  for (const path of repository?.around?.secrets ?? [])
+    mounts.addPath('--ro-bind-fd', '/dev/null', null, path)
+  const isInside = (path: string): boolean => isWithin(project.real, path)
+  const outside = sockets.filter((path) => !isInside(path))
+  const inside = sockets.filter(isInside).map((path) => relative(project.real, path))
+  coverSockets(mounts, outside, [...above, ...(repository?.paths ?? []), ...around])
   mounts.add('--bind-fd', project.descriptor, sandbox.project, 'project')
   guard(mounts, project.descriptor, sandbox.project, inside)
   if (project.real !== sandbox.project) {
@@ -185,13 +182,6 @@ const placeOf = (path: string): string => resolve(dirname(path), linkOf(path) ??
 /** Whether the user can use a home: the owner of the project may have changed since it was made. */
 const isHomeOf = ({ home, layer }: CheckHome, user: OpenedProject['user']): boolean =>
   layer === null || user === null || lstatSync(home).uid === user.uid
-
-/** The sockets in a project, as paths from it, and all others. */
-function divided(sockets: readonly string[], project: string): readonly [string[], string[]] {
-  const isInside = (path: string): boolean => isWithin(project, path)
-  const inside = sockets.filter(isInside).map((path) => relative(project, path))
-  return [inside, sockets.filter((path) => !isInside(path))]
-}
 
 /** Covers those in folders that are shown, where a command can rename nothing. */
 function coverSockets(mounts: Mounts, sockets: readonly string[], shown: readonly string[]): void {

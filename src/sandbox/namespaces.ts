@@ -207,8 +207,8 @@ async function maps(path: string, device: string, enter: readonly string[]): Pro
 
 /** A project of root, by its path through no link; null if it belongs to another user. Throws as `openFolder` does. */
 function placeOf({ project, known }: Pick<Sandbox, 'project' | 'known'>): ProjectFolder | null {
-  const { descriptor, uid, path, device, inode } = openFolder(project, known)
-  closeSync(descriptor)
+  using opened = openFolder(project, known)
+  const { uid, path, device, inode } = opened
   return uid === 0 ? { path, device, inode } : null
 }
 

@@ -18,12 +18,13 @@ import { isWithin } from '../lib/paths.ts'
 /** Why a command cannot be isolated, such as that the run has put something else in the place of its project. The text is for people. */
 export class SandboxError extends Error {}
 
-/** An open folder: whatever is put in its place later, this is the one that is used. */
-export type OpenedFolder = ProjectFolder & {
-  readonly descriptor: number
-  readonly uid: number
-  readonly gid: number
-}
+/** An open folder: whatever is put in its place later, this is the one that is used. Disposed of, it is closed. */
+type OpenedFolder = ProjectFolder &
+  Disposable & {
+    readonly descriptor: number
+    readonly uid: number
+    readonly gid: number
+  }
 
 /**
  * Opens the folder of a project. Throws a `SandboxError` that says what was found if it is not the folder that is known: the
@@ -43,16 +44,17 @@ export function openFolder(path: string, known: ProjectFolder | null): OpenedFol
   const { uid, gid, dev, ino } = fstatSync(descriptor, { bigint: true })
   const found = { path: pathOf(descriptor, wanted), device: `${dev}`, inode: `${ino}` }
   const why = known === null ? null : differenceOf(known, found)
-  if (why === null) return { ...found, descriptor, uid: Number(uid), gid: Number(gid) }
-  closeSync(descriptor)
+  const close = () => closeSync(descriptor)
+  const owner = { uid: Number(uid), gid: Number(gid) }
+  if (why === null) return { ...found, ...owner, descriptor, [Symbol.dispose]: close }
+  close()
   throw new SandboxError(why)
 }
 
 /** Which folder a path leads to now. Throws as `openFolder` does. */
 export function folderAt(path: string, known: ProjectFolder | null = null): ProjectFolder {
-  const { path: real, device, inode, descriptor } = openFolder(path, known)
-  closeSync(descriptor)
-  return { path: real, device, inode }
+  using opened = openFolder(path, known)
+  return { path: opened.path, device: opened.device, inode: opened.inode }
 }
 
 /** Which folder the project of a run is. A run of an earlier version has not recorded that: it is the folder that is there. */

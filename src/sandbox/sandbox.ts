@@ -117,8 +117,8 @@ export const placesIn = (folder: string, kept: boolean): NonNullable<Sandbox['ow
 const overlap = (one: string, other: string): boolean =>
   isWithin(one, other) || isWithin(other, one)
 
-/** The project's folder, opened: whatever the run puts in its place later, this is what is mounted. */
-export type OpenedProject = {
+/** The project's folder, opened: whatever the run puts in its place later, this is what is mounted. Disposed of, it is closed. */
+export type OpenedProject = Disposable & {
   /** Of the copy, if a command has that in the place of the project. All else is that of the project. */
   readonly descriptor: number
   /** Where it is, through no link. */
@@ -142,17 +142,18 @@ export function openProject(sandbox: Sandbox): OpenedProject {
   for (const program of [launcher, ...enter.slice(0, 1)]) {
     if (!isExecutable(program)) throw new SandboxError(`${program} is not installed any more`)
   }
-  const { descriptor, path: real, uid, gid } = openFolder(project, known)
+  const opened = openFolder(project, known)
+  const { path: real, uid, gid } = opened
   if (hidden.some((path) => overlap(path, real))) {
-    closeSync(descriptor)
+    opened[Symbol.dispose]()
     throw new SandboxError(`${project} leads to the data folder of the server, or to its artifacts`)
   }
   const own = ownUser ? { uid: OWN_ID, gid: OWN_ID } : null
   const user = isRoot() ? (uid === 0 ? own : { uid, gid }) : null
-  if (copy?.replaces !== true) return { descriptor, real, user }
-  closeSync(descriptor)
+  if (copy?.replaces !== true) return { ...opened, real, user }
+  opened[Symbol.dispose]()
   // It is in a folder that no command can change.
-  return { descriptor: openFolder(copy.folder, null).descriptor, real, user }
+  return { ...openFolder(copy.folder, null), real, user }
 }
 
 const ROOT = { uid: 0, gid: 0 }

@@ -1,4 +1,4 @@
-import { closeSync, existsSync, lstatSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, lstatSync, readdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { repositoryAround } from './project-folder.ts'
 import {
@@ -25,8 +25,6 @@ const READ_FILE = 'read-file,execute'
 const WRITE = `${READ},write-file,remove-dir,remove-file,make-dir,make-reg,make-sock,make-fifo,make-sym,refer,truncate`
 const WRITE_FILE = 'read-file,write-file'
 
-type Restricted = { readonly args: readonly string[]; readonly facts: PolicyFacts }
-
 /**
  * Prepares a command that shares the namespaces of the server, with a list of what it reads and writes, a filter of system
  * calls, and without capabilities. It must start in the project, which its rules name as `.`: a path could lead elsewhere
@@ -36,7 +34,7 @@ export function restricted(
   sandbox: Sandbox,
   project: OpenedProject,
   command: readonly string[],
-): Restricted {
+): { readonly args: readonly string[]; readonly facts: PolicyFacts } {
   const { user } = project
   prepareFolders(sandbox, user)
   const { fixed, rules, facts } = rulesFor(sandbox, project)
@@ -51,36 +49,31 @@ export function restricted(
   return { args, facts }
 }
 
-function rulesFor(sandbox: Sandbox, project: OpenedProject) {
-  const { user, real } = project
+function rulesFor(sandbox: Sandbox, { user, real }: OpenedProject) {
   const fixed = [
     ...['--no-new-privs', '--inh-caps=-all'],
     ...(isRoot() ? ['--bounding-set=-all'] : []),
   ]
   const rules = landlockRules(sandbox, user, real)
-  const rights = rightsOf(project.user)
-  const facts = factsOf([...fixed, rights.fixed], rules)
-  return { fixed, rules, facts: { ...facts, ...rights.name } }
-}
-
-function factsOf(fixed: readonly string[], rules: readonly Rule[]): PolicyFacts {
+  const rights = rightsOf(user)
   const rolesTo = (write: boolean): string[] =>
     unique(rules.flatMap(({ writes, role }) => (writes === write ? [role] : [])))
   const lines = rules.map(({ access, role, path }) => {
     return `${access} ${role === 'system' ? path : role}`
   })
-  return {
+  const facts: PolicyFacts = {
     visible: rolesTo(false),
     writable: rolesTo(true).filter((role) => role !== 'system'),
     protected: [],
-    policy_sha256: policyHash(fixed, unique(lines)),
+    policy_sha256: policyHash([...fixed, rights.fixed], unique(lines)),
+    ...rights.name,
   }
+  return { fixed, rules, facts }
 }
 
 /** What a command may see and do. */
 export function factsOfRestricted(sandbox: Sandbox): PolicyFacts {
-  const project = openProject(sandbox)
-  closeSync(project.descriptor)
+  using project = openProject(sandbox)
   return rulesFor(sandbox, project).facts
 }
 

@@ -33,9 +33,9 @@ export const SECRET_FOLDERS: readonly string[] = [
   ...['rancher', 'letsencrypt'],
 ].map((name) => `/etc/${name}`)
 
-export const DEVICES: readonly string[] = [
-  ...['null', 'zero', 'full', 'random', 'urandom', 'tty'],
-].map((name) => `/dev/${name}`)
+export const DEVICES = ['null', 'zero', 'full', 'random', 'urandom', 'tty'].map(
+  (name) => `/dev/${name}`,
+)
 
 /** The size of a home and of temporary files that are in memory, of a command that keeps nothing. */
 export const MEMORY_FOLDER_BYTES = 1024 * 1024 * 1024

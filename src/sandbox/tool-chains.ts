@@ -10,25 +10,9 @@ type Environment = Readonly<Record<string, string | undefined>>
 /** Tool chains in a home folder, each with everything that its programs need. The rest of a home stays hidden. */
 const IN_HOME = [
   ...['.nvm', '.volta', '.bun', '.deno', '.fnm', '.local/share/fnm', '.local/share/mise'],
-  ...[
-    '.pyenv',
-    '.local/share/uv',
-    '.local/share/pipx',
-    '.local/pipx',
-    '.rye',
-    'miniconda3',
-    'anaconda3',
-  ],
-  ...[
-    '.rustup',
-    '.cargo/bin',
-    '.cargo/registry',
-    '.cargo/git',
-    'go/bin',
-    'go/pkg',
-    '.goenv',
-    'sdk',
-  ],
+  ...['.pyenv', '.local/share/uv', '.local/share/pipx', '.local/pipx', '.rye'],
+  ...['miniconda3', 'anaconda3', '.rustup', '.cargo/bin', '.cargo/registry', '.cargo/git'],
+  ...['go/bin', 'go/pkg', '.goenv', 'sdk'],
   ...['.asdf', '.rbenv', '.rvm', '.sdkman', '.ghcup', '.local/bin'],
 ]
 /** Variables that name a folder of a tool chain. */

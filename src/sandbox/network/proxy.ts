@@ -2,7 +2,8 @@ import { once } from 'node:events'
 import { chmod } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 import { connect, isIP, type Socket } from 'node:net'
-import { type Duplex, pipeline } from 'node:stream'
+import type { Duplex } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { allows } from '../../domain/hosts.ts'
 import { within } from '../../lib/promises.ts'
 import { type Connection, ConnectionReport, isPublicAddress } from './connection.ts'
@@ -70,22 +71,19 @@ export class CommandProxy {
     onConnection: (connection: Connection) => void,
   ): Promise<CommandProxy> {
     const proxy = new CommandProxy(hosts, onConnection)
-    const { promise, resolve, reject } = Promise.withResolvers<void>()
-    proxy.#server.once('error', reject).listen(path, resolve)
-    await promise
+    await once(proxy.#server.listen(path), 'listening')
     await chmod(path, 0o666)
     return proxy
   }
 
   /** Ends all connections. Resolves when each is reported. */
   async close(): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>()
-    this.#server.close(() => resolve())
+    const closed = once(this.#server.close(), 'close')
     this.#server.closeAllConnections()
     for (const socket of this.#open) socket.destroy()
     await Promise.all(this.#underWay)
     this.#report.end()
-    await promise
+    await closed
   }
 
   /** Passes one connection on until it ends. Never rejects. */
@@ -195,10 +193,7 @@ async function joined(client: Duplex, upstream: Socket): Promise<string | null> 
     if (!client.destroyed) failure = 'The host cut the connection'
   })
   upstream.setTimeout(IDLE_MS, () => upstream.destroy())
-  const way = (from: Duplex, to: Duplex): Promise<void> =>
-    new Promise((resolve) => {
-      pipeline(from, to, () => resolve())
-    })
-  await Promise.all([way(client, upstream), way(upstream, client)])
+  const ways = [pipeline(client, upstream), pipeline(upstream, client)]
+  await Promise.allSettled(ways)
   return failure
 }
