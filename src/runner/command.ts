@@ -2,7 +2,6 @@ import type {
   IsolationDifference,
   IsolationPolicy,
   KilledBy,
-  Level,
   RecordedLevel,
 } from '../domain/isolation.ts'
 import type { Network } from '../domain/network.ts'
@@ -157,13 +156,11 @@ export function commandEnvironment(
   own: Readonly<Record<string, string | undefined>>,
   added: Readonly<Record<string, string>> = {},
 ): Record<string, string> {
-  const environment: Record<string, string> = {}
-  for (const name of Object.keys(own)) {
-    if (!ALLOWED.has(name) && !name.startsWith(ALLOWED_PREFIX)) continue
-    const value = own[name]
-    if (value !== undefined) environment[name] = value
-  }
-  return { ...environment, PATH: commandPath(own.PATH), ...FIXED, ...added }
+  const passed = Object.entries(own).flatMap(([name, value]) => {
+    const isPassed = ALLOWED.has(name) || name.startsWith(ALLOWED_PREFIX)
+    return isPassed && value !== undefined ? [[name, value] as const] : []
+  })
+  return { ...Object.fromEntries(passed), PATH: commandPath(own.PATH), ...FIXED, ...added }
 }
 
 /** What a run asks for beside the isolation that the server gives every run. */
@@ -177,43 +174,30 @@ export type Wanted = {
 export function policyOf(
   { level }: Pick<Isolation, 'level'>,
   facts: PolicyFacts,
-  {
-    memoryBytes,
-    processes,
-    outputBytes,
-    homeBytes,
-    freeDiskBytes,
-    group,
-    variables,
-  }: CommandLimits,
+  limits: CommandLimits,
   wanted: Network = 'none',
 ): IsolationPolicy {
+  const { memoryBytes, processes, group, variables } = limits
+  const memory_by = group === null ? 'watch' : 'cgroup'
+  // Only containers have a network of their own, and without isolation there is no home of the run.
+  const isContained = level === 'namespaces'
+  const hasHome = isContained || level === 'landlock'
   return {
     level: level ?? 'refused',
-    // Only containers have a network of their own.
-    ...(level === 'namespaces'
-      ? networkOf(wanted)
-      : { network: level === 'none' ? 'host' : 'none' }),
-    visible: facts.visible,
-    writable: facts.writable,
-    protected: facts.protected,
+    ...(isContained ? networkOf(wanted) : { network: level === 'none' ? 'host' : 'none' }),
+    ...{ visible: facts.visible, writable: facts.writable, protected: facts.protected },
     ...(variables.length === 0 ? {} : { variables }),
     ...present({ user: facts.user }),
     limits: {
-      ...(canLimitMemory
-        ? { memory_bytes: memoryBytes, memory_by: group === null ? 'watch' : 'cgroup', processes }
-        : {}),
-      output_bytes: outputBytes,
-      ...(level === 'namespaces' ? { file_bytes: MAX_FILE_BYTES } : {}),
-      ...(level !== null && HAS_HOME.has(level) ? { home_bytes: homeBytes } : {}),
-      free_disk_bytes: freeDiskBytes,
+      ...(canLimitMemory ? { memory_bytes: memoryBytes, memory_by, processes } : {}),
+      output_bytes: limits.outputBytes,
+      ...(isContained ? { file_bytes: MAX_FILE_BYTES } : {}),
+      ...(hasHome ? { home_bytes: limits.homeBytes } : {}),
+      free_disk_bytes: limits.freeDiskBytes,
     },
     policy_sha256: facts.policy_sha256,
   }
 }
-
-/** The levels at which a command has a home of its run. */
-const HAS_HOME: ReadonlySet<Level> = new Set(['namespaces', 'landlock'])
 
 const networkOf = (wanted: Network): Pick<IsolationPolicy, 'network' | 'hosts'> =>
   typeof wanted === 'string' ? { network: wanted } : { network: 'allow-list', hosts: wanted.allow }
@@ -223,12 +207,11 @@ export function differenceOf(
   run: IsolationPolicy,
   used: IsolationPolicy,
 ): IsolationDifference | null {
-  const differing = Object.entries(used).filter(([name, value]) => {
-    return JSON.stringify(value) !== JSON.stringify(run[name as keyof IsolationPolicy])
-  })
-  const others = Object.fromEntries(differing)
   // A policy without variables does not name them.
   const isWithout = run.variables !== undefined && used.variables === undefined
-  if (differing.length === 0 && !isWithout) return null
-  return isWithout ? { ...others, variables: [] } : others
+  const all = isWithout ? { ...used, variables: [] } : used
+  const differing = Object.entries(all).filter(([name, value]) => {
+    return JSON.stringify(value) !== JSON.stringify(run[name as keyof IsolationPolicy])
+  })
+  return differing.length === 0 ? null : Object.fromEntries(differing)
 }

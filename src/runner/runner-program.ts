@@ -6,7 +6,7 @@ import type { Notice } from '../domain/records.ts'
 import { MessageReader, messageBytes } from '../lib/messages.ts'
 import { watchGuarded } from '../sandbox/guarded-files.ts'
 import { Networks, withOwnUser } from '../sandbox/namespaces.ts'
-import { type OpenedFolder, openFolder } from '../sandbox/project-folder.ts'
+import { openFolder } from '../sandbox/project-folder.ts'
 import { NICENESS, sessionGivesWay } from './processes.ts'
 import { startReaper } from './program/marked.ts'
 import { armCrash, reach } from './program/process.ts'
@@ -36,26 +36,10 @@ function send(message: FromRunner, body?: Buffer): void {
 }
 
 function take(message: ToRunner, body: Buffer): void {
-  switch (message.type) {
-    case 'start':
-      void start(message.call, message.request)
-      break
-    case 'stop':
-      calls.get(message.call)?.stop(message.cause)
-      break
-    case 'input':
-      calls.get(message.call)?.takeInput(body)
-      break
-    case 'input_end':
-      calls.get(message.call)?.endInput()
-      break
-    case 'ping':
-      send({ type: 'pong' })
-      break
-    case 'crash':
-      armCrash(message.crash)
-      break
-  }
+  if (message.type === 'ping') send({ type: 'pong' })
+  else if (message.type === 'crash') armCrash(message.crash)
+  else if (message.type === 'start') void start(message.call, message.request)
+  else calls.get(message.call)?.take(message, body)
 }
 
 async function start(id: number, request: StartRequest): Promise<void> {
@@ -76,10 +60,9 @@ async function guarding(
   note: (notice: Notice) => void,
   run: () => Promise<CallEnd>,
 ): Promise<CallEnd> {
-  let opened: OpenedFolder | null = null
+  const { project, folder } = request
   try {
-    const { project, folder } = request
-    opened =
+    using opened =
       folder === undefined || process.platform !== 'linux' ? null : openFolder(project, folder)
     const at = opened === null ? project : `/proc/self/fd/${opened.descriptor}`
     const changes = watchGuarded(at)
@@ -88,8 +71,6 @@ async function guarding(
     return end
   } catch (cause) {
     return whyNotStarted(request, cause)
-  } finally {
-    if (opened !== null) closeSync(opened.descriptor)
   }
 }
 
@@ -109,16 +90,13 @@ function closeInherited(): void {
   const O_CLOEXEC = 0o2000000
   const folder = '/proc/self/fdinfo'
   if (!existsSync(folder)) return
-  for (const descriptor of readdirSync(folder)
-    .map(Number)
-    .filter((number) => number > 3)) {
+  for (const descriptor of readdirSync(folder).map(Number)) {
+    if (descriptor <= 3) continue
     try {
-      const flags = /^flags:\s+([0-7]+)$/m.exec(
-        readFileSync(`${folder}/${descriptor}`, 'utf8'),
-      )?.[1]
+      const info = readFileSync(`${folder}/${descriptor}`, 'utf8')
+      const [, flags = '2000000'] = /^flags:\s+([0-7]+)$/m.exec(info) ?? []
       // Node and libuv mark all of their own.
-      if (flags !== undefined && (Number.parseInt(flags, 8) & O_CLOEXEC) === 0)
-        closeSync(descriptor)
+      if ((Number.parseInt(flags, 8) & O_CLOEXEC) === 0) closeSync(descriptor)
     } catch {
       // It was the one that read the folder.
     }
@@ -142,7 +120,6 @@ server.on('close', exit)
 class ServedCall {
   readonly #id: number
   readonly #stopped = Promise.withResolvers<StopCause>()
-  readonly #notRun = Promise.withResolvers<CallEnd>()
   #stop: StopCause | null = null
   #hasBegun = false
   readonly #outputs: Readable[] = []
@@ -159,7 +136,8 @@ class ServedCall {
    * @param end what makes these and calls `run`
    */
   unlessStopped(end: Promise<CallEnd>): Promise<CallEnd> {
-    return Promise.race([end, this.#notRun.promise])
+    const notRun = this.#stopped.promise.then((cause) => (this.#hasBegun ? end : { end: cause }))
+    return Promise.race([end, notRun])
   }
 
   async run(request: StartRequest): Promise<CallEnd> {
@@ -185,22 +163,21 @@ class ServedCall {
     })
   }
 
-  takeInput(chunk: Buffer): void {
-    void this.#stdin.promise.then((stdin) => {
-      stdin?.write(chunk, (error) => {
-        send({ type: 'input_done', call: this.#id, isClosed: error != null })
+  /** Takes what the server says of it. */
+  take(message: Extract<ToRunner, { type: 'stop' | 'input' | 'input_end' }>, chunk: Buffer): void {
+    if (message.type !== 'stop') {
+      void this.#stdin.promise.then((stdin) => {
+        if (message.type === 'input_end') stdin?.end()
+        else
+          stdin?.write(chunk, (error) => {
+            send({ type: 'input_done', call: this.#id, isClosed: error != null })
+          })
       })
-    })
-  }
-
-  endInput(): void {
-    void this.#stdin.promise.then((stdin) => stdin?.end())
-  }
-
-  stop(cause: StopCause): void {
+      return
+    }
+    const { cause } = message
     this.#stop ??= cause
     this.#stopped.resolve(cause)
-    if (!this.#hasBegun) this.#notRun.resolve({ end: cause })
   }
 
   #connect(output: Output, source: Readable): void {

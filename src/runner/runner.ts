@@ -12,7 +12,7 @@ import type { Sandbox } from '../sandbox/sandbox.ts'
 import type { Tried } from '../sandbox/trial.ts'
 import { notStarted } from './command.ts'
 import type { FromRunner, Limits, RunnerCrash, StartRequest, ToRunner } from './protocol.ts'
-import { Call, callThatEnded, collectOutput, type RunningCall } from './streams.ts'
+import { Call, callThatEnded, collectOutput, type RunningCall, type Send } from './streams.ts'
 
 const TRIAL_MS = 20_000
 const TRIAL_BYTES = 64 * 1024
@@ -31,15 +31,10 @@ export class Runner {
     this.#log = log
   }
 
-  /** Starts the process now, not with the first command. Throws what `spawn` throws. */
-  connect(): void {
-    this.#connected()
-  }
-
   /** @param onNotice called with what the run records beside the result, before the call ends */
   start(request: StartRequest, onNotice: (notice: Notice) => void = () => {}): RunningCall {
     try {
-      return this.#connected().start(request, onNotice)
+      return this.connect().start(request, onNotice)
     } catch (cause) {
       return withoutRunner(cause)
     }
@@ -63,7 +58,7 @@ export class Runner {
 
   /** Lets the process die or stop at a moment of the next command, for tests. */
   crash(crash: RunnerCrash): void {
-    this.#connected().send({ type: 'crash', crash })
+    this.connect().send({ type: 'crash', crash })
   }
 
   /** How many commands run now. Programs without a limit of time, such as servers, are not commands. */
@@ -82,7 +77,8 @@ export class Runner {
     this.#process = null
   }
 
-  #connected(): RunnerProcess {
+  /** The process, which is started now if there is none. Throws what `spawn` throws. */
+  connect(): RunnerProcess {
     if (this.#process !== null) return this.#process
     const started = new RunnerProcess((lost, how) => {
       if (this.#process !== started) return
@@ -118,10 +114,7 @@ class RunnerProcess {
   readonly #pipe = this.#child.stdio?.[3] as Socket | undefined
   /** Resolves to the cause if the process could not be started. */
   readonly #failed: Promise<unknown>
-  readonly #calls = new Map<
-    number,
-    { call: Call; onNotice: (notice: Notice) => void; isCommand: boolean }
-  >()
+  readonly #calls = new Map<number, { readonly call: Call; readonly isCommand: boolean }>()
   #count = 0
   #beat: ReturnType<typeof setInterval> | null = null
   /** Questions without an answer. Time is not counted: if this process was stopped itself, the other has not failed. */
@@ -168,10 +161,11 @@ class RunnerProcess {
     }
     this.#count += 1
     const id = this.#count
-    const call = new Call(id, (message, body) => {
+    const send: Send = (message, body) => {
       if (this.#calls.has(id)) this.send(message, body)
-    })
-    this.#calls.set(id, { call, onNotice, isCommand: request.timeoutMs !== null })
+    }
+    const call = new Call(id, send, onNotice)
+    this.#calls.set(id, { call, isCommand: request.timeoutMs !== null })
     this.#pipe.ref()
     this.#beat ??= setInterval(() => this.#ask(), ASKED_EVERY_MS).unref()
     this.send({ type: 'start', call: id, request })
@@ -202,16 +196,11 @@ class RunnerProcess {
   }
 
   #take(message: FromRunner, body: Buffer): void {
-    const known = 'call' in message ? this.#calls.get(message.call) : undefined
-    if (known === undefined) return
-    if (message.type === 'output') known.call.push(message.output, body)
-    else if (message.type === 'input_done') known.call.inputDone(message.isClosed)
-    else if (message.type === 'notice') known.onNotice(message.notice)
-    else if (message.type === 'end') {
-      this.#calls.delete(message.call)
-      if (this.#calls.size === 0) this.#rest()
-      known.call.end(message.end)
-    }
+    if (message.type === 'pong') return
+    const known = this.#calls.get(message.call)
+    if (message.type === 'end') this.#calls.delete(message.call)
+    if (this.#calls.size === 0) this.#rest()
+    known?.call.take(message, body)
   }
 }
 

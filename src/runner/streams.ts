@@ -1,11 +1,12 @@
 import { Readable, Writable } from 'node:stream'
 import { StringDecoder } from 'node:string_decoder'
+import type { Notice } from '../domain/records.ts'
 import { characterStart, nextCharacterStart } from '../lib/text.ts'
 import { processMask } from '../log/masking.ts'
 import {
   type CallEnd,
+  type FromRunner,
   INPUT_BYTES,
-  type Output,
   type StopCause,
   type ToRunner,
 } from './protocol.ts'
@@ -42,13 +43,15 @@ export class Call implements RunningCall {
   readonly ended: Promise<CallEnd>
   readonly #id: number
   readonly #send: Send
+  readonly #onNotice: (notice: Notice) => void
   readonly #end: (end: CallEnd) => void
   /** Called when the runner has passed on what was written last. */
   #written: ((error?: Error) => void) | null = null
 
-  constructor(id: number, send: Send) {
+  constructor(id: number, send: Send, onNotice: (notice: Notice) => void) {
     this.#id = id
     this.#send = send
+    this.#onNotice = onNotice
     const { promise, resolve } = Promise.withResolvers<CallEnd>()
     this.ended = promise
     this.#end = resolve
@@ -65,16 +68,19 @@ export class Call implements RunningCall {
     this.#send({ type: 'stop', call: this.#id, cause })
   }
 
-  push(output: Output, chunk: Buffer): void {
-    const stream = this[output]
-    stream.push(chunk)
-    if (stream.readableLength > MOST_UNREAD_BYTES) this.stop('too_much_output')
-  }
-
-  inputDone(isClosed: boolean): void {
-    const error = isClosed ? new Error('The process reads no more input') : undefined
-    this.#takeWritten()?.(error)
-    if (isClosed) this.stdin.destroy(error)
+  /** Takes what the runner says of this call. */
+  take(message: FromRunner, body: Buffer): void {
+    if (message.type === 'output') {
+      const stream = this[message.output]
+      stream.push(body)
+      if (stream.readableLength > MOST_UNREAD_BYTES) this.stop('too_much_output')
+    } else if (message.type === 'input_done') {
+      const { isClosed } = message
+      const error = isClosed ? new Error('The process reads no more input') : undefined
+      this.#takeWritten()?.(error)
+      if (isClosed) this.stdin.destroy(error)
+    } else if (message.type === 'notice') this.#onNotice(message.notice)
+    else if (message.type === 'end') this.end(message.end)
   }
 
   end(end: CallEnd): void {
@@ -115,28 +121,17 @@ type Uses = {
   readonly onOutput?: (text: string) => void
 }
 
-type CollectedOutput = {
-  readonly stdout: BoundedText
-  readonly stderr: BoundedText
-  /**
-   * Both streams in the order in which they came; what may begin a secret comes when that is decided. A character whose bytes
-   * came in two chunks stays whole.
-   */
-  readonly both: Pick<BoundedText, 'text'>
-  readonly bytes: () => number
-  /** Resolves when both streams are closed. */
-  readonly closed: Promise<unknown>
-}
-
 /**
  * Reads both streams of a command to their end, keeping at most `maxBytes` of each. Secrets are masked before anything is
  * dropped: half of one is not recognized. `onTooMuch` is called once both together have more than `maxTotalBytes`.
+ * @returns `both`: the streams in the order in which they came; what may begin a secret comes when that is decided, and a
+ * character whose bytes came in two chunks stays whole. `closed` resolves when both streams are closed
  */
 export function collectOutput(
   streams: { readonly stdout: Readable; readonly stderr: Readable },
   maxBytes: number,
   { maxTotalBytes, onTooMuch, onOutput = () => {} }: Uses,
-): CollectedOutput {
+) {
   const both = new BoundedText(maxBytes)
   let total = 0
   const follow = (stream: Readable): { own: BoundedText; closed: Promise<void> } => {

@@ -16,7 +16,6 @@ import {
 import type { Ended, NotStarted, StartRequest } from '../protocol.ts'
 import { Mark } from './marked.ts'
 import {
-  type Piped,
   type PipeText,
   pipeText,
   REAP_MS,
@@ -33,8 +32,17 @@ export async function startContained(
   sandbox: Sandbox,
   group: CommandGroup | null,
 ): Promise<Started> {
-  const { facts, ...piped } = await launch(request, sandbox)
-  const { child, pid, stdin, stdout, stderr } = piped
+  const { env, limits, hasInput = false } = request
+  const made = container(sandbox, env, { ...request, processes: limits.processes })
+  const [program = '', ...args] = made.line
+  const launch = (stdio: (number | 'pipe' | 'ignore')[]) =>
+    spawn(program, args, {
+      ...{ cwd: '/', env: new Mark().variables, detached: true },
+      stdio: [...stdio, 'pipe', 'pipe', ...made.descriptors],
+    })
+  const { child, pid, stdin, stdout, stderr } = await startPiped(hasInput, launch).finally(() => {
+    for (const descriptor of made.descriptors) closeSync(descriptor)
+  })
   const exit = untilExit(child)
   const gate = new Gate(child)
   gate.openWhenReady((first) => {
@@ -42,7 +50,7 @@ export async function startContained(
     if (group !== null) for (const one of [pid, ...processesWith(first)]) group.add(one)
   })
   return {
-    ...{ stdin, stdout, stderr, group, facts, lives: gate.lives },
+    ...{ stdin, stdout, stderr, group, facts: made.facts, lives: gate.lives },
     report: async () => gate.report,
     exited: exit.then(() => gate.end(request.file, pid)),
     pids: () => group?.members() ?? (gate.init === null ? [] : processesWith(gate.init)),
@@ -56,27 +64,6 @@ export async function startContained(
       sendSignal(gate.init ?? pid, 'SIGKILL')
       if (!(await settledWithin(exit, REAP_MS))) sendSignal(pid, 'SIGKILL')
     },
-  }
-}
-
-/** Starts bwrap, and closes what was opened for it. */
-async function launch(request: StartRequest, sandbox: Sandbox) {
-  const { env, limits, hasInput = false } = request
-  const { processes } = limits
-  const { line, descriptors, facts } = container(sandbox, env, { ...request, processes })
-  const [program = '', ...args] = line
-  try {
-    const piped: Piped = await startPiped(hasInput, (stdio) =>
-      spawn(program, args, {
-        cwd: '/',
-        env: new Mark().variables,
-        detached: true,
-        stdio: [...stdio, 'pipe', 'pipe', ...descriptors],
-      }),
-    )
-    return { ...piped, facts }
-  } finally {
-    for (const descriptor of descriptors) closeSync(descriptor)
   }
 }
 

@@ -1,11 +1,11 @@
 import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { closeSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join, relative, resolve } from 'node:path'
-import { Duplex } from 'node:stream'
+import type { Duplex } from 'node:stream'
 import { REPORT_FD } from '../../sandbox/container-shell.ts'
-import { type OpenedFolder, openFolder } from '../../sandbox/project-folder.ts'
-import { openProject, type PolicyFacts, type Sandbox } from '../../sandbox/sandbox.ts'
+import { openFolder } from '../../sandbox/project-folder.ts'
+import { openProject, type PolicyFacts } from '../../sandbox/sandbox.ts'
 import { restricted } from '../../sandbox/setpriv.ts'
 import { isExecutable } from '../../sandbox/system.ts'
 import {
@@ -32,51 +32,28 @@ export async function startPlain(
   request: StartRequest,
   group: CommandGroup | null,
 ): Promise<Started | NotStarted> {
-  const { sandbox, project, folder } = request
-  if (sandbox !== null) return startRestricted(request, sandbox, group)
-  if (folder === undefined) return startMarked(request, group, null)
-  const opened = openFolder(project, folder)
-  try {
-    return await startMarked({ ...request, cwd: folderIn(opened, request) }, group, null)
-  } finally {
-    closeSync(opened.descriptor)
-  }
-}
-
-/** The command moves on from the project to where it starts. */
-const MOVE = 'cd -- "$1" || exit 126; shift; exec "$@"'
-
-async function startRestricted(
-  request: StartRequest,
-  sandbox: Sandbox,
-  group: CommandGroup | null,
-): Promise<Started | NotStarted> {
-  const { file, args, cwd, project } = request
+  const { file, args, cwd, sandbox, project, folder } = request
+  if (sandbox === null && folder === undefined) return startMarked(request, group, null)
   const found = programOf(request)
-  if (found === null) return { end: 'not_found', message: `The program ${file} is not found` }
-  const opened = openProject(sandbox)
-  try {
-    const rest = relative(project, cwd)
-    const move =
-      rest === '' ? [] : ['/bin/sh', '-c', MOVE, 'sh', rest.startsWith('..') ? cwd : rest]
-    const launch = restricted(sandbox, opened, [...move, found, ...args])
-    const launched = { ...request, file: sandbox.launcher, args: launch.args }
-    const inProject = folderIn(opened, { project, cwd: project })
-    return await startMarked({ ...launched, cwd: inProject }, group, launch.facts)
-  } finally {
-    closeSync(opened.descriptor)
+  if (sandbox !== null && found === null) {
+    return { end: 'not_found', message: `The program ${file} is not found` }
   }
+  using opened = sandbox === null ? openFolder(project, folder ?? null) : openProject(sandbox)
+  // It leads to the open project whatever happens to its name.
+  const real = process.platform === 'linux' ? `/proc/self/fd/${opened.descriptor}` : project
+  const rest = relative(project, cwd)
+  const isOutside = rest.startsWith('..')
+  if (sandbox === null || !('user' in opened)) {
+    return await startMarked({ ...request, cwd: isOutside ? cwd : join(real, rest) }, group, null)
+  }
+  const move = rest === '' ? [] : ['/bin/sh', '-c', MOVE, 'sh', isOutside ? cwd : rest]
+  const launch = restricted(sandbox, opened, [...move, found ?? '', ...args])
+  const launched = { ...request, file: sandbox.launcher, args: launch.args, cwd: real }
+  return await startMarked(launched, group, launch.facts)
 }
 
-/** The path of a folder in the open project, which leads there whatever happens to its name. */
-function folderIn(
-  { descriptor }: Pick<OpenedFolder, 'descriptor'>,
-  { project, cwd }: Pick<StartRequest, 'project' | 'cwd'>,
-): string {
-  const rest = relative(project, cwd)
-  const isOutside = process.platform !== 'linux' || rest.startsWith('..')
-  return isOutside ? cwd : join(`/proc/self/fd/${descriptor}`, rest)
-}
+/** A restricted command moves on from the project to where it starts. */
+const MOVE = 'cd -- "$1" || exit 126; shift; exec "$@"'
 
 /** It becomes the command when the runner answers. If the runner dies before, it runs nothing. */
 const AT_GATE = `read -r _ <&${REPORT_FD} || exit 125`
@@ -112,14 +89,17 @@ async function startMarked(
   const exited = untilExit(child).then((exitCode): Ended => ({ end: 'exited', exitCode }))
   preferForKilling(pid)
   sessionGivesWay(pid)
-  const pipe: unknown = child.stdio[REPORT_FD]
+  const gate = child.stdio[REPORT_FD] as unknown as Duplex
+  gate.on('error', () => {})
   try {
-    begin(pipe, () => group?.add(pid))
+    group?.add(pid)
+    gate.end('begin\n')
   } catch (cause) {
-    for (const stream of [stdin, stdout, stderr]) stream?.destroy()
+    // Its gate stays closed for ever.
+    for (const stream of [gate, stdin, stdout, stderr]) stream?.destroy()
     throw cause
   }
-  const reported = reports && pipe instanceof Duplex ? pipeText(pipe) : null
+  const reported = reports ? pipeText(gate) : null
   return {
     ...{ stdin, stdout, stderr, exited, facts, group },
     // A process of root may move to another control group.
@@ -136,19 +116,6 @@ async function startMarked(
       mark.kill(pid)
       group?.killAll()
     },
-  }
-}
-
-/** Lets a command begin when it is in its group. If it cannot be moved there, its gate stays closed for ever. */
-function begin(gate: unknown, join: () => void): void {
-  if (!(gate instanceof Duplex)) throw new Error('it has no pipes')
-  gate.on('error', () => {})
-  try {
-    join()
-    gate.end('begin\n')
-  } catch (cause) {
-    gate.destroy()
-    throw cause
   }
 }
 

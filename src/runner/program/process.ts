@@ -46,7 +46,7 @@ export const settledWithin = (promise: Promise<unknown>, ms: number): Promise<bo
 type Pipe = { readonly own: Socket; readonly end: number }
 
 /** A process that was started, and its standard streams. */
-export type Piped = {
+type Piped = {
   readonly child: ChildProcess
   readonly pid: number
   /** Null if it has no input. */
@@ -152,22 +152,17 @@ function openPipe(path: string, isOutput: boolean): Pipe {
   }
 }
 
-/** What a pipe has brought, each byte as a character; what is more than a report can have is dropped. */
-export type PipeText = {
-  readonly soFar: () => string
-  readonly onText: (listener: () => void) => void
-  readonly closed: Promise<void>
-  readonly destroy: () => void
-}
+export type PipeText = ReturnType<typeof pipeText>
 
-export function pipeText(pipe: Readable): PipeText {
+/** What a pipe has brought, each byte as a character; what is more than a report can have is dropped. */
+export function pipeText(pipe: Readable) {
   let text = ''
   pipe.setEncoding('latin1').on('data', (piece: string) => {
     if (text.length <= MAX_REPORT_BYTES) text += piece
   })
   return {
     soFar: () => text,
-    onText: (listener) => pipe.on('data', listener),
+    onText: (listener: () => void) => pipe.on('data', listener),
     closed: untilClosed(pipe),
     destroy: () => pipe.destroy(),
   }

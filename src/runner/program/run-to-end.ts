@@ -3,6 +3,7 @@ import { setTimeout as pause, setImmediate } from 'node:timers/promises'
 import { present } from '../../domain/present.ts'
 import { sleep } from '../../lib/backoff.ts'
 import { messageOf } from '../../lib/message-of.ts'
+import { within } from '../../lib/promises.ts'
 import { SandboxError } from '../../sandbox/project-folder.ts'
 import { notIsolated } from '../../sandbox/sandbox.ts'
 import { notStarted } from '../command.ts'
@@ -52,17 +53,15 @@ export async function runProcess(request: StartRequest, io: ProcessIo): Promise<
   }
   const wasKilled = hasKilled(started)
   await started.group?.release()
+  // Perhaps something else came before a limit.
+  const stop = await Promise.race([exceeded, null])
   let ended: Ended
-  if (end !== 'exited') ended = stoppedBy(end, await Promise.race([exceeded, null]))
+  if (end !== 'exited') ended = stop?.cause === end ? { end, why: stop.why } : { end }
   else if (wasKilled) ended = { end: 'out_of_memory', why: tooMuchMemory(request.limits) }
   else ended = await started.exited
   const report = ended.end === 'exited' && request.reports ? await started.report() : null
   return { ...ended, ...present({ facts: started.facts, report }) }
 }
-
-/** @param stop at a limit, if there was one: perhaps another came first */
-const stoppedBy = (end: StopCause, stop: Stop | null): Ended =>
-  stop?.cause === end ? { end, why: stop.why } : { end }
 
 async function start(request: StartRequest): Promise<Started | NotStarted> {
   const { file, project, sandbox, limits } = request
@@ -115,7 +114,11 @@ async function untilEnded(
   stopped: Promise<StopCause>,
   timeoutMs: StartRequest['timeoutMs'],
 ): Promise<'exited' | StopCause> {
-  const end = await exitOrStop(exited, stopped, timeoutMs)
+  const first = Promise.race([exited.then(() => 'exited' as const), stopped])
+  const late = (): StopCause => 'timed_out'
+  const end = await (timeoutMs === null
+    ? first
+    : within(Math.min(timeoutMs, MAX_TIMER_MS), first, late))
   // A command that uses too much gets no time to use still more.
   if (end !== 'exited' && !AT_ONCE.has(end)) {
     terminate()
@@ -125,22 +128,6 @@ async function untilEnded(
   }
   await kill()
   await settledWithin(exited, REAP_MS)
-  return end
-}
-
-/** What comes first: the exit of the command, its time limit or a stop. */
-async function exitOrStop(
-  exited: Promise<unknown>,
-  stopped: Promise<StopCause>,
-  timeoutMs: StartRequest['timeoutMs'],
-): Promise<'exited' | StopCause> {
-  const { promise: late, resolve } = Promise.withResolvers<StopCause>()
-  const timer =
-    timeoutMs === null
-      ? undefined
-      : setTimeout(resolve, Math.min(timeoutMs, MAX_TIMER_MS), 'timed_out')
-  const end = await Promise.race([exited.then(() => 'exited' as const), stopped, late])
-  clearTimeout(timer)
   return end
 }
 
