@@ -81,396 +81,245 @@ const cargo = { goal: 'cargo-test' }
 const make = { goal: 'make-test' }
 const check = { command: './check.sh' }
 
-/** Each change, and what a run names; what it may change is named nowhere. */
-const CHANGES: readonly [Wanted, begin: string, change: string, named: readonly string[]][] = [
-  // Python, honest.
-  [pytest, PYTHON, 'echo "def add(a, b): return a + b" > src/calc/__init__.py', []],
-  [
-    pytest,
-    PYTHON,
-    'echo "def test_b(): pass" > tests/test_b.py; mkdir tests/more; touch tests/more/x',
-    [],
-  ],
-  [
-    pytest,
-    PYTHON,
-    'mkdir -p tests/__pycache__; echo a > tests/__pycache__/a.pyc; touch tests/a.pyc',
-    [],
-  ],
-  [
-    pytest,
-    PYTHON,
-    'echo 1 > README.md; echo x >> .gitignore; echo y > .env; mkdir docs; touch docs/pytest.md',
-    [],
-  ],
-  [
-    pytest,
-    PYTHON,
-    `sed -i 's/^  "a",/  "a",\\n  "b[x]>=2",/; s/name = "calc"/name = "calculator"/' pyproject.toml`,
-    [],
-  ],
-  [
-    pytest,
-    PYTHON,
-    `printf '[project.optional-dependencies]\\ndev = ["pytest"]\\n' >> pyproject.toml`,
-    [],
-  ],
-  [pytest, PYTHON, `sed -i 's/name = x/name = y/' setup.cfg`, []],
-  [
-    pytest,
-    PYTHON,
-    'mkdir src/calc/queue; touch src/calc/json.py src/calc/queue/__init__.py queue.md',
-    [],
-  ],
-  [pytest, PYTHON, 'touch tests/test_add.py; cp tests/data.txt x; mv x tests/data.txt', []],
-  // Python, cheats.
-  [pytest, PYTHON, 'sed -i s/1/True/ tests/test_add.py', ['modified tests/test_add.py']],
-  [pytest, PYTHON, 'rm tests/test_add.py', ['deleted tests/test_add.py']],
-  [pytest, PYTHON, 'mv tests/test_add.py tests/test_sum.py', ['deleted tests/test_add.py']],
-  [
-    pytest,
-    PYTHON,
-    'mv tests spec',
-    ['deleted tests/__init__.py', 'deleted tests/data.txt', 'deleted tests/test_add.py'],
-  ],
-  [pytest, PYTHON, 'chmod +x tests/data.txt', ['mode tests/data.txt']],
-  [
-    pytest,
-    PYTHON,
-    'touch conftest.py; touch tests/conftest.py',
-    ['added conftest.py', 'added tests/conftest.py'],
-  ],
-  [
-    pytest,
-    PYTHON,
-    'mkdir -p tests/fixtures; touch tests/fixtures/conftest.py tests/fixtures/setup.cfg',
-    ['added tests/fixtures/conftest.py'],
-  ],
-  [
-    pytest,
-    PYTHON,
-    'touch pytest.ini .pytest.ini pytest.toml',
-    ['added .pytest.ini', 'added pytest.ini', 'added pytest.toml'],
-  ],
-  [pytest, PYTHON, 'sed -i s/-q/--co/ pyproject.toml', ['modified pyproject.toml']],
-  [
-    pytest,
-    PYTHON,
-    `sed -i '1i [tool.pytest]\\nini_options.addopts = "--co"' pyproject.toml`,
-    ['modified pyproject.toml'],
-  ],
-  [
-    pytest,
-    PYTHON,
-    `sed -i '3i   [tool.pytest.ini_options] # x\\naddopts = "--co"' pyproject.toml`,
-    ['modified pyproject.toml'],
-  ],
-  [
-    pytest,
-    PYTHON,
-    `printf '[metadata]\\nname = x\\v[tool:pytest]\\vaddopts = --co\\n' > setup.cfg`,
-    ['modified setup.cfg'],
-  ],
-  [
-    pytest,
-    PYTHON,
-    `printf '[metadata]\\rname = x\\r[tool:pytest]\\raddopts = --co\\n' > setup.cfg`,
-    ['modified setup.cfg'],
-  ],
-  [pytest, PYTHON, 'touch tox.ini', ['added tox.ini']],
-  [
-    pytest,
-    PYTHON,
-    'touch sitecustomize.py src/usercustomize.py x.pth',
-    ['added sitecustomize.py', 'added src/usercustomize.py', 'added x.pth'],
-  ],
-  [
-    pytest,
-    PYTHON,
-    'touch pytest.py; mkdir _pytest; touch _pytest/__init__.py',
-    ['added _pytest/__init__.py', 'added pytest.py'],
-  ],
-  [
-    pytest,
-    PYTHON,
-    'touch unittest.py traceback.py inspect.pyc argparse.cpython-311-x86_64-linux-gnu.so',
-    [
-      'added argparse.cpython-311-x86_64-linux-gnu.so',
-      'added inspect.pyc',
-      'added traceback.py',
-      'added unittest.py',
+/** What agents do in a project, and what a run of this goal names of it, by the change. What is honest is named nowhere. */
+type Project = {
+  readonly wanted: Wanted
+  readonly begin: string
+  readonly honest?: readonly string[]
+  readonly named?: Readonly<Record<string, string>>
+}
+const PROJECTS: readonly Project[] = [
+  {
+    wanted: pytest,
+    begin: PYTHON,
+    honest: [
+      'echo "def add(a, b): return a + b" > src/calc/__init__.py',
+      'echo "def test_b(): pass" > tests/test_b.py; mkdir tests/more; touch tests/more/x',
+      'mkdir -p tests/__pycache__; echo a > tests/__pycache__/a.pyc; touch tests/a.pyc',
+      'echo 1 > README.md; echo x >> .gitignore; echo y > .env; mkdir docs; touch docs/pytest.md',
+      `sed -i 's/^  "a",/  "a",\\n  "b[x]>=2",/; s/name = "calc"/name = "calculator"/' pyproject.toml`,
+      `printf '[project.optional-dependencies]\\ndev = ["pytest"]\\n' >> pyproject.toml`,
+      `sed -i 's/name = x/name = y/' setup.cfg`,
+      'mkdir src/calc/queue; touch src/calc/json.py src/calc/queue/__init__.py queue.md',
+      'touch tests/test_add.py; cp tests/data.txt x; mv x tests/data.txt',
+      'echo tests/ >> .gitignore',
+      'git init -q tests',
+      'echo "*.toml" >> .gitignore; sed -i s/calc/sums/ pyproject.toml',
+      'mv tests other; ln -s other tests',
     ],
-  ],
-  [
-    pytest,
-    PYTHON,
-    'mkdir evil.dist-info; touch evil.dist-info/entry_points.txt',
-    ['added evil.dist-info/entry_points.txt'],
-  ],
-  [
-    pytest,
-    PYTHON,
-    'rm -r tests/__init__.py; ln -s /dev/null tests/__init__.py',
-    ['modified tests/__init__.py'],
-  ],
-  [
-    pytest,
-    PYTHON,
-    'echo x > .github/workflows/ci.yml; touch .github/workflows/b.yml',
-    ['added .github/workflows/b.yml', 'modified .github/workflows/ci.yml'],
-  ],
-  [pytest, PYTHON, 'echo "goal: x" > .retrai.yml', ['added .retrai.yml']],
-  // What rules or repositories hide now is compared all the same.
-  [pytest, PYTHON, 'echo conftest.py >> .gitignore; touch conftest.py', ['added conftest.py']],
-  [pytest, PYTHON, 'echo tests/ >> .gitignore', []],
-  [pytest, PYTHON, 'echo tests/ >> .gitignore; echo > tests/data.txt', ['modified tests/data.txt']],
-  [pytest, PYTHON, 'git init -q tests', []],
-  [pytest, PYTHON, 'git init -q tests; rm tests/data.txt', ['deleted tests/data.txt']],
-  [pytest, PYTHON, 'echo "*.toml" >> .gitignore; sed -i s/calc/sums/ pyproject.toml', []],
-  [
-    pytest,
-    PYTHON,
-    'echo "*.toml" >> .gitignore; sed -i s/-q/-x/ pyproject.toml',
-    ['modified pyproject.toml'],
-  ],
-  [pytest, PYTHON, 'mv tests other; ln -s other tests', []],
-  [
-    pytest,
-    PYTHON,
-    'mv tests other; ln -s other tests; echo > other/data.txt',
-    ['modified tests/data.txt'],
-  ],
-  [
-    pytest,
-    `${PYTHON}; head -c 2000 /dev/zero > tests/big; echo a > tests/.env; printf 'ä' > tests/ä; printf x > "tests/$(printf "\\xff")"`,
-    'echo tests/ >> .gitignore',
-    [],
-  ],
-  [
-    pytest,
-    `${PYTHON}; head -c 2000 /dev/zero > tests/big; echo a > tests/.env; printf 'ä' > tests/ä; printf x > "tests/$(printf "\\xff")"`,
-    'for file in tests/*; do echo y >> $file; done; echo b > tests/.env; echo tests >> .gitignore',
-    [
-      'modified tests/.env',
-      'modified tests/__init__.py',
-      'modified tests/big',
-      'modified tests/data.txt',
-      'modified tests/test_add.py',
-      'modified tests/ä',
-      'modified tests/\ufffd',
+    named: {
+      'sed -i s/1/True/ tests/test_add.py': 'modified tests/test_add.py',
+      'rm tests/test_add.py': 'deleted tests/test_add.py',
+      'mv tests/test_add.py tests/test_sum.py': 'deleted tests/test_add.py',
+      'mv tests spec':
+        'deleted tests/__init__.py, deleted tests/data.txt, deleted tests/test_add.py',
+      'chmod +x tests/data.txt': 'mode tests/data.txt',
+      'touch conftest.py; touch tests/conftest.py': 'added conftest.py, added tests/conftest.py',
+      'mkdir -p tests/fixtures; touch tests/fixtures/conftest.py tests/fixtures/setup.cfg':
+        'added tests/fixtures/conftest.py',
+      'touch pytest.ini .pytest.ini pytest.toml':
+        'added .pytest.ini, added pytest.ini, added pytest.toml',
+      'sed -i s/-q/--co/ pyproject.toml': 'modified pyproject.toml',
+      'sed -i \'1i [tool.pytest]\\nini_options.addopts = "--co"\' pyproject.toml':
+        'modified pyproject.toml',
+      'sed -i \'3i   [tool.pytest.ini_options] # x\\naddopts = "--co"\' pyproject.toml':
+        'modified pyproject.toml',
+      "printf '[metadata]\\nname = x\\v[tool:pytest]\\vaddopts = --co\\n' > setup.cfg":
+        'modified setup.cfg',
+      "printf '[metadata]\\rname = x\\r[tool:pytest]\\raddopts = --co\\n' > setup.cfg":
+        'modified setup.cfg',
+      'touch tox.ini': 'added tox.ini',
+      'touch sitecustomize.py src/usercustomize.py x.pth':
+        'added sitecustomize.py, added src/usercustomize.py, added x.pth',
+      'touch pytest.py; mkdir _pytest; touch _pytest/__init__.py':
+        'added _pytest/__init__.py, added pytest.py',
+      'touch unittest.py traceback.py inspect.pyc argparse.cpython-311-x86_64-linux-gnu.so':
+        'added argparse.cpython-311-x86_64-linux-gnu.so, added inspect.pyc, added traceback.py, added unittest.py',
+      'mkdir evil.dist-info; touch evil.dist-info/entry_points.txt':
+        'added evil.dist-info/entry_points.txt',
+      'rm -r tests/__init__.py; ln -s /dev/null tests/__init__.py': 'modified tests/__init__.py',
+      'echo x > .github/workflows/ci.yml; touch .github/workflows/b.yml':
+        'added .github/workflows/b.yml, modified .github/workflows/ci.yml',
+      'echo "goal: x" > .retrai.yml': 'added .retrai.yml',
+      // What rules or repositories hide now is compared all the same.
+      'echo conftest.py >> .gitignore; touch conftest.py': 'added conftest.py',
+      'echo tests/ >> .gitignore; echo > tests/data.txt': 'modified tests/data.txt',
+      'git init -q tests; rm tests/data.txt': 'deleted tests/data.txt',
+      'echo "*.toml" >> .gitignore; sed -i s/-q/-x/ pyproject.toml': 'modified pyproject.toml',
+      'mv tests other; ln -s other tests; echo > other/data.txt': 'modified tests/data.txt',
+      'head -c 2000 /dev/zero > conftest.py': 'added conftest.py',
+    },
+  },
+  {
+    wanted: pytest,
+    begin: `${PYTHON}; head -c 2000 /dev/zero > tests/big; echo a > tests/.env; printf 'ä' > tests/ä; printf x > "tests/$(printf "\\xff")"`,
+    honest: ['echo tests/ >> .gitignore'],
+    named: {
+      'for file in tests/*; do echo y >> $file; done; echo b > tests/.env; echo tests >> .gitignore':
+        'modified tests/.env, modified tests/__init__.py, modified tests/big, modified tests/data.txt, modified tests/test_add.py, modified tests/ä, modified tests/\ufffd',
+    },
+  },
+  {
+    wanted: { ...pytest, protect: ['.env', 'src/calc/*.json'] },
+    begin: PYTHON,
+    named: {
+      'echo z > .env; echo 1 > src/calc/data.json; touch src/calc/b.json':
+        'modified .env, added src/calc/b.json, modified src/calc/data.json',
+    },
+  },
+  {
+    wanted: npm,
+    begin: JS,
+    honest: [
+      'echo 1 > src/add.js; echo z > test/b.test.js; mkdir test/__snapshots__; touch test/__snapshots__/a',
+      `sed -i 's/"a":"1"/"a":"2","b":"^3"/; s/1.0.0/1.0.1/; s/node \\./node src/' package.json; touch package-lock.json`,
+      `node -e 'const p=require("./package.json"); p.devDependencies={vitest:"1"}; p.type="module"; p.scripts.build="tsc"; fs.writeFileSync("package.json",JSON.stringify(p,null,2))'`,
+      'echo 3 > scripts/build.js; mkdir dist; echo > dist/x.js',
+      `mkdir -p packages/a; echo '{"scripts":{"test":"vitest"}}' > packages/a/package.json; echo '{}' > packages/a/tsconfig.json`,
     ],
-  ],
-  [pytest, PYTHON, 'head -c 2000 /dev/zero > conftest.py', ['added conftest.py']],
-  [
-    { ...pytest, protect: ['.env', 'src/calc/*.json'] },
-    PYTHON,
-    'echo z > .env; echo 1 > src/calc/data.json; touch src/calc/b.json',
-    ['modified .env', 'added src/calc/b.json', 'modified src/calc/data.json'],
-  ],
-  // JavaScript, honest.
-  [
-    npm,
-    JS,
-    'echo 1 > src/add.js; echo z > test/b.test.js; mkdir test/__snapshots__; touch test/__snapshots__/a',
-    [],
-  ],
-  [
-    npm,
-    JS,
-    `sed -i 's/"a":"1"/"a":"2","b":"^3"/; s/1.0.0/1.0.1/; s/node \\./node src/' package.json; touch package-lock.json`,
-    [],
-  ],
-  [
-    npm,
-    JS,
-    `node -e 'const p=require("./package.json"); p.devDependencies={vitest:"1"}; p.type="module"; p.scripts.build="tsc"; fs.writeFileSync("package.json",JSON.stringify(p,null,2))'`,
-    [],
-  ],
-  [npm, JS, 'echo 3 > scripts/build.js; mkdir dist; echo > dist/x.js', []],
-  // JavaScript, cheats.
-  [npm, JS, 'sed -i s/x/z/ test/add.test.js', ['modified test/add.test.js']],
-  [npm, JS, `sed -i 's/npm run unit/true/' package.json`, ['modified package.json']],
-  [npm, JS, `sed -i 's/node --test/node -e 0/' package.json`, ['modified package.json']],
-  [
-    npm,
-    JS,
-    `sed -i 's/"start":/"pretest":"rm -r test","start":/' package.json`,
-    ['modified package.json'],
-  ],
-  [
-    npm,
-    JS,
-    `sed -i 's/"start":/"postinstall":"x","start":/' package.json`,
-    ['modified package.json'],
-  ],
-  [
-    npm,
-    JS,
-    `sed -i 's/"dependencies"/"mocha":{"grep":"x"},"dependencies"/' package.json`,
-    ['modified package.json'],
-  ],
-  [npm, JS, `sed -i 's/"a":"1"/"a":"file:.\\/fake"/' package.json`, ['modified package.json']],
-  [npm, JS, 'echo 0 > scripts/verify-types.js', ['modified scripts/verify-types.js']],
-  [
-    npm,
-    JS,
-    'echo > vitest.config.ts; echo > vitest.setup.ts; echo > tsconfig.json',
-    ['modified tsconfig.json', 'modified vitest.config.ts', 'added vitest.setup.ts'],
-  ],
-  [
-    npm,
-    JS,
-    'touch jest.config.js .mocharc.yml babel.config.js .babelrc .npmrc vite.config.ts ava.config.js',
-    [
-      'added .babelrc',
-      'added .mocharc.yml',
-      'added .npmrc',
-      'added ava.config.js',
-      'added babel.config.js',
-      'added jest.config.js',
-      'added vite.config.ts',
+    named: {
+      'sed -i s/x/z/ test/add.test.js': 'modified test/add.test.js',
+      "sed -i 's/npm run unit/true/' package.json": 'modified package.json',
+      "sed -i 's/node --test/node -e 0/' package.json": 'modified package.json',
+      'sed -i \'s/"start":/"pretest":"rm -r test","start":/\' package.json':
+        'modified package.json',
+      'sed -i \'s/"start":/"postinstall":"x","start":/\' package.json': 'modified package.json',
+      'sed -i \'s/"dependencies"/"mocha":{"grep":"x"},"dependencies"/\' package.json':
+        'modified package.json',
+      'sed -i \'s/"a":"1"/"a":"file:.\\/fake"/\' package.json': 'modified package.json',
+      'echo 0 > scripts/verify-types.js': 'modified scripts/verify-types.js',
+      'echo > vitest.config.ts; echo > vitest.setup.ts; echo > tsconfig.json':
+        'modified tsconfig.json, modified vitest.config.ts, added vitest.setup.ts',
+      'touch jest.config.js .mocharc.yml babel.config.js .babelrc .npmrc vite.config.ts ava.config.js':
+        'added .babelrc, added .mocharc.yml, added .npmrc, added ava.config.js, added babel.config.js, added jest.config.js, added vite.config.ts',
+      'mkdir __mocks__ sub; touch __mocks__/a.js setupTests.js; echo "[1]" > sub/package.json':
+        'added __mocks__/a.js, added setupTests.js',
+      'echo "_authToken=x" > .npmrc': 'added .npmrc',
+    },
+  },
+  {
+    wanted: go,
+    begin: GO,
+    honest: [
+      'echo 1 > main.go; echo x > b_test.go; touch sub/testdata/b',
+      `sed -i 's/v1.0.0/v1.1.0\\n\\td.e\\/f v1.0.0/; s/1.22/1.23/' go.mod; echo x > go.sum; echo n > vendor/modules.txt`,
     ],
-  ],
-  [
-    npm,
-    JS,
-    'mkdir __mocks__ sub; touch __mocks__/a.js setupTests.js; echo "[1]" > sub/package.json',
-    ['added __mocks__/a.js', 'added setupTests.js'],
-  ],
-  [npm, JS, 'echo "_authToken=x" > .npmrc', ['added .npmrc']],
-  // Go.
-  [go, GO, 'echo 1 > main.go; echo x > b_test.go; touch sub/testdata/b', []],
-  [
-    go,
-    GO,
-    `sed -i 's/v1.0.0/v1.1.0\\n\\td.e\\/f v1.0.0/; s/1.22/1.23/' go.mod; echo x > go.sum; echo n > vendor/modules.txt`,
-    [],
-  ],
-  [
-    go,
-    GO,
-    'echo 1 > main_test.go; echo 2 > sub/testdata/in',
-    ['modified main_test.go', 'modified sub/testdata/in'],
-  ],
-  [go, GO, `printf 'replace a.b/c => ./fake\\n' >> go.mod`, ['modified go.mod']],
-  [go, GO, `printf 'replace (\\n\\ta.b/c => ./fake\\n)\\n' >> go.mod`, ['modified go.mod']],
-  [
-    go,
-    GO,
-    'touch go.work; echo x > vendor/a.b/c/c.go',
-    ['added go.work', 'modified vendor/a.b/c/c.go'],
-  ],
-  [go, GO, 'mkdir tools; echo module y > tools/go.mod', ['added tools/go.mod']],
-  // Rust.
-  [
-    cargo,
-    RUST,
-    `echo z > src/lib.rs; touch tests/more.rs Cargo.lock; sed -i 's/a = "1"/a = "2"\\nc = { version = "1", features = ["x"] }/' Cargo.toml`,
-    [],
-  ],
-  [cargo, RUST, 'echo z > tests/all.rs', ['modified tests/all.rs']],
-  [cargo, RUST, `sed -i 's/doctest = true/test = false/' Cargo.toml`, ['modified Cargo.toml']],
-  [cargo, RUST, `sed -i 's/b = "1"/b = { path = "fake" }/' Cargo.toml`, ['modified Cargo.toml']],
-  [
-    cargo,
-    RUST,
-    `sed -i 's/b = "1"/b."p\\\\u0061th" = "fake"/' Cargo.toml`,
-    ['modified Cargo.toml'],
-  ],
-  [
-    cargo,
-    RUST,
-    `printf '[[test]]\\nname = "all"\\nharness = false\\n' >> Cargo.toml`,
-    ['modified Cargo.toml'],
-  ],
-  [cargo, RUST, `printf '[patch.crates-io]\\nb = "2"\\n' >> Cargo.toml`, ['modified Cargo.toml']],
-  [
-    cargo,
-    RUST,
-    'touch build.rs rust-toolchain.toml; mkdir .cargo; touch .cargo/config.toml',
-    ['added .cargo/config.toml', 'added build.rs', 'added rust-toolchain.toml'],
-  ],
-  // A command.
-  [check, SHELL, 'echo 42 > solve.py; echo 2 > input.txt; echo x > tool.sh; echo y > other.sh', []],
-  [check, SHELL, 'echo 41 > expected.txt', ['modified expected.txt']],
-  [check, SHELL, 'echo "exit 0" > check.sh', ['modified check.sh']],
-  [check, SHELL, 'chmod -x check.sh', ['mode check.sh']],
-  [check, SHELL, 'echo "exit 0" > scripts/common.sh', ['modified scripts/common.sh']],
-  [check, SHELL, 'echo ANSWER=41 > scripts/values', ['modified scripts/values']],
-  // What a changed check names instead is the changed check's.
-  [check, SHELL, 'echo ./other.sh > check.sh', ['modified check.sh']],
-  [
-    { command: 'bash scripts/run.sh && python3 solve.py | grep 42' },
-    SHELL,
-    'echo > solve.py; echo > scripts/run.sh',
-    ['modified scripts/run.sh'],
-  ],
-  [{ command: './tool.sh', contains: '1' }, SHELL, 'echo > tool.sh', []],
-  [{ command: './tool.sh' }, SHELL, 'echo > tool.sh', ['modified tool.sh']],
-  [
-    { command: 'make test' },
-    SHELL,
-    'echo > Makefile; echo > rules.mk; echo > scripts/run.sh; echo > main.c; echo > more',
-    ['modified Makefile', 'modified more', 'modified rules.mk', 'modified scripts/run.sh'],
-  ],
-  [
-    make,
-    SHELL,
-    'touch GNUmakefile; echo > scripts/run.sh',
-    ['added GNUmakefile', 'modified scripts/run.sh'],
-  ],
-  [
-    make,
-    `${SHELL}; mkdir tests; echo a > tests/a.c; echo b > tests/a.o`,
-    'echo c > tests/a.o; echo c > main.c',
-    [],
-  ],
-  [
-    { command: 'npm run ci' },
-    `${JS}; echo '{"scripts":{"ci":"sh scripts/all.sh"}}' > package.json; echo true > scripts/all.sh`,
-    'echo > scripts/all.sh',
-    ['modified scripts/all.sh'],
-  ],
-  [
-    { ...pytest, command: 'make unit && npm test' },
-    `${SHELL}; echo '{"scripts":{"test":"true"}}' > package.json`,
-    'echo > Makefile; echo "{}" > package.json; echo > main.c',
-    ['modified Makefile', 'modified package.json'],
-  ],
-  // A new project needs files that are settings at the same time.
-  [
-    check,
-    SHELL,
-    `echo '{"name":"x","type":"module","dependencies":{"a":"1"}}' > package.json; printf '[project]\nname = "x"\n' > pyproject.toml`,
-    [],
-  ],
-  [
-    check,
-    SHELL,
-    `echo '{"scripts":{"test":"true"}}' > package.json; printf '[tool.pytest]\nx = "x"\n' > pyproject.toml`,
-    ['added package.json', 'added pyproject.toml'],
-  ],
-  [
-    npm,
-    JS,
-    `mkdir -p packages/a; echo '{"scripts":{"test":"vitest"}}' > packages/a/package.json; echo '{}' > packages/a/tsconfig.json`,
-    [],
-  ],
-  // A linter may find something in a test.
-  [{ goal: 'lint' }, PYTHON, 'echo x > tests/test_add.py', []],
-  [{ goal: 'lint' }, PYTHON, 'touch .flake8 ruff.toml', ['added .flake8', 'added ruff.toml']],
-  [{ goal: 'pyright' }, PYTHON, 'touch pyrightconfig.json', ['added pyrightconfig.json']],
+    named: {
+      'echo 1 > main_test.go; echo 2 > sub/testdata/in':
+        'modified main_test.go, modified sub/testdata/in',
+      "printf 'replace a.b/c => ./fake\\n' >> go.mod": 'modified go.mod',
+      "printf 'replace (\\n\\ta.b/c => ./fake\\n)\\n' >> go.mod": 'modified go.mod',
+      'touch go.work; echo x > vendor/a.b/c/c.go': 'added go.work, modified vendor/a.b/c/c.go',
+      'mkdir tools; echo module y > tools/go.mod': 'added tools/go.mod',
+    },
+  },
+  {
+    wanted: cargo,
+    begin: RUST,
+    honest: [
+      `echo z > src/lib.rs; touch tests/more.rs Cargo.lock; sed -i 's/a = "1"/a = "2"\\nc = { version = "1", features = ["x"] }/' Cargo.toml`,
+    ],
+    named: {
+      'echo z > tests/all.rs': 'modified tests/all.rs',
+      "sed -i 's/doctest = true/test = false/' Cargo.toml": 'modified Cargo.toml',
+      'sed -i \'s/b = "1"/b = { path = "fake" }/\' Cargo.toml': 'modified Cargo.toml',
+      'sed -i \'s/b = "1"/b."p\\\\u0061th" = "fake"/\' Cargo.toml': 'modified Cargo.toml',
+      'printf \'[[test]]\\nname = "all"\\nharness = false\\n\' >> Cargo.toml':
+        'modified Cargo.toml',
+      'printf \'[patch.crates-io]\\nb = "2"\\n\' >> Cargo.toml': 'modified Cargo.toml',
+      'touch build.rs rust-toolchain.toml; mkdir .cargo; touch .cargo/config.toml':
+        'added .cargo/config.toml, added build.rs, added rust-toolchain.toml',
+    },
+  },
+  {
+    wanted: check,
+    begin: SHELL,
+    honest: [
+      'echo 42 > solve.py; echo 2 > input.txt; echo x > tool.sh; echo y > other.sh',
+      // A new project needs files that are settings at the same time.
+      `echo '{"name":"x","type":"module","dependencies":{"a":"1"}}' > package.json; printf '[project]\nname = "x"\n' > pyproject.toml`,
+    ],
+    named: {
+      'echo 41 > expected.txt': 'modified expected.txt',
+      'echo "exit 0" > check.sh': 'modified check.sh',
+      'chmod -x check.sh': 'mode check.sh',
+      'echo "exit 0" > scripts/common.sh': 'modified scripts/common.sh',
+      'echo ANSWER=41 > scripts/values': 'modified scripts/values',
+      // What a changed check names instead is the changed check's.
+      'echo ./other.sh > check.sh': 'modified check.sh',
+      'echo \'{"scripts":{"test":"true"}}\' > package.json; printf \'[tool.pytest]\nx = "x"\n\' > pyproject.toml':
+        'added package.json, added pyproject.toml',
+    },
+  },
+  {
+    wanted: { command: 'bash scripts/run.sh && python3 solve.py | grep 42' },
+    begin: SHELL,
+    named: { 'echo > solve.py; echo > scripts/run.sh': 'modified scripts/run.sh' },
+  },
+  {
+    wanted: { command: './tool.sh', contains: '1' },
+    begin: SHELL,
+    honest: ['echo > tool.sh'],
+  },
+  {
+    wanted: { command: './tool.sh' },
+    begin: SHELL,
+    named: { 'echo > tool.sh': 'modified tool.sh' },
+  },
+  {
+    wanted: { command: 'make test' },
+    begin: SHELL,
+    named: {
+      'echo > Makefile; echo > rules.mk; echo > scripts/run.sh; echo > main.c; echo > more':
+        'modified Makefile, modified more, modified rules.mk, modified scripts/run.sh',
+    },
+  },
+  {
+    wanted: make,
+    begin: SHELL,
+    named: {
+      'touch GNUmakefile; echo > scripts/run.sh': 'added GNUmakefile, modified scripts/run.sh',
+    },
+  },
+  {
+    wanted: make,
+    begin: `${SHELL}; mkdir tests; echo a > tests/a.c; echo b > tests/a.o`,
+    honest: ['echo c > tests/a.o; echo c > main.c'],
+  },
+  {
+    wanted: { command: 'npm run ci' },
+    begin: `${JS}; echo '{"scripts":{"ci":"sh scripts/all.sh"}}' > package.json; echo true > scripts/all.sh`,
+    named: { 'echo > scripts/all.sh': 'modified scripts/all.sh' },
+  },
+  {
+    wanted: { ...pytest, command: 'make unit && npm test' },
+    begin: `${SHELL}; echo '{"scripts":{"test":"true"}}' > package.json`,
+    named: {
+      'echo > Makefile; echo "{}" > package.json; echo > main.c':
+        'modified Makefile, modified package.json',
+    },
+  },
+  {
+    wanted: { goal: 'lint' },
+    begin: PYTHON,
+    // A linter may find something in a test.
+    honest: ['echo x > tests/test_add.py'],
+    named: { 'touch .flake8 ruff.toml': 'added .flake8, added ruff.toml' },
+  },
+  {
+    wanted: { goal: 'pyright' },
+    begin: PYTHON,
+    named: { 'touch pyrightconfig.json': 'added pyrightconfig.json' },
+  },
 ]
 
-const groups = Map.groupBy(CHANGES, ([wanted, begin]) => `${JSON.stringify(wanted)} ${begin}`)
-
-test.each([...groups.values()].map((rows) => ({ rows, wanted: JSON.stringify(rows[0]?.[0]) })))(
+test.each(PROJECTS)(
   'a run names what it has changed of its check, and nothing else: $wanted',
-  async ({ rows }) => {
-    const [[wanted, begin] = [{}, '']] = rows
+  async ({ begin, wanted, honest = [], named = {} }) => {
     const { after } = await protection(begin, wanted)
-    for (const [, , change, named] of rows) {
-      expect({ change, named: await after(change) }).toEqual({ change, named })
+    const silent = Object.fromEntries(honest.map((change) => [change, '']))
+    for (const [change, names] of Object.entries({ ...silent, ...named })) {
+      expect({ change, names: (await after(change)).join(', ') }).toEqual({ change, names })
     }
   },
 )
