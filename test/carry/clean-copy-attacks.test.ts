@@ -4,8 +4,9 @@ import { mkdir, readdir, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { COMPILE_CACHE } from '../support/build.ts'
-import { isMissing } from '../support/missing.ts'
-import { bashIn, isRoot, place, run } from './copy-support.ts'
+import { isRoot, LEVELS } from '../support/levels.ts'
+import { workspacePrograms } from '../support/processes.ts'
+import { bashIn, place, run } from './copy-support.ts'
 
 /** Puts a link to another folder in the place of folders, and back, all the time. */
 const SWAP = `const { renameSync, symlinkSync, unlinkSync } = require('node:fs')
@@ -77,10 +78,12 @@ async function smallDisk(folder: string): Promise<void> {
   onTestFinished(() => run('umount', ['-l', folder]).then(() => {}))
 }
 
-test.runIf(isRoot).for([['none'], ['namespaces', 'bwrap']] as const)(
+/** Each level once. */
+const ONCE = LEVELS.filter(([, , owner]) => owner === null)
+
+test.runIf(isRoot).for(ONCE.filter(([name]) => name !== 'landlock'))(
   'at %s, a copy for which the disk has no room is not made',
-  async ([level, needs], { skip }) => {
-    skip(needs !== undefined && isMissing(needs), `${needs} is missing`)
+  async ([, level]) => {
     const at = await place(level, null, smallDisk)
     await at.fill(
       'head -c 10000000 /dev/urandom >a; mkdir b; for n in $(seq 40); do head -c 500000 /dev/zero >b/$n; done',
@@ -107,10 +110,9 @@ test('copies are removed with their run, and those of all runs when a server sta
   expect(await at.folders()).toEqual([])
 })
 
-test.for([['none'], ['namespaces', 'bwrap'], ['landlock', 'landlock']] as const)(
+test.for(ONCE)(
   'at %s, nothing is left of a copy whose server was killed, once the next one has started',
-  async ([level, needs], { skip }) => {
-    skip(needs !== undefined && isMissing(needs), `${needs} is missing`)
+  async ([, level]) => {
     const at = await place(level)
     await at.fill('mkdir many; for n in $(seq 40); do truncate -s 400M many/$n; done')
     const file = join(import.meta.dirname, './clean-copy-process.ts')
@@ -118,28 +120,13 @@ test.for([['none'], ['namespaces', 'bwrap'], ['landlock', 'landlock']] as const)
       env: { ...process.env, NODE_COMPILE_CACHE: COMPILE_CACHE },
     })
     const files = () => at.folders().then(([folder = '/none']) => readdir(join(folder, 'many')))
-    await vi.waitUntil(
-      () =>
-        files().then(
-          ({ length }) => length > 0,
-          () => false,
-        ),
-      60_000,
-    )
+    await vi.waitUntil(async () => (await files().catch(() => [])).length > 0, 60_000)
     server.kill('SIGKILL')
     await once(server, 'exit')
     expect(await at.folders()).toHaveLength(1)
     // The program that copies ends with its server.
-    await vi.waitUntil(async () => (await programsOf(at.cwd)) === 0, 30_000)
+    await vi.waitUntil(() => workspacePrograms(at.cwd).length === 0, 30_000)
     await at.isolation.forgetAllBut(new Set(['run']))
     expect(await at.folders()).toEqual([])
   },
 )
-
-/** How many programs of a workspace work for a project. */
-async function programsOf(cwd: string): Promise<number> {
-  const { stdout } = await run('ps', ['-eo', 'args'])
-  return stdout
-    .split('\n')
-    .filter((line) => /^\S*node .*workspace-program/.test(line) && line.includes(cwd)).length
-}

@@ -5,8 +5,9 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { pathBytes } from '../../src/lib/git-objects.ts'
 import { differenceOf } from '../../src/runner/command.ts'
+import { isRoot, LEVELS, USER } from '../support/levels.ts'
 import { isMissing } from '../support/missing.ts'
-import { bashIn, isRoot, LEVELS, place, run } from './copy-support.ts'
+import { bashIn, place, run } from './copy-support.ts'
 
 const SNAPSHOT = { maxFileBytes: 5_000_000, maxBytes: 0, salt: '' }
 
@@ -42,8 +43,7 @@ async function listed(folder: string): Promise<string[]> {
 
 test.for(LEVELS)(
   'at %s, a copy has all that the project has, and commands work in it as in the project',
-  async ([, level, owner, needs], { skip }) => {
-    skip(needs !== null && isMissing(needs), `${needs} is missing`)
+  async ([, level, owner]) => {
     const at = await place(level, owner)
     await at.fill(ALL_SORTS)
     await run('mkfifo', [join(at.cwd, 'pipe')])
@@ -89,8 +89,7 @@ const file = (path: string, text: string | null) => ({
 
 test.for(LEVELS.filter(([name]) => !name.startsWith('landlock')))(
   'at %s, files are put into a copy through no link, also those that git and the server obey',
-  async ([, level, owner, needs], { skip }) => {
-    skip(needs !== null && isMissing(needs), `${needs} is missing`)
+  async ([, level, owner]) => {
     const at = await place(level, owner)
     await at.fill(`git init -q; mkdir -p tests/deep outside shut; echo old >tests/a; echo x >outside/kept
       ln -s outside led; ln -s "$PWD/outside/kept" one; echo f >in-the-way; echo s >shut/s; chmod 555 shut
@@ -141,10 +140,9 @@ test.for(LEVELS.filter(([name]) => !name.startsWith('landlock')))(
   },
 )
 
-test.for(LEVELS)(
+test.for(LEVELS.filter(([, , owner]) => owner === null))(
   'at %s, a copy of a folder in a larger repository is as that, by the rules of the repository',
-  async ([, level, owner, needs], { skip }) => {
-    skip(needs !== null && isMissing(needs), `${needs} is missing`)
+  async ([, level, owner]) => {
     const at = await place(level, owner, undefined, 'app')
     await at.fill('git init -q ..; echo /app/out >../.gitignore; echo 1 >out; echo 2 >kept')
     const { tree, left_out } = (await at.files.ask('snapshot', SNAPSHOT))._unsafeUnwrap()
@@ -166,7 +164,7 @@ test('what must be skipped is not copied, and what cannot be read is named', asy
 test.runIf(isRoot && !isMissing('bwrap'))(
   'what the user of commands may not read is named',
   async () => {
-    const at = await place('namespaces', 1500)
+    const at = await place('namespaces', USER)
     await at.fill('mkdir -p sub; echo 1 >a; echo 2 >sub/secret; mkdir closed; echo 3 >closed/x')
     for (const path of ['sub/secret', 'closed']) {
       await run('chown', ['-R', '0:0', join(at.cwd, path)])

@@ -8,23 +8,30 @@ import { statementIn } from '../support/in-toto.ts'
 import { isMissing } from '../support/missing.ts'
 import { bash, printed, Site } from '../support/site.ts'
 import { test as base } from '../support/test.ts'
-import { kindsOf, recordOf, repository, sh, sums, WORK, worked } from './support.ts'
+import { carried, kindsOf, recordOf, repository, sh, sums, WORK, worked } from './support.ts'
 
-const needsGit = { skip: isMissing('git') }
+/** What the model does in a project, by its name. */
+const STEPS = {
+  rolled: [bash('echo one >a.txt; echo x >x'), bash('echo two >a.txt; touch done')],
+  large: [bash('head -c 6000000 /dev/zero >result; touch done')],
+  idle: [{ text: 'Done.' }],
+}
 
-const TWO_STEPS = [bash('echo one >a.txt; echo x >x'), bash('echo two >a.txt; touch done')]
-
-/** `test` with `shared`: a server for all tests of this file. In the project `rolled`, its model works in two steps. */
+/** `test` with `shared`: a server for most tests of this file, whose model does `STEPS` or `WORK`. */
 const test = base.extend('shared', { scope: 'file' }, async ({ serverOptions: _ }, on) => {
   const site = await Site.open()
   on.onCleanup(() => site.close())
-  const model = await site.model(({ turn, messages }) =>
-    messages[0]?.content.includes('/rolled.') ? (TWO_STEPS[turn] ?? {}) : bash(WORK),
-  )
+  const model = await site.model(({ turn, messages }) => {
+    const isIn = ([name]: readonly [string, unknown]) => messages[0]?.content.includes(`/${name}.`)
+    const [, steps] = Object.entries(STEPS).find(isIn) ?? []
+    return steps === undefined ? bash(WORK) : (steps[turn] ?? {})
+  })
   return { site, server: await site.serve('data', { model }) }
 })
 
-test.skipIf(needsGit.skip)(
+const needsGit = test.skipIf(isMissing('git'))
+
+needsGit(
   'a run works in a copy, and its changes are applied',
   async ({ shared: { site, server } }) => {
     const { project, before, runId, run } = await worked(site, server, 'applied')
@@ -38,13 +45,13 @@ test.skipIf(needsGit.skip)(
     expect((await kindsOf(server, runId)).slice(0, 4)).toEqual([
       ...['run_created', 'run_claimed', 'project_copied', 'step_start'],
     ])
-    const files = [
-      { path: 'a.txt', action: 'write' },
-      { path: 'done', action: 'write' },
-      { path: 'fresh/file', action: 'write' },
-      { path: 'gone.txt', action: 'delete' },
-      { path: 'sub/deep', action: 'mode' },
-    ]
+    const files = carried(
+      'write a.txt',
+      'write done',
+      'write fresh/file',
+      'delete gone.txt',
+      'mode sub/deep',
+    )
     const apply = (how: object) => server.post(`/api/runs/${runId}/apply`, { as: 'files', ...how })
     const shown = await apply({ dry_run: true })
     expect(shown.body).toEqual({ files, not_carried: ['build.log', 'node_modules'] })
@@ -98,7 +105,7 @@ test.skipIf(needsGit.skip)(
   },
 )
 
-test.skipIf(needsGit.skip)(
+needsGit(
   'as a patch and as a branch, nothing of the project changes but one ref',
   async ({ shared: { site, server } }) => {
     const { project, before, runId, run } = await worked(site, server, 'branched', {
@@ -167,7 +174,7 @@ test.skipIf(needsGit.skip)(
   },
 )
 
-test.skipIf(needsGit.skip)(
+needsGit(
   'a run is rolled back, again and again, and never over the work of people',
   async ({ shared: { site, server } }) => {
     const project = await repository(site, 'rolled')
@@ -179,16 +186,12 @@ test.skipIf(needsGit.skip)(
     const git = sums(join(project, '.git'))
     await writeFile(join(project, 'untracked'), 'by a person')
     expect((await back({ to: 999 })).status).toBe(404)
-    expect((await back({ to: second, dry_run: true })).body.files).toEqual([
-      { path: 'a.txt', action: 'write' },
-      { path: 'done', action: 'delete' },
-    ])
+    expect((await back({ to: second, dry_run: true })).body.files).toEqual(
+      carried('write a.txt', 'delete done'),
+    )
     expect((await back({ to: second })).status).toBe(200)
     expect(sh(project, 'cat a.txt x untracked; ls')).toMatch(/^one\nx\nby a person/)
-    expect((await back({ to: first })).body.files).toEqual([
-      { path: 'a.txt', action: 'write' },
-      { path: 'x', action: 'delete' },
-    ])
+    expect((await back({ to: first })).body.files).toEqual(carried('write a.txt', 'delete x'))
     expect(sh(project, 'cat a.txt untracked')).toBe('1\nuncommitted\nby a person')
     const records = await kindsOf(server, runId)
     expect(records.slice(-3)).toEqual(['run_end', 'files_rolled_back', 'files_rolled_back'])
@@ -231,10 +234,8 @@ test('what a run did is not applied while another one continues it in its copy',
 })
 
 test('a copy with a file that no snapshot holds stays after its changes were applied', async ({
-  site,
+  shared: { site, server },
 }) => {
-  const script = 'head -c 6000000 /dev/zero >result; touch done'
-  const server = await site.serve('data', { model: await site.model([bash(script)]) })
   const { project, runId } = await worked(site, server, 'large')
   const { body } = await server.post(`/api/runs/${runId}/apply`, { as: 'files' })
   expect(body).toMatchObject({
@@ -246,10 +247,9 @@ test('a copy with a file that no snapshot holds stays after its changes were app
   expect((await kindsOf(server, runId)).at(-1)).toBe('changes_applied')
 })
 
-test.skipIf(needsGit.skip)('no branch is made if no file differs', async ({ site }) => {
-  const server = await site.serve('data', { model: await site.model([{ text: 'Done.' }]) })
+needsGit('no branch is made if no file differs', async ({ shared: { site, server } }) => {
   const task = { goal: 'instructions', instructions: 'Look.' }
-  const { runId } = await worked(site, server, 'project', task)
+  const { runId } = await worked(site, server, 'idle', task)
   const { status, body } = await server.post(`/api/runs/${runId}/apply`, { as: 'branch' })
   expect([status, body.detail]).toEqual([409, 'No file differs, so there is no branch.'])
 })

@@ -11,7 +11,6 @@ import { type Project, Workspace } from '../../src/workspace/workspace.ts'
 import { isolated, temporaryFolder } from '../runner/support.ts'
 
 export const run = promisify(execFile)
-export const isRoot = process.getuid?.() === 0
 const { signal } = new AbortController()
 
 /** A server with a project, and copies of that. @param within the path of the project in the folder that its owner has */
@@ -65,17 +64,3 @@ export const bashIn = (copy: CleanCopy, script: string) =>
   copy.runCommand({
     ...{ file: 'bash', args: ['-c', script], cwd: copy.cwd, timeoutMs: 60_000, signal },
   })
-
-/** A level, the owner of the project, and what that needs. */
-export const LEVELS: readonly (readonly [
-  string,
-  Level,
-  number | null,
-  'bwrap' | 'landlock' | null,
-])[] = [
-  ['none', 'none', null, null],
-  ['namespaces', 'namespaces', null, 'bwrap'],
-  ...(isRoot ? ([["namespaces, in a user's project", 'namespaces', 1500, 'bwrap']] as const) : []),
-  ['landlock', 'landlock', null, 'landlock'],
-  ...(isRoot ? ([["landlock, in a user's project", 'landlock', 1500, 'landlock']] as const) : []),
-]

@@ -18,17 +18,13 @@ async function created(shop: Workshop, folder: string, changes: Partial<RunConfi
   return shop.create({ cwd, ...changes }, { project: folderAt(cwd) })
 }
 
-test.for([
-  ['in the same folder', 'a', 'a'],
-  ['in a folder inside', 'a', 'a/b'],
-  ['in a folder around it', 'a/b', '.'],
-])('a run %s waits for an earlier one, which it names', async ([, first = '', second = '']) => {
+test('a run in a folder inside of that of an earlier one waits for it, and names it', async () => {
   await using shop = await Workshop.open([{ text: 'Nothing yet.' }, { calls: [reachGoal] }])
   shop.isShared = false
   shop.startAgent()
-  const one = await created(shop, first, WAITS)
+  const one = await created(shop, 'a', WAITS)
   await shop.until(one, 'human_check_required')
-  const two = await created(shop, second)
+  const two = await created(shop, 'a/b')
   const queued = await shop.until(two, 'run_queued')
   expect(only(queued, 'run_queued').payload.reason).toContain(`It waits for the run ${one},`)
   expect(queued.map(({ kind }) => kind)).toEqual(['run_created', 'run_queued'])

@@ -8,7 +8,7 @@ import { append, prepare } from '../support/append-records.ts'
 import { isMissing } from '../support/missing.ts'
 import { bash, type Site, type SiteServer } from '../support/site.ts'
 import { test } from '../support/test.ts'
-import { IN_COPY, recordOf, repository, sh, sums } from './support.ts'
+import { carried, IN_COPY, recordOf, repository, sh, sums } from './support.ts'
 
 const STEPS = [
   bash(
@@ -137,19 +137,13 @@ test.skipIf(isMissing('git'))(
     const apply = (runId: string, how: object) => again.post(`/api/runs/${runId}/apply`, how)
     for (const runId of [own, on]) {
       const { body } = await apply(runId, { as: 'files', dry_run: true })
-      expect(body.files).toEqual([
-        { path: 'a.txt', action: 'write' },
-        { path: 'done', action: 'write' },
-        { path: 'f', action: 'write' },
-        { path: 'gone.txt', action: 'delete' },
-      ])
+      expect(body.files).toEqual(carried('write a.txt', 'write done', 'write f', 'delete gone.txt'))
     }
     // What the origin did is there already.
     expect((await apply(origin, { as: 'files' })).status).toBe(200)
-    expect((await apply(on, { as: 'files' })).body.files).toEqual([
-      { path: 'a.txt', action: 'write' },
-      { path: 'gone.txt', action: 'delete' },
-    ])
+    expect((await apply(on, { as: 'files' })).body.files).toEqual(
+      carried('write a.txt', 'delete gone.txt'),
+    )
     expect(sh(project, 'cat a.txt')).toBe('1\nuncommitted\nfirst\nsecond')
     expect(existsSync(copy)).toBe(false)
   },

@@ -43,3 +43,10 @@ export const kindsOf = async (server: SiteServer, runId: string): Promise<string
   )
 export const recordOf = async (server: SiteServer, runId: string, kind: string) =>
   JSON.parse((await server.get(`/api/runs/${runId}/events?kinds=${kind}`)).text).at(-1)?.payload
+
+/** Carried files as the API names them, each an action and a path. */
+export const carried = (...files: readonly string[]) =>
+  files.map((file) => {
+    const [action, path] = file.split(' ')
+    return { path, action }
+  })

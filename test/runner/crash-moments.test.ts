@@ -1,8 +1,9 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { commandOutput } from '../../src/agent/tools/commands.ts'
+import { processes, statOf } from '../../src/runner/processes.ts'
 import { CRASH_MOMENTS, type CRASH_SIGNALS } from '../../src/runner/protocol.ts'
-import { isMissing } from '../support/missing.ts'
+import { linkOf } from '../../src/sandbox/project-folder.ts'
+import { LEVELS_HERE } from '../support/levels.ts'
 import { canMakeGroups, smallGroup } from '../support/small-group.ts'
 import { isolated } from './support.ts'
 
@@ -18,32 +19,20 @@ const MOMENTS = {
 async function place(level: 'none' | 'namespaces') {
   const logged: object[] = []
   const { base, runner, bash } = await isolated(level, { log: (facts) => void logged.push(facts) })
-  const left = (): string[] => processesIn(base)
+  // The processes whose folder is in that of the test.
+  const left = () => processes().filter((pid) => linkOf(`/proc/${pid}/cwd`)?.startsWith(base))
   return { runner, bash, left, logged }
 }
 
-/** The processes whose folder is in this one. */
-const processesIn = (folder: string): string[] =>
-  readdirSync('/proc').filter((name) => {
-    try {
-      return /^\d/.test(name) && readlinkSync(`/proc/${name}/cwd`).startsWith(folder)
-    } catch {
-      return false
-    }
-  })
-
-const isStopped = (pid: number | null): boolean =>
-  readFileSync(`/proc/${pid}/stat`, 'latin1').includes(') T ')
+const isStopped = (pid: number | null): boolean => statOf(pid ?? 0)?.state === 'T'
 
 const none = { timeout: 20_000, interval: 20 }
 const isLinux = process.platform === 'linux'
 
-describe.runIf(isLinux).each(['none', 'namespaces'] as const)('at the level %s', (level) => {
-  const isOff = level === 'namespaces' && isMissing('bwrap')
+const levels = LEVELS_HERE.filter((level) => level !== 'landlock')
 
-  test
-    .skipIf(isOff)
-    .each(level === 'none' ? (['killed'] as const) : (['killed', 'stopped'] as const))(
+describe.runIf(isLinux).each(levels)('at the level %s', (level) => {
+  test.each(level === 'none' ? (['killed'] as const) : (['killed', 'stopped'] as const))(
     'if the runner is %s at any moment, the result is unknown, and the command runs once and leaves no process',
     { timeout: 120_000 },
     async (how) => {
@@ -79,7 +68,7 @@ describe.runIf(isLinux).each(['none', 'namespaces'] as const)('at the level %s',
     },
   )
 
-  test.skipIf(isOff || !canMakeGroups)(
+  test.skipIf(!canMakeGroups)(
     'if the kernel kills the runner for lack of memory, the result is unknown, and the command leaves no process',
     { timeout: 120_000 },
     async () => {

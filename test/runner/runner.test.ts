@@ -1,25 +1,15 @@
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
-import { expectAllDead, isolated, pidsIn, temporaryFolder } from './support.ts'
+import { expectAllDead, isolated, pidsIn, startText, temporaryFolder } from './support.ts'
 
 const onLinux = process.platform === 'linux'
-const AMPLE_MS = 100_000
 
 const request = (cwd: string, script: string) => ({
-  file: 'bash',
-  args: ['-c', script],
-  cwd,
-  project: cwd,
-  env: { PATH: process.env.PATH ?? '' },
-  timeoutMs: AMPLE_MS,
-  limits: DEFAULT_LIMITS,
-  group: null,
-  sandbox: null,
+  ...{ file: 'bash', args: ['-c', script], cwd, project: cwd, timeoutMs: 100_000 },
+  ...{ env: { PATH: process.env.PATH }, limits: DEFAULT_LIMITS, group: null, sandbox: null },
 })
 
 test.runIf(onLinux)(
@@ -41,21 +31,15 @@ test.runIf(onLinux).each(['SIGCONT', 'SIGSTOP'] as const)(
   'the runner ends with the server after %s, and its commands end with it',
   async (signal) => {
     const cwd = await temporaryFolder()
-    const module = (name: string) =>
-      JSON.stringify(fileURLToPath(new URL(`../../src/runner/${name}.ts`, import.meta.url)))
     const script =
       "setsid bash -c 'echo $$ >> pids; sleep 1000; :' & echo $$ >> pids; sleep 1000; :"
-    const server = join(cwd, 'server.ts')
-    await writeFile(
-      server,
-      `import { writeFileSync } from 'node:fs'
-       import { Runner } from ${module('runner')}
-       const runner = new Runner({ error: () => {} })
-       runner.connect()
-       writeFileSync('runner', String(runner.pid))
-       await runner.start(${JSON.stringify(request(cwd, script))}).ended`,
-    )
-    const started = spawn(process.execPath, [server], { cwd, stdio: 'ignore' })
+    const server = `import { writeFileSync } from 'node:fs'
+      import { Runner } from 'src/runner/runner.ts'
+      const runner = new Runner({ error: () => {} })
+      runner.connect()
+      writeFileSync('runner', String(runner.pid))
+      await runner.start(${JSON.stringify(request(cwd, script))}).ended`
+    const started = startText(cwd, server)
     const pids = await pidsIn(join(cwd, 'pids'), 2)
     const [runner = 0] = await pidsIn(join(cwd, 'runner'), 1)
     process.kill(runner, signal)
@@ -66,17 +50,10 @@ test.runIf(onLinux).each(['SIGCONT', 'SIGSTOP'] as const)(
 )
 
 test("an idle runner does not keep the server's process alive", async () => {
-  const cwd = await temporaryFolder()
-  const module = fileURLToPath(new URL('../../src/runner/run-command.ts', import.meta.url))
-  const program = join(cwd, 'program.ts')
-  await writeFile(
-    program,
-    `import { runCommand } from ${JSON.stringify(module)}
-     const { signal } = new AbortController()
-     await runCommand({ file: 'true', args: [], cwd: '/', timeoutMs: 9_000, signal })`,
-  )
-  const started = spawn(process.execPath, [program], { stdio: 'ignore' })
-  expect(await once(started, 'exit')).toEqual([0, null])
+  const program = `import { runCommand } from 'src/runner/run-command.ts'
+    const { signal } = new AbortController()
+    await runCommand({ file: 'true', args: [], cwd: '/', timeoutMs: 9_000, signal })`
+  expect(await once(startText('/', program), 'exit')).toEqual([0, null])
 })
 
 test('its program loads no library, because each start of a command copies the tables of its memory', async () => {

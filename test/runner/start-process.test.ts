@@ -1,18 +1,19 @@
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
-import { fileURLToPath } from 'node:url'
+import { text } from 'node:stream/consumers'
 import { describe, expect, test, vi } from 'vitest'
 import type { Level } from '../../src/domain/isolation.ts'
 import { sha256 } from '../../src/lib/sha256.ts'
 import { INPUT_BYTES } from '../../src/runner/protocol.ts'
 import type { ProcessRequest } from '../../src/runner/run-command.ts'
+import { LEVELS_HERE } from '../support/levels.ts'
 import { isMissing } from '../support/missing.ts'
-import { expectAllDead, isolated, pidsIn, temporaryFolder } from './support.ts'
+import { commandLine, descendantsOf, processesOf } from '../support/processes.ts'
+import { expectAllDead, isolated, pidsIn, startText, temporaryFolder } from './support.ts'
 
-const LEVELS = isMissing('bwrap') ? (['none'] as const) : (['none', 'namespaces'] as const)
+const LEVELS = LEVELS_HERE.filter((level) => level !== 'landlock')
 
 async function place(level: Level) {
   const { project: cwd, runner, start, bash } = await isolated(level)
@@ -35,12 +36,6 @@ s.serve_forever()'`
 const CLIENT = `python3 -c 'import urllib.request as r
 print(r.build_opener(r.ProxyHandler({})).open("http://127.0.0.1:8765").read().decode())'`
 
-async function textOf(stream: Readable): Promise<string> {
-  const chunks: Buffer[] = []
-  for await (const chunk of stream as AsyncIterable<Buffer>) chunks.push(chunk)
-  return Buffer.concat(chunks).toString()
-}
-
 /** The next output of a process, which begins with what it prints first. */
 async function nextOf(stream: Readable): Promise<string> {
   stream.resume()
@@ -58,7 +53,7 @@ describe.each(LEVELS)('at the level %s', (level) => {
     echo.stdin.write('two\n')
     expect(await nextOf(echo.stdout)).toBe('got two\n')
     echo.stdin.end()
-    const [errors, end] = await Promise.all([textOf(echo.stderr), echo.ended])
+    const [errors, end] = await Promise.all([text(echo.stderr), echo.ended])
     expect(errors).toBe('over\n')
     expect(end).toMatchObject({ end: 'exited', exitCode: 3 })
   })
@@ -69,7 +64,7 @@ describe.each(LEVELS)('at the level %s', (level) => {
     const reader = await start('sleep 0.1; sha256sum')
     reader.stdin.write(whole.subarray(0, 7))
     reader.stdin.end(whole.subarray(7))
-    expect(await textOf(reader.stdout)).toBe(`${sha256(whole)}  -\n`)
+    expect(await text(reader.stdout)).toBe(`${sha256(whole)}  -\n`)
   })
 
   test('a process that reads nothing takes a window of input, and stops no other', async () => {
@@ -80,7 +75,7 @@ describe.each(LEVELS)('at the level %s', (level) => {
     deaf.stdin.write(Buffer.alloc(4 * INPUT_BYTES), written)
     const other = await start('cat')
     other.stdin.end('heard')
-    expect(await textOf(other.stdout)).toBe('heard')
+    expect(await text(other.stdout)).toBe('heard')
     expect(written).not.toHaveBeenCalled()
     deaf.stop()
     expect(await deaf.ended).toMatchObject({ end: 'aborted' })
@@ -108,7 +103,7 @@ describe.each(LEVELS)('at the level %s', (level) => {
     await nextOf(deaf.stdout)
     stop.abort()
     expect(await deaf.ended).toMatchObject({ end: 'aborted', exitCode: null })
-    expect((await commandLines()).filter((line) => line === 'sleep 98761 ')).toEqual([])
+    expect(processesOf('sleep 98761')).toEqual([])
   })
 
   test('if a process cannot be started, the reason is reported, and its streams end', async () => {
@@ -119,10 +114,10 @@ describe.each(LEVELS)('at the level %s', (level) => {
       end: 'not_found',
       message: 'The program no-such-program is not found',
     })
-    expect(await textOf(missing.stdout)).toBe('')
+    expect(await text(missing.stdout)).toBe('')
     const aborted = await start('touch made', { signal: AbortSignal.abort() })
     expect(await aborted.ended).toMatchObject({ end: 'aborted' })
-    expect(await textOf(aborted.stdout)).toBe('')
+    expect(await text(aborted.stdout)).toBe('')
   })
 })
 
@@ -196,12 +191,8 @@ test('input for a process that has closed it fails', async () => {
 const outlive = (seconds: number): string =>
   `trap '' TERM HUP; (setsid env -i sleep ${seconds} &); setsid sleep ${seconds} & echo $$ >> started; cat; sleep ${seconds}`
 
-async function expectNoSleep(seconds: number): Promise<void> {
-  await vi.waitFor(async () => expect(await commandLines()).not.toContain(`sleep ${seconds} `), {
-    timeout: 20_000,
-    interval: 50,
-  })
-}
+const sleeps = (seconds: number) =>
+  expect.poll(() => processesOf(`sleep ${seconds}`).length, { timeout: 60_000 })
 
 test.skipIf(isMissing('bwrap'))(
   'when the runner dies, a process ends with all that it has started, and writing to it fails',
@@ -211,11 +202,11 @@ test.skipIf(isMissing('bwrap'))(
       ...{ cwd, run: RUN, localhost: 'opens' },
     })
     await nextOf(process_.stdout)
-    await vi.waitFor(async () => expect(await commandLines()).toContain('sleep 98762 '), 60_000)
+    await sleeps(98_762).toBeGreaterThan(0)
     process.kill(runner.pid ?? 0, 'SIGKILL')
     expect(await process_.ended).toMatchObject({ end: 'lost', exitCode: null })
     expect(process_.stdin.destroyed).toBe(true)
-    await expectNoSleep(98_762)
+    await sleeps(98_762).toBe(0)
   },
 )
 
@@ -226,52 +217,31 @@ test.skipIf(isMissing('bwrap'))(
     const [cwd, dataDir] = [join(base, 'project'), join(base, 'data')]
     await mkdir(cwd)
     await mkdir(dataDir)
-    const module = (name: string) =>
-      JSON.stringify(fileURLToPath(new URL(`../../src/runner/${name}.ts`, import.meta.url)))
     const request = {
       ...{ file: 'bash', args: ['-c', outlive(98_763)], cwd },
       ...{ run: RUN, localhost: 'opens' },
     }
-    const server = join(base, 'server.ts')
-    await writeFile(
-      server,
-      `import { chooseIsolation } from ${module('../sandbox/isolation')}
-       import { DEFAULT_LIMITS } from ${module('run-command')}
-       import { Runner } from ${module('runner')}
-       import { processStarter } from ${module('run-command')}
-       const runner = new Runner({ info() {}, error() {} })
-       const places = { dataDir: ${JSON.stringify(dataDir)}, env: process.env, toolPaths: [] }
-       const isolation = await chooseIsolation('namespaces', { runner, ...places })
-       const { signal } = new AbortController()
-       const start = processStarter(DEFAULT_LIMITS, runner, isolation)
-       await (await start({ ...${JSON.stringify(request)}, signal })).ended`,
-    )
-    const started = spawn(process.execPath, [server], { stdio: 'ignore' })
+    const server = `import { DEFAULT_LIMITS, processStarter } from 'src/runner/run-command.ts'
+      import { Runner } from 'src/runner/runner.ts'
+      import { chooseIsolation } from 'src/sandbox/isolation.ts'
+      const runner = new Runner({ error() {} })
+      const places = { dataDir: ${JSON.stringify(dataDir)}, env: process.env, toolPaths: [] }
+      const isolation = await chooseIsolation('namespaces', { runner, ...places })
+      const { signal } = new AbortController()
+      const start = processStarter(DEFAULT_LIMITS, runner, isolation)
+      await (await start({ ...${JSON.stringify(request)}, signal })).ended`
+    const started = startText('/', server)
     await pidsIn(join(cwd, 'started'), 1)
-    await vi.waitFor(async () => expect(await commandLines()).toContain('sleep 98763 '), 60_000)
-    const holder = await holderBelow(started.pid ?? 0)
+    await sleeps(98_763).toBeGreaterThan(0)
+    const holder = descendantsOf(started.pid ?? 0).filter(holdsNetwork)
     expect(holder).toHaveLength(1)
     started.kill('SIGKILL')
     await once(started, 'exit')
-    await expectNoSleep(98_763)
+    await sleeps(98_763).toBe(0)
     await expectAllDead(holder)
   },
 )
 
-/** The processes that keep a network for the runner of a server. */
-async function holderBelow(pid: number): Promise<number[]> {
-  const listed = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '')
-  const children = listed.split(' ').filter(Boolean).map(Number)
-  const line = await readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '')
-  const own = line.startsWith('/bin/sh\0-c\0echo $$; read -r _') ? [pid] : []
-  return [...own, ...(await Promise.all(children.map(holderBelow))).flat()]
-}
-
-/** The command lines of all processes, with a blank after each argument. */
-async function commandLines(): Promise<string[]> {
-  const pids = (await readdir('/proc').catch(() => [])).filter((name) => /^\d+$/.test(name))
-  const lines = await Promise.all(
-    pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '')),
-  )
-  return lines.map((line) => line.replaceAll('\0', ' '))
-}
+/** Whether a process keeps a network for the runner of a server. */
+const holdsNetwork = (pid: number): boolean =>
+  commandLine(pid).startsWith('/bin/sh\0-c\0echo $$; read -r _')

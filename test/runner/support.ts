@@ -1,14 +1,15 @@
-import { readFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
 import { mkdir, mkdtemp, readFile, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { expect, onTestFinished, vi } from 'vitest'
 import type { Level } from '../../src/domain/isolation.ts'
-import type { Command, CommandLimits } from '../../src/runner/command.ts'
-import { commandRunner, DEFAULT_LIMITS, processStarter } from '../../src/runner/run-command.ts'
+import type { Command } from '../../src/runner/command.ts'
+import { sendSignal, statOf } from '../../src/runner/processes.ts'
+import { DEFAULT_LIMITS, processStarter } from '../../src/runner/run-command.ts'
 import { Runner } from '../../src/runner/runner.ts'
-import { chooseIsolation, NO_ISOLATION } from '../../src/sandbox/isolation.ts'
-import type { TrialOptions } from '../../src/sandbox/trial.ts'
+import { NO_ISOLATION } from '../../src/sandbox/isolation.ts'
+import { isolatedServer, type ServerOptions } from '../support/isolated-server.ts'
 
 /** Starts processes without isolation. */
 export const startProcess = processStarter(
@@ -35,49 +36,38 @@ export async function writeFiles(
   }
 }
 
-type Options = {
-  readonly base?: string
-  readonly env?: TrialOptions['env']
-  readonly limits?: Partial<CommandLimits>
-  readonly toolPaths?: readonly string[]
-  readonly log?: (facts: object) => void
-}
+type Options = ServerOptions & { readonly base?: string }
 
 /** A server that isolates commands, its data folder and a project. It ends with the test. */
 export async function isolated(level: Level | 'auto' = 'namespaces', options: Options = {}) {
-  const { env = process.env, toolPaths = [], log = () => {} } = options
   const base = options.base ?? (await temporaryFolder())
   const [dataDir, project] = [join(base, 'data'), join(base, 'project')]
   for (const path of [dataDir, project]) await mkdir(path, { recursive: true })
-  const runner = new Runner({ error: log })
-  onTestFinished(() => runner.close())
-  const isolation = await chooseIsolation(level, {
-    ...{ runner, dataDir, env, toolPaths },
-  })
-  const limits = { ...DEFAULT_LIMITS, ...options.limits }
-  const run = commandRunner(limits, runner, isolation)
-  const start = processStarter(limits, runner, isolation)
+  const server = await isolatedServer(level, dataDir, options)
+  onTestFinished(() => server.runner.close())
   const bash = (script: string, how: Partial<Command> = {}) => {
     const { signal } = new AbortController()
     const args = ['-c', script]
-    return run({ file: 'bash', args, cwd: project, timeoutMs: 60_000, signal, ...how })
+    return server.run({ file: 'bash', args, cwd: project, timeoutMs: 60_000, signal, ...how })
   }
-  return { base, dataDir, project, runner, isolation, run, start, bash }
+  return { ...server, base, dataDir, project, bash }
+}
+
+const SOURCES = new URL('../../src/', import.meta.url)
+
+/** Starts a program in a process of its own, which is killed after the test. What it imports from `src/` is that of this checkout. */
+export function startText(cwd: string, text: string) {
+  const args = ['--input-type=module', '-e', text.replaceAll("'src/", `'${SOURCES}`)]
+  const started = spawn(process.execPath, args, { cwd, stdio: ['pipe', 'pipe', 'ignore'] })
+  onTestFinished(() => void started.kill('SIGKILL'))
+  return started
 }
 
 /** Whether a process runs. A dead process that is not reaped yet does not. */
 export function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-  } catch {
-    return false
-  }
-  if (process.platform !== 'linux') return true
-  try {
-    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
-  } catch {
-    return false
-  }
+  if (process.platform !== 'linux') return sendSignal(pid, 0)
+  const stat = statOf(pid)
+  return stat !== null && !/[ZX]/.test(stat.state)
 }
 
 /** The process ids that the commands of a test have written, one per line. They are killed after the test. */

@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, realpath, rm, writeFile } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,11 +8,10 @@ import { createToolbox } from '../../src/agent/tools/toolbox.ts'
 import { shellGoal } from '../../src/checks/shell-goal.ts'
 import type { Level } from '../../src/domain/isolation.ts'
 import type { OpenCall } from '../../src/domain/state.ts'
-import { commandRunner, DEFAULT_LIMITS, processStarter } from '../../src/runner/run-command.ts'
-import { Runner } from '../../src/runner/runner.ts'
-import { chooseIsolation } from '../../src/sandbox/isolation.ts'
 import { Workspace } from '../../src/workspace/workspace.ts'
 import { BARE } from '../agent/tools/bare-call.ts'
+import { isolatedServer } from '../support/isolated-server.ts'
+import { processesOf } from '../support/processes.ts'
 import { ATTACKS, type Target } from './attacks.ts'
 
 /**
@@ -92,29 +91,14 @@ const target: Target = {
   PROJECT: at('project'),
   ABSTRACT: abstract,
 }
-const runner = new Runner({ error: () => {} })
-const isolation = await chooseIsolation(level as Level | 'auto', {
-  ...{ runner, dataDir: at('data'), env: process.env, toolPaths: [] },
-})
+const server = await isolatedServer(level as Level | 'auto', at('data'))
+const { runner, isolation, run: runCommand } = server
 console.log(JSON.stringify({ level: isolation.level, detail: isolation.detail }))
-const runCommand = commandRunner(DEFAULT_LIMITS, runner, isolation)
-const toolbox = createToolbox({
-  runCommand,
-  artifacts: { put: async () => 'none' },
-})
-
-/** Whether a process that an attack has left still runs. */
-async function leftBehind(): Promise<number> {
-  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
-  const lines = await Promise.all(
-    pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '')),
-  )
-  return lines.filter((line) => line === 'sleep\x0098765\0').length
-}
+const toolbox = createToolbox({ runCommand, artifacts: { put: async () => 'none' } })
 
 const { signal } = new AbortController()
 const cwd = at('project')
-const workspace = new Workspace({ cwd }, processStarter(DEFAULT_LIMITS, runner, isolation))
+const workspace = new Workspace({ cwd }, server.start)
 ;(await workspace.ask('list', { path: '.', limit: 1 }))._unsafeUnwrap()
 
 async function call(tool: string, args: OpenCall['args']) {
@@ -149,7 +133,8 @@ for (const { name, script, calls = [] } of ATTACKS.filter(
     const { output } = await call(tool, JSON.parse(filled(JSON.stringify(args))))
     result = { ...result, output: `${result.output}${output}` }
   }
-  const left = await leftBehind()
+  // Processes that the attack has left.
+  const left = processesOf('sleep 98765').length
   const changed: string[] = []
   for (const [path, text] of Object.entries(FILES)) {
     if ((await readFile(at(path), 'utf8').catch(() => null)) !== text) changed.push(path)

@@ -4,18 +4,19 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { Command } from '../../src/runner/command.ts'
 import { isolated, temporaryFolder } from '../runner/support.ts'
+import { OWNERS } from '../support/levels.ts'
 import { isMissing } from '../support/missing.ts'
 
 const FIRST = { checkHome: { run: 'run', makes: true } }
 const LATER = { checkHome: { run: 'run', makes: false } }
 const MIB = 1024 * 1024
 
-async function place(owner = 0) {
+async function place(owner = OWNERS[0]) {
   const base = await temporaryFolder()
   const begin = () => isolated('namespaces', { base, limits: { homeBytes: 4 * MIB } })
   let server = await begin()
   const { project, dataDir } = server
-  if (owner !== 0) await chown(project, owner, owner)
+  if (owner !== undefined) await chown(project, owner, owner)
   const bash = (...of: Parameters<typeof server.bash>) => server.bash(...of)
   return {
     ...{ project, bash, forget: () => server.isolation.forget('run') },
@@ -48,7 +49,6 @@ const LOOK =
   'cd ~ && find . ! -name . ! -path ./.cache ! -path ./.cache/tool; stat -c "%a %h %s" .cache/tool/result; cat .cache/tool/result'
 const UNTOUCHED = './.cache/tool/result\n644 1 5\ngood\n'
 
-const OWNERS = process.getuid?.() === 0 ? [0, 1500] : [0]
 describe.skipIf(isMissing('bwrap')).each(OWNERS)('in a project of user %d', (owner) => {
   test('a check begins with what the first one left, and does not change it for later checks', async () => {
     const { bash, kept, folder } = await place(owner)

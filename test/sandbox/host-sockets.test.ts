@@ -8,6 +8,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { hostSockets } from '../../src/sandbox/system.ts'
 import { isolated, temporaryFolder } from '../runner/support.ts'
 import { SYSTEM_FOLDER } from '../support/global-setup.ts'
+import { isRoot, OWNERS } from '../support/levels.ts'
 import { isMissing } from '../support/missing.ts'
 
 const onLinux = test.runIf(process.platform === 'linux')
@@ -86,7 +87,7 @@ const VEHICLES: readonly Vehicle[] = [
     'in a folder of the system',
     async () => {
       const path = join(SYSTEM_FOLDER, `${randomUUID()}.sock`)
-      if (process.getuid?.() !== 0) return path
+      if (!isRoot) return path
       await mkdir(SYSTEM_FOLDER, { recursive: true })
       // It stays until all tests have ended: containers of others, which show the folder, too, may be about to cover it.
       await once(answering(path).unref(), 'listening')
@@ -96,9 +97,7 @@ const VEHICLES: readonly Vehicle[] = [
   ],
 ]
 
-test
-  .skipIf(isMissing('bwrap'))
-  .each(process.getuid?.() === 0 ? [0, 1500] : [process.getuid?.() ?? 0])(
+test.skipIf(isMissing('bwrap')).each(OWNERS)(
   'a command does not reach a socket of the machine (owner of the project: %i)',
   async (owner) => {
     const base = await temporaryFolder()

@@ -1,4 +1,3 @@
-import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import {
   chmod,
@@ -6,21 +5,22 @@ import {
   copyFile,
   mkdir,
   readdir,
-  readFile,
   rename,
   rm,
   symlink,
   writeFile,
 } from 'node:fs/promises'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { afterAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { Level } from '../../src/domain/isolation.ts'
 import { makeControlGroup, removeControlGroup } from '../../src/runner/control-group.ts'
+import { textOf } from '../../src/runner/processes.ts'
 import type { Runner } from '../../src/runner/runner.ts'
 import { collectOutput } from '../../src/runner/streams.ts'
 import { expectAllDead, isolated, temporaryFolder } from '../runner/support.ts'
+import { isRoot, LEVELS, OWNERS } from '../support/levels.ts'
 import { isMissing } from '../support/missing.ts'
+import { childrenOf, commandLine, descendantsOf } from '../support/processes.ts'
 
 const withBwrap = test.skipIf(isMissing('bwrap'))
 
@@ -28,19 +28,11 @@ const MIB = 1024 * 1024
 const place = (level: Level | 'auto' = 'namespaces', env: NodeJS.ProcessEnv = process.env) =>
   isolated(level, { env, limits: { memoryBytes: 64 * MIB } })
 
-async function descendantsOf(pid: number): Promise<number[]> {
-  const listed = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')
-  const children = listed.split(' ').filter(Boolean).map(Number)
-  return [...children, ...(await Promise.all(children.map(descendantsOf))).flat()]
-}
-
 /** Of the one command that runs. */
-async function bwrapOf(runner: Runner): Promise<number> {
-  const children = ['-o', 'pid=,comm=', '--ppid', String(runner.pid)]
-  const { stdout } = await promisify(execFile)('ps', children)
-  const pid = /(\d+) bwrap/.exec(stdout)?.[1]
-  if (pid === undefined) throw new Error('there is no bwrap')
-  return Number(pid)
+function bwrapOf({ pid }: Runner): number {
+  const [bwrap] = childrenOf(pid ?? 0).filter((child) => textOf(child, 'comm') === 'bwrap\n')
+  if (bwrap === undefined) throw new Error('there is no bwrap')
+  return bwrap
 }
 
 withBwrap('no other user of the machine can read the variables of a command', async () => {
@@ -51,10 +43,8 @@ withBwrap('no other user of the machine can read the variables of a command', as
   const { promise: isRunning, resolve: onOutput } = Promise.withResolvers<unknown>()
   const running = bash(script, { env, onOutput, signal: abort.signal })
   await isRunning
-  const bwrap = await bwrapOf(runner)
-  const lines: string[] = []
-  for (const pid of [bwrap, ...(await descendantsOf(bwrap))])
-    lines.push(await readFile(`/proc/${pid}/cmdline`, 'utf8'))
+  const bwrap = bwrapOf(runner)
+  const lines = [bwrap, ...descendantsOf(bwrap)].map(commandLine)
   expect(lines.join()).not.toContain('hidden-from-others')
   abort.abort()
   // 3 is that of ls. Nothing with which the container was made is open in it.
@@ -74,7 +64,7 @@ withBwrap('if the program that isolates commands is gone, they are refused', asy
   const bin = await temporaryFolder()
   await copyFile('/usr/bin/bwrap', join(bin, 'bwrap'))
   const { bash, project } = await place('namespaces', { PATH: `${bin}:${process.env.PATH}` })
-  if (process.getuid?.() === 0) await chown(project, 1500, 1500)
+  if (isRoot) await chown(project, 1500, 1500)
   await rm(join(bin, 'bwrap'))
   expect(await bash('true')).toMatchObject({
     ...{ end: 'not_isolated', output: expect.stringContaining('bwrap is not installed any more') },
@@ -134,27 +124,21 @@ withBwrap('a project that was exchanged for a link to the data folder is not ope
   expect(result.output).toContain('leads to the data folder of the server')
 })
 
-describe.each([
-  ['the user of the server', 0],
-  ['another user', 1500],
-])('in a project of %s', (_, owner) => {
-  withBwrap(
-    'a command does not survive its bwrap, and what it did is not known',
-    async (context) => {
-      if (owner !== 0 && process.getuid?.() !== 0) return context.skip('only root can start it')
-      const { bash, project, runner } = await place()
-      if (owner !== 0) await chown(project, owner, owner)
-      const running = bash('touch begun; exec sleep 1000.25')
-      await expect.poll(() => existsSync(join(project, 'begun')), { timeout: 30_000 }).toBe(true)
-      const bwrap = await bwrapOf(runner)
-      const inside = await descendantsOf(bwrap)
-      expect(inside.length).toBeGreaterThan(1)
-      process.kill(bwrap, 'SIGKILL')
-      expect(await running).toMatchObject({ end: 'lost', exitCode: null })
-      await expectAllDead(inside)
-    },
-  )
-})
+withBwrap.each(OWNERS)(
+  'a command does not survive its bwrap, and what it did is not known (owner of the project: %i)',
+  async (owner) => {
+    const { bash, project, runner } = await place()
+    await chown(project, owner, owner)
+    const running = bash('touch begun; exec sleep 1000.25')
+    await expect.poll(() => existsSync(join(project, 'begun')), { timeout: 30_000 }).toBe(true)
+    const bwrap = bwrapOf(runner)
+    const inside = descendantsOf(bwrap)
+    expect(inside.length).toBeGreaterThan(1)
+    process.kill(bwrap, 'SIGKILL')
+    expect(await running).toMatchObject({ end: 'lost', exitCode: null })
+    await expectAllDead(inside)
+  },
+)
 
 withBwrap('a project may be named through a link', async () => {
   const { bash, project, base } = await place()
@@ -182,16 +166,6 @@ withBwrap(
   },
 )
 
-withBwrap('a run that leaves too much in its home is stopped', async () => {
-  const { dataDir, bash } = await isolated('namespaces', { limits: { homeBytes: MIB } })
-  const script = 'head -c 8000000 /dev/zero >~/large; sleep 1000'
-  expect(await bash(script, { run: 'run' })).toMatchObject({
-    end: 'disk_full',
-    why: 'wrote more than 1 MiB into its home and its temporary files',
-  })
-  expect(await readdir(join(dataDir, 'sandboxes/run/home'))).toEqual(['large'])
-})
-
 const group = makeControlGroup({ memoryBytes: 4096 * MIB, processes: 1000 })
 afterAll(() => {
   if (group.isOk()) removeControlGroup(group.value)
@@ -201,7 +175,7 @@ describe.skipIf(isMissing('bwrap') || group.isErr())('with control groups', () =
   const grouped = () =>
     isolated('namespaces', { limits: { memoryBytes: 64 * MIB, group: group._unsafeUnwrap() } })
 
-  test.each(process.getuid?.() === 0 ? [0, 1234] : [process.getuid?.() ?? 0])(
+  test.each(OWNERS)(
     'all processes of a command are in its control group (owner of the project: %i)',
     async (owner) => {
       const { bash, runner, project } = await grouped()
@@ -211,9 +185,9 @@ describe.skipIf(isMissing('bwrap') || group.isErr())('with control groups', () =
       const ended = bash('sleep 1000 & touch begun; wait', { signal })
       await expect.poll(() => existsSync(join(project, 'begun')), { timeout: 30_000 }).toBe(true)
       // From outside: in the container, its own group looks like the root of all groups.
-      const bwrap = await bwrapOf(runner)
-      const pids = [bwrap, ...(await descendantsOf(bwrap))]
-      const groups = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/cgroup`, 'utf8')))
+      const bwrap = bwrapOf(runner)
+      const pids = [bwrap, ...descendantsOf(bwrap)]
+      const groups = pids.map((pid) => textOf(pid, 'cgroup'))
       stop.abort()
       expect(await ended).toMatchObject({ end: 'aborted' })
       expect(pids.length).toBeGreaterThan(3)
@@ -249,32 +223,21 @@ test('on another system than Linux, commands are refused until the level none is
   expect(await bash('true')).toMatchObject({ end: 'not_isolated' })
 })
 
-test.for([
-  ['none', 'the user of the server', 0],
-  ['none', 'another user', 1500],
-  ['landlock', 'the user of the server', 0],
-  ['landlock', 'another user', 1500],
-  ['namespaces', 'the user of the server', 0],
-  ['namespaces', 'another user', 1500],
-] as const)(
-  'at the level %s, a command can open its standard streams by their names, in a project of %s',
-  async ([level, , owner], { skip }) => {
-    const needed = { none: null, landlock: 'landlock', namespaces: 'bwrap' } as const
-    const missing = needed[level]
-    skip(missing !== null && isMissing(missing), 'the level is missing here')
-    skip(owner !== 0 && process.getuid?.() !== 0, 'only root can start it')
+test.for(LEVELS)(
+  'at the level %s, a command can open its standard streams by their names',
+  async ([, level, owner]) => {
     const { base, project, bash, start } = await place(level)
     await chmod(base, 0o711)
-    if (owner !== 0) await chown(project, owner, owner)
+    if (owner !== null) await chown(project, owner, owner)
     const script =
       'echo 1 >/dev/stdout; echo 2 >/dev/stderr; echo 3 | tee /dev/stderr; echo 4 >/proc/self/fd/1'
     expect(await bash(script)).toMatchObject({
       ...{ end: 'exited', exitCode: 0 },
       ...{ stdout: '1\n3\n4\n', stderr: '2\n3\n' },
     })
-    const isRoot = level === 'none' && process.getuid?.() === 0
+    const isMighty = level === 'none' && isRoot
     const { stderr } = await bash('read -t 1 -r _ </dev/stdout')
-    if (!isRoot) expect(stderr).toContain('/dev/stdout: Permission denied')
+    if (!isMighty) expect(stderr).toContain('/dev/stdout: Permission denied')
     // The second time, the input has ended before it is opened.
     const args = ['-c', 'cat /dev/stdin; cat /dev/stdin; echo over; echo no >/dev/stdin']
     const { signal } = new AbortController()
@@ -284,7 +247,7 @@ test.for([
     expect(await reader.ended).toMatchObject({ end: 'exited' })
     await output.closed
     expect(output.stdout.text()).toBe('input\nover\n')
-    if (!isRoot) expect(output.stderr.text()).toContain('/dev/stdin: Permission denied')
+    if (!isMighty) expect(output.stderr.text()).toContain('/dev/stdin: Permission denied')
   },
 )
 

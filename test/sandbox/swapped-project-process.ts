@@ -5,12 +5,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createToolbox } from '../../src/agent/tools/toolbox.ts'
 import type { Level } from '../../src/domain/isolation.ts'
-import { commandRunner, DEFAULT_LIMITS, processStarter } from '../../src/runner/run-command.ts'
-import { Runner } from '../../src/runner/runner.ts'
-import { chooseIsolation } from '../../src/sandbox/isolation.ts'
 import { folderAt } from '../../src/sandbox/project-folder.ts'
 import { Workspace } from '../../src/workspace/workspace.ts'
 import { BARE } from '../agent/tools/bare-call.ts'
+import { isolatedServer } from '../support/isolated-server.ts'
 
 /**
  * A server whose agent swaps the folder of its sub-agent, `project/x`. Prints what the tools of the sub-agent answer, and what is
@@ -27,13 +25,9 @@ await writeFile(at('project/x/own.txt'), 'mine')
 for (const name of ['project', 'project/x', 'project/x/own.txt']) {
   chownSync(at(name), Number(owner), Number(owner))
 }
-const runner = new Runner({ error: () => {} })
-const isolation = await chooseIsolation(level as Level, {
-  ...{ runner, dataDir: at('data'), env: process.env, toolPaths: [] },
-})
-const runCommand = commandRunner(DEFAULT_LIMITS, runner, isolation)
-const startProcess = processStarter(DEFAULT_LIMITS, runner, isolation)
 const dataDir = at('data')
+const server = await isolatedServer(level as Level, dataDir)
+const { runner, isolation, run: runCommand, start: startProcess } = server
 const toolbox = createToolbox({
   ...{ runCommand, startProcess, dataDir },
   artifacts: { put: async () => '' },

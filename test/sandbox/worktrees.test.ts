@@ -9,11 +9,10 @@ import { policyOfRun } from '../../src/server/commands.ts'
 import { Workspace } from '../../src/workspace/workspace.ts'
 import { BARE } from '../agent/tools/bare-call.ts'
 import { isolated, temporaryFolder } from '../runner/support.ts'
+import { LEVELS_HERE } from '../support/levels.ts'
 import { isMissing } from '../support/missing.ts'
 
-const LEVELS = (['namespaces', 'landlock'] as const).filter(
-  (level) => !isMissing(level === 'landlock' ? level : 'bwrap'),
-)
+const LEVELS = LEVELS_HERE.filter((level) => level !== 'none')
 
 const git = (cwd: string, ...args: readonly string[]): string =>
   execFileSync('git', ['-c', 'user.name=a', '-c', 'user.email=a@b', ...args], {

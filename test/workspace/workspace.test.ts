@@ -8,12 +8,11 @@ import type { Level } from '../../src/domain/isolation.ts'
 import { readPack } from '../../src/lib/git-pack.ts'
 import { sha256 } from '../../src/lib/sha256.ts'
 import { readWhole, Workspace } from '../../src/workspace/workspace.ts'
-import { isolated, temporaryFolder } from '../runner/support.ts'
-import { isMissing } from '../support/missing.ts'
+import { isolated, startProcess, temporaryFolder } from '../runner/support.ts'
+import { LEVELS } from '../support/levels.ts'
+import { workspacePrograms } from '../support/processes.ts'
 
 const run = promisify(execFile)
-const isRoot = process.getuid?.() === 0
-const USER = 1500
 const SEARCH = { path: '.', limit: 100, hidden: false, ignored: false }
 
 /** A project with a few files, its workspace at a level, and a folder of somebody else beside it. */
@@ -41,27 +40,7 @@ const write = (files: Workspace, path: string, content: string, expected?: strin
   return files.ask('change', { files: [file] }, { body })
 }
 
-const LEVELS: readonly (readonly [string, Level, number | null, 'bwrap' | 'landlock' | null])[] = [
-  ['none', 'none', null, null],
-  ['namespaces', 'namespaces', null, 'bwrap'],
-  ...(isRoot ? ([["namespaces, in a user's project", 'namespaces', USER, 'bwrap']] as const) : []),
-  ['landlock', 'landlock', null, 'landlock'],
-]
-
-/** The processes of a program of a workspace that this machine runs for a project. */
-async function programsOf(cwd: string): Promise<number[]> {
-  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
-  const found = pids.map(async (pid) => {
-    const line = await readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '')
-    const isIt = /^[^\0]*node\0.*workspace-program/s.test(line) && line.includes(cwd)
-    return isIt ? [Number(pid)] : []
-  })
-  return (await Promise.all(found)).flat()
-}
-
-const LEVELS_HERE = LEVELS.filter(([, , , tool]) => tool === null || !isMissing(tool))
-
-describe.each(LEVELS_HERE)(
+describe.each(LEVELS.filter(([, level, owner]) => level !== 'landlock' || owner === null))(
   'at the level %s, a workspace',
   { timeout: 60_000 },
   (_, level, owner) => {
@@ -103,12 +82,12 @@ describe.each(LEVELS_HERE)(
       const { cwd, files } = await place(level, owner)
       const ask = () => files.ask('existing', { paths: ['folder/mine', 'none'] })
       expect((await ask())._unsafeUnwrap().existing).toEqual([true, false])
-      const pids = await programsOf(cwd)
+      const pids = workspacePrograms(cwd)
       expect(pids.length).toBeGreaterThan(0)
       for (const pid of pids) process.kill(pid, 'SIGKILL')
       expect((await ask())._unsafeUnwrap().existing).toEqual([true, false])
       await files[Symbol.asyncDispose]()
-      await vi.waitFor(async () => expect(await programsOf(cwd)).toEqual([]), { timeout: 10_000 })
+      await vi.waitFor(() => expect(workspacePrograms(cwd)).toEqual([]), { timeout: 10_000 })
       const after = await ask()
       expect(after._unsafeUnwrapErr().problem).toMatchObject({ why: 'aborted' })
     })
@@ -128,7 +107,7 @@ describe.each(LEVELS_HERE)(
       onTestFinished(() => void vi.unstubAllEnvs())
       const { cwd, files } = await place(level, owner)
       expect((await files.ask('existing', { paths: [] })).isOk()).toBe(true)
-      for (const pid of await programsOf(cwd)) {
+      for (const pid of workspacePrograms(cwd)) {
         expect(await readFile(`/proc/${pid}/environ`, 'latin1')).not.toContain('a-key-of')
       }
     })
@@ -189,7 +168,7 @@ async function swapping(level: Level) {
   return made
 }
 
-describe.each(LEVELS_HERE.filter(([, level, owner]) => level !== 'none' && owner === null))(
+describe.each(LEVELS.filter(([, level, owner]) => level !== 'none' && owner === null))(
   'at the level %s, a folder that is constantly swapped with a link',
   (_, level) => {
     test('is not followed', { timeout: 120_000 }, async () => {
@@ -228,7 +207,6 @@ test('a project that is replaced by a link is not followed', async () => {
 
 test('an answer that is not valid is no answer', async () => {
   const cwd = await temporaryFolder()
-  const { startProcess } = await import('../runner/support.ts')
   const script = `process.stdin.on('data', () => process.stdout.write(Buffer.from([0, 0, 0, 2, 0, 0, 0, 0, 123, 125])))
 process.stdout.write(Buffer.from([0, 0, 0, 8, 0, 0, 0, 0, ...Buffer.from('{"id":0}')]))`
   await using files = new Workspace({ cwd }, (request) =>
@@ -240,7 +218,6 @@ process.stdout.write(Buffer.from([0, 0, 0, 8, 0, 0, 0, 0, ...Buffer.from('{"id":
 
 test('the folder of a project that is gone is a sentence for the model', async () => {
   const cwd = join(await temporaryFolder(), 'none')
-  const { startProcess } = await import('../runner/support.ts')
   await using files = new Workspace({ cwd }, startProcess)
   const asked = await files.ask('existing', { paths: [] })
   expect(asked._unsafeUnwrapErr().problem).toMatchObject({ why: 'not_started' })

@@ -4,9 +4,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Notice } from '../../../src/domain/records.ts'
-import { commandRunner, DEFAULT_LIMITS } from '../../../src/runner/run-command.ts'
-import { Runner } from '../../../src/runner/runner.ts'
-import { chooseIsolation } from '../../../src/sandbox/isolation.ts'
+import { isolatedServer } from '../../support/isolated-server.ts'
 
 /**
  * Plays the server in the world of `world.ts`: its API listens on port 8000 of every address of the machine. Prints the
@@ -24,11 +22,7 @@ const [dataDir, project] = [join(base, 'data'), join(base, 'project')]
 await mkdir(dataDir, { mode: 0o700 })
 await mkdir(project)
 await chown(project, Number(owner), Number(owner))
-const runner = new Runner({ error: () => {} })
-const isolation = await chooseIsolation('namespaces', {
-  ...{ runner, dataDir, env: process.env, toolPaths: [] },
-})
-const run = commandRunner(DEFAULT_LIMITS, runner, isolation)
+const { runner, run } = await isolatedServer('namespaces', dataDir)
 const outcomes: Record<string, unknown> = {}
 for (const [name, { network, script }] of Object.entries(scripts)) {
   const notices: Notice[] = []
