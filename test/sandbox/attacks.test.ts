@@ -5,13 +5,12 @@ import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod'
+import { isRoot, USER } from '../support/levels.ts'
 import { isMissing } from '../support/missing.ts'
-import { ATTACKS } from './attacks.ts'
+import { ATTACKS, needsPython } from './attacks.ts'
 
 const run = promisify(execFile)
 const ROOT = join(import.meta.dirname, '../..')
-const isRoot = process.getuid?.() === 0
-const ORDINARY = 1500
 
 const Outcome = z.object({
   name: z.string(),
@@ -38,18 +37,8 @@ async function attack(
   const folder = await realpath(await mkdtemp(join(tmpdir(), 'retrai-attacks-')))
   const [file, ...rest] = isRoot
     ? [
-        ...[
-          'unshare',
-          '--mount',
-          '--uts',
-          '--ipc',
-          '--propagation',
-          'private',
-          'sh',
-          '-ec',
-          MOUNT,
-          'sh',
-        ],
+        ...['unshare', '--mount', '--uts', '--ipc', '--propagation', 'private'],
+        ...['sh', '-ec', MOUNT, 'sh'],
         ...[folder, ROOT, dirname(dirname(process.execPath)), String(uid ?? 0), ...args],
       ]
     : [process.execPath, ...args]
@@ -80,8 +69,8 @@ secret() {
   [ ! -e "$4" ] || mount --bind "$folder/$1" "$4"
 }
 secret groups 0:0 644 /etc/gshadow
-secret passwords ${ORDINARY}:0 600 /etc/security/opasswd
-secret machine 0:${ORDINARY} 640 /etc/machine-id
+secret passwords ${USER}:0 600 /etc/security/opasswd
+secret machine 0:${USER} 640 /etc/machine-id
 mkdir "$folder/ssh"
 secret ssh/key 0:0 644 /etc/none
 chmod 711 "$folder/ssh"
@@ -90,16 +79,13 @@ cd "$folder/root"
 exec env -u NODE_OPTIONS PATH="$folder/node/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin" setpriv --reuid "$uid" --regid "$uid" --clear-groups node "$@"
 `
 
-const isPossible = ({ python }: (typeof ATTACKS)[number]): boolean =>
-  python === undefined || !isMissing('python3')
+const POSSIBLE = ATTACKS.filter((one) => !needsPython(one) || !isMissing('python3'))
 const won = ({ output }: Outcome): boolean => /WON|CANARY/.test(output)
 
-const USERS: readonly (readonly [user: string, uid: number | null])[] = isRoot
-  ? [
-      ['root', null],
-      ['an ordinary user', ORDINARY],
-    ]
-  : [['an ordinary user', null]]
+const USERS: readonly (readonly [user: string, uid: number | null])[] = [
+  [isRoot ? 'root' : 'an ordinary user', null],
+  ...(isRoot ? ([['an ordinary user', USER]] as const) : []),
+]
 
 const WAYS = USERS.flatMap(([user, uid]) => [
   { user, uid, how: 'through tools', way: 'tool' as const },
@@ -112,7 +98,7 @@ describe.skipIf(isMissing('bwrap')).each(WAYS)('in a container of $user, $how', 
     outcomes = await attack('namespaces', uid, way)
   }, 400_000)
 
-  test.each(ATTACKS.filter(isPossible))('a command cannot $name', ({ name, exitCode }) => {
+  test.each(POSSIBLE)('a command cannot $name', ({ name, exitCode }) => {
     const outcome = outcomes.find((one) => one.name === name)
     expect(outcome).toMatchObject({
       output: expect.not.stringMatching(/WON|CANARY/),
@@ -127,7 +113,7 @@ test.runIf(isRoot && !isMissing('bwrap'))(
   'in a project of an ordinary user, a root server shows no secrets of the system either',
   async () => {
     const names = ATTACKS.flatMap(({ name }) => (name.startsWith('read secrets') ? [name] : []))
-    const env = { PROJECT_OWNER: String(ORDINARY) }
+    const env = { PROJECT_OWNER: String(USER) }
     const outcomes = await attack('namespaces', null, 'tool', names, env)
     expect(outcomes.map(({ name }) => name)).toContain(
       'read secrets of the system that its user could read',
@@ -140,9 +126,7 @@ test.runIf(isRoot && !isMissing('bwrap'))(
 test.skipIf(isMissing('landlock')).each(USERS)(
   'with Landlock, a command of %s cannot reach the server',
   async (_, uid) => {
-    const names = ATTACKS.filter(isPossible).flatMap(({ name, landlock }) =>
-      landlock ? [name] : [],
-    )
+    const names = POSSIBLE.flatMap(({ name, onlyContained }) => (onlyContained ? [] : [name]))
     const outcomes = await attack('landlock', uid, 'tool', names)
     expect(outcomes.filter(won)).toEqual([])
     expect(outcomes.map(({ left, changed }) => [left, changed])).toEqual(names.map(() => [0, []]))
@@ -151,10 +135,9 @@ test.skipIf(isMissing('landlock')).each(USERS)(
 
 /** Without isolation, the same attacks succeed. Otherwise, the tests above would prove nothing. */
 test.each(USERS)('without isolation, %s is at the mercy of its commands', async (user, uid) => {
-  const real = ATTACKS.filter(isPossible).filter(({ real }) => {
-    return real === 'always' || (real === 'root' && user === 'root')
-  })
-  const names = real.map(({ name }) => name)
+  const names = POSSIBLE.flatMap(({ name, real }) =>
+    real === 'always' || (real === 'root' && user === 'root') ? [name] : [],
+  )
   const outcomes = await attack('none', uid, 'tool', names)
   expect(outcomes.filter(won).map(({ name }) => name)).toEqual(names)
 })

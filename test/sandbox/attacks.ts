@@ -20,12 +20,10 @@ export type Attack = {
     readonly tool: string
     readonly args: Readonly<Record<string, string>>
   }[]
-  /** It needs python3. */
-  readonly python?: true
   /** Whether it succeeds without isolation, for everybody or only for root, which shows that the attack is real. */
   readonly real?: 'always' | 'root'
-  /** It fails at the level `landlock` too. */
-  readonly landlock?: true
+  /** Landlock alone does not prevent it: docs/security.md says so. */
+  readonly onlyContained?: true
   /** Its exit code, if that matters. */
   readonly exitCode?: number
 }
@@ -40,6 +38,7 @@ const opens = (mode: '<' | '>>', ...paths: readonly string[]): string =>
   each(...paths.map((path) => `: ${mode}${path}`))
 
 const python = (text: string): string => `python3 - <<'PY'\n${text}\nPY`
+export const needsPython = ({ script }: Attack): boolean => script.startsWith('python3')
 
 /** Calls of the kernel by number: any errno but EPERM and ENOSYS means that the filter let it pass. */
 const SYSTEM_CALLS = `
@@ -142,72 +141,54 @@ const connects = (path: string): string =>
 export const ATTACKS: readonly Attack[] = [
   {
     name: 'read the environment of every process',
-    landlock: true,
     script: "cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep CANARY_ENV",
     real: 'always',
   },
   {
     name: 'read the environment of the server by its process id',
-    landlock: true,
     script: "tr '\\0' '\\n' </proc/{SRV}/environ | grep CANARY_ENV",
     real: 'always',
   },
-  {
-    name: 'open the memory of the server',
-    landlock: true,
-    script: opens('<', '/proc/{SRV}/mem'),
-    real: 'root',
-  },
+  { name: 'open the memory of the server', script: opens('<', '/proc/{SRV}/mem'), real: 'root' },
   {
     name: 'read the memory of the server with a call of the kernel',
-    landlock: true,
     script: python(READ_MEMORY),
-    python: true,
     real: 'root',
   },
   {
     name: 'take descriptors of the server or of process 1 that it does not have',
-    landlock: true,
     script: python(FOREIGN_DESCRIPTORS),
-    python: true,
     real: 'root',
   },
   {
     name: 'read memory that processes of the machine share',
-    landlock: true,
     script: 'cat /dev/shm/{ABSTRACT}',
     real: 'always',
   },
   {
     name: 'reach shared memory, semaphores and queues of the machine',
-    landlock: true,
     script: python(SHARED_BY_KEY),
-    python: true,
     real: 'always',
   },
   {
     name: 'leave through a control group',
     real: 'root',
-    landlock: true,
     script: `${each('mkdir /sys/fs/cgroup/{ABSTRACT}', 'mount -t cgroup2 none /mnt')}; find /sys/fs/cgroup -name release_agent -writable 2>/dev/null | sed "s/^/WON: /"; rmdir /sys/fs/cgroup/{ABSTRACT} 2>/dev/null; :`,
   },
-  { name: 'trace the server', landlock: true, script: python(FOREIGN_MEMORY), python: true },
+  { name: 'trace the server', script: python(FOREIGN_MEMORY) },
   {
     name: 'read the keys and the log',
-    landlock: true,
     script: 'cat {DATA}/keys/keyring.json {DATA}/log.sqlite',
     real: 'always',
   },
   {
     name: 'find a keyring anywhere on the machine',
-    landlock: true,
     // Where it wins, the first is enough: on a busy machine, to search all files takes minutes.
     script: 'find {BASE} / -xdev -name keyring.json -print -quit 2>/dev/null | sed "s/^/WON: /"',
     real: 'always',
   },
   {
     name: 'change the log and the keys',
-    landlock: true,
     // A container may have a folder of that name in its own temporary files: that is not the log.
     script: each(
       'test -s {DATA}/log.sqlite && echo EVIL >>{DATA}/log.sqlite',
@@ -216,30 +197,21 @@ export const ATTACKS: readonly Attack[] = [
   },
   {
     name: 'move the data folder or the project',
-    landlock: true,
     script: each('test -s {DATA}/log.sqlite && mv {DATA} {DATA}.2', 'mv {PROJECT} {PROJECT}.2'),
   },
   {
     name: 'read the data folder through a link in the project',
-    landlock: true,
     script: 'ln -s {DATA} link; cat link/keys/keyring.json; rm link',
     real: 'always',
   },
   {
     name: 'read the home of the server',
-    landlock: true,
     script: 'cat {HOME}/.ssh/id_ed25519 ~/.ssh/id_ed25519 /proc/1/root{HOME}/.ssh/id_ed25519',
     real: 'always',
   },
-  {
-    name: 'read another project',
-    landlock: true,
-    script: 'cat {BASE}/other/notes',
-    real: 'always',
-  },
+  { name: 'read another project', script: 'cat {BASE}/other/notes', real: 'always' },
   {
     name: 'read what only root may read',
-    landlock: true,
     script: "cat /etc/shadow | head -1 | sed 's/^/WON: /'",
     real: 'root',
   },
@@ -248,10 +220,10 @@ export const ATTACKS: readonly Attack[] = [
     name: 'read secrets of the system that its user could read',
     script: 'cat /etc/gshadow /etc/security/opasswd /etc/machine-id /etc/ssh/key',
     real: 'root',
+    onlyContained: true,
   },
   {
     name: 'reach the API on loopback',
-    landlock: true,
     script: each(
       'exec 3<>/dev/tcp/127.0.0.1/{PORT}',
       'exec 3<>/dev/tcp/0.0.0.0/{PORT}',
@@ -260,21 +232,14 @@ export const ATTACKS: readonly Attack[] = [
     ),
     real: 'always',
   },
-  {
-    name: 'reach an abstract socket',
-    landlock: true,
-    script: connects('@{ABSTRACT}'),
-    real: 'always',
-  },
+  { name: 'reach an abstract socket', script: connects('@{ABSTRACT}'), real: 'always' },
   {
     name: 'reach a socket in another folder',
-    landlock: true,
     script: connects('{BASE}/agent.sock'),
     real: 'always',
   },
   {
     name: 'reach a socket of the machine in its project',
-    landlock: true,
     script: `${connects('{PROJECT}/own.sock')}; ${connects('{PROJECT}/tmp/deep.sock')}`,
     real: 'always',
   },
@@ -282,44 +247,41 @@ export const ATTACKS: readonly Attack[] = [
     name: 'take away what covers a socket of the machine',
     script: each('mv tmp moved', 'ln own.sock hard.sock', 'rm -f own.sock', 'umount own.sock'),
     real: 'always',
+    onlyContained: true,
   },
   {
     name: 'see what services of the machine left in /run',
     script: 'ls -A /run | sed "s/^/WON: /"',
     real: 'always',
+    onlyContained: true,
   },
   {
     name: 'use a descriptor of the server or the runner',
-    landlock: true,
     script: each(...Array.from({ length: 30 }, (_, n) => `: >&${n + 3}`)),
   },
   {
     name: 'forge its own exit code',
-    landlock: true,
     script: 'for n in 3 4 5 6 7 8; do echo \'{ "exit-code": 0 }\' >&$n; done 2>/dev/null; exit 7',
     exitCode: 7,
   },
-  { name: 'type into a terminal', script: python(TERMINAL_INPUT), python: true },
+  { name: 'type into a terminal', script: python(TERMINAL_INPUT), onlyContained: true },
   {
     name: 'link to files of the system or the server',
     script: each('ln {DATA}/log.sqlite hard', 'ln /etc/passwd hard', 'ln /usr/bin/env hard'),
+    onlyContained: true,
   },
   {
     name: 'leave a program with the rights of its owner',
-    landlock: true,
     script: `cp /bin/sh own; ${each('chmod 4755 own', 'chmod u+s own', 'chmod g+s own', 'install -m 4755 /bin/sh own2')}; rm -f own own2`,
     real: 'always',
   },
   {
     name: 'create a file with the rights of its owner',
-    landlock: true,
     script: python(SET_ID_FILE),
-    python: true,
     real: 'always',
   },
   {
     name: 'mount and unmount',
-    landlock: true,
     script: each(
       'mount -t tmpfs none /mnt',
       'mount -t tmpfs none /opt',
@@ -332,7 +294,6 @@ export const ATTACKS: readonly Attack[] = [
   },
   {
     name: 'make a namespace, or enter one',
-    landlock: true,
     script: each(
       'unshare -Ur true',
       'unshare -m true',
@@ -358,10 +319,10 @@ export const ATTACKS: readonly Attack[] = [
       'ln -sf other.yml .retrai.yml',
     ),
     real: 'always',
+    onlyContained: true,
   },
   {
     name: 'change what people and the system run later',
-    landlock: true,
     script: opens(
       '>>',
       '{HOME}/.bashrc',
@@ -376,7 +337,6 @@ export const ATTACKS: readonly Attack[] = [
   },
   {
     name: 'change settings of the kernel',
-    landlock: true,
     script: `${opens('>>', '/proc/sys/kernel/core_pattern', '/proc/sys/vm/drop_caches', '/proc/sys/vm/overcommit_memory', '/proc/sys/net/ipv4/ip_forward', '/proc/sys/kernel/hostname')}; ${each('hostname evil')}`,
     real: 'root',
   },
@@ -385,46 +345,40 @@ export const ATTACKS: readonly Attack[] = [
     script:
       'find /proc -maxdepth 3 -type f -writable -not -path "/proc/[0-9]*" -not -path "/proc/*self/*" -exec test -f {} ";" -print 2>/dev/null | sed "s/^/WON: /"',
     real: 'root',
+    onlyContained: true,
   },
   {
     name: 'write into a folder of /proc that is covered',
     script: ['acpi', 'driver', 'fs', 'pressure']
       .map((name) => each(`chmod 777 /proc/${name}`, `touch /proc/${name}/made`))
       .join('\n'),
+    onlyContained: true,
   },
   {
     name: 'open or make devices',
-    landlock: true,
     script: `${opens('<', '/dev/mem', '/dev/kmsg', '/dev/vda', '/dev/sda', '/dev/nvme0n1')}; ${each('mknod disk b 8 0', 'mknod mem c 1 1')}`,
   },
   {
     name: 'take rights through sudo or su',
-    landlock: true,
     script: each('su -c true', 'sudo -n true', 'chroot / true'),
   },
   {
     name: 'signal the server and everything else',
     script: `${each('kill -STOP {SRV}', 'kill -9 {SRV}', 'kill -0 {SRV}')}; kill -STOP $PPID; kill -STOP 1; kill -9 1; :`,
+    onlyContained: true,
   },
   {
     name: 'reach the network',
-    landlock: true,
     script: each(
       'exec 3<>/dev/udp/1.1.1.1/53',
       'exec 3<>/dev/tcp/1.1.1.1/443',
       'getent hosts example.com',
     ),
   },
-  { name: 'make sockets of rare families', landlock: true, script: python(SOCKETS), python: true },
-  {
-    name: 'use rare calls of the kernel',
-    landlock: true,
-    script: python(SYSTEM_CALLS),
-    python: true,
-  },
+  { name: 'make sockets of rare families', script: python(SOCKETS) },
+  { name: 'use rare calls of the kernel', script: python(SYSTEM_CALLS) },
   {
     name: 'reach the program that serves the file tools',
-    landlock: true,
     real: 'always',
     // Its own command line must not match.
     script: `for p in $(grep -alE 'workspace-progra[m]' /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ -f3); do
@@ -435,7 +389,6 @@ done; :`,
   },
   {
     name: 'lead the file tools out of the project',
-    landlock: true,
     script:
       'ln -sfn {DATA} out; ln -sf {DATA}/log.sqlite log; mkdir -p deep; ln -sfn {HOME} deep/home; :',
     calls: [
@@ -456,7 +409,6 @@ done; :`,
   },
   {
     name: 'run programs of its choice through the git tools',
-    landlock: true,
     script: `cat >spy <<'END'
 #!/bin/sh
 cat {DATA}/keys/keyring.json {HOME}/.ssh/id_ed25519 >>{PROJECT}/stolen
@@ -479,5 +431,6 @@ for name in core.fsmonitor core.pager diff.external diff.spy.textconv; do git co
     name: 'leave processes behind',
     script:
       'setsid nohup sleep 98765 >/dev/null 2>&1 & (env -i setsid sleep 98765 &) ; (setsid sleep 98765 &) ; sleep 0.2; echo done',
+    onlyContained: true,
   },
 ]
