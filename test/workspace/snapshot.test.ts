@@ -82,7 +82,8 @@ async function place(cwd?: string, { isLater = true, env: own = {} } = {}) {
         return { [above + name]: `${mode} ${objects.get(id)?.content.toString('latin1')}` }
       }),
     )
-  return { base, project, files, objects, ask, fetched, snapshot, flat }
+  const sh = (script: string) => bash(project, script)
+  return { base, project, sh, files, objects, ask, fetched, snapshot, flat }
 }
 
 /** Waits until what changes next has another time. */
@@ -208,17 +209,14 @@ test('a project without files has the empty tree', async () => {
 })
 
 test('what is left out is named, with why', async () => {
-  const { base, project, snapshot, flat } = await place()
-  bash(
-    project,
-    `mkdir -p .git src/deep node_modules/x dist kept/node_modules
+  const { base, sh, project, snapshot, flat } = await place()
+  sh(`mkdir -p .git src/deep node_modules/x dist kept/node_modules
     printf 'dist/\\n*.log\\n!keep.log\\n' >.gitignore; printf '*.tmp\\n' >src/.gitignore
     touch a.log keep.log src/b.tmp src/b.log src/.env c.tmp dist/x node_modules/x/y kept/node_modules/y
     mkfifo pipe; head -c 1001 /dev/zero >large; head -c 1000 /dev/zero >fits
     echo secret >.env; echo secret >deploy.pem; echo example >.env.example; echo public >id_rsa.pub
     echo '//r/:_authToken=abc' >.npmrc; echo '//r/:_authToken=\${TOKEN}' >src/.npmrc
-    mkdir .env.d; touch .env.d/kept; ln -s nowhere .env.link`,
-  )
+    mkdir .env.d; touch .env.d/kept; ln -s nowhere .env.link`)
   const server = createServer().listen(join(project, 'socket'))
   onTestFinished(() => void server.close())
   await new Promise((resolve) => server.once('listening', resolve))
@@ -245,7 +243,7 @@ test('what is left out is named, with why', async () => {
     ...['keep.log', 'src/.gitignore', 'src/.npmrc'],
   ])
   tick(base)
-  bash(project, "printf 'c.tmp\\n!a.log\\n' >>.gitignore; printf x >>large; echo other >.env")
+  sh("printf 'c.tmp\\n!a.log\\n' >>.gitignore; printf x >>large; echo other >.env")
   const next = await snapshot()
   const by = (path: string) => next.left_out.find((one) => one.path === path)
   expect(by('c.tmp')?.why).toBe('ignored')
@@ -256,19 +254,19 @@ test('what is left out is named, with why', async () => {
 })
 
 test('what cannot be read is named, and nothing older takes its place', async () => {
-  const { project, snapshot, flat } = await place()
+  const { sh, project, snapshot, flat } = await place()
   writeFileSync(join(project, 'file'), 'text')
   const far = `d=$(printf 'd%.0s' {1..250}); for i in {1..17}; do mkdir $d; cd $d; done; echo x >deep`
-  bash(project, far)
-  onTestFinished(() => void bash(project, 'rm -rf d*'))
+  sh(far)
+  onTestFinished(() => void sh('rm -rf d*'))
   const { left_out, tree } = await snapshot()
   expect(left_out.map(({ why }) => why)).toEqual(['unreadable'])
   expect(flat(tree)).toEqual({ file: '100644 text' })
 })
 
 test('what does not stop changing while it is read is named as unreadable', async () => {
-  const { project, snapshot } = await place()
-  bash(project, 'truncate -s 100M log; truncate -s 100M still')
+  const { sh, project, snapshot } = await place()
+  sh('truncate -s 100M log; truncate -s 100M still')
   const writer = spawn('bash', ['-c', 'while :; do printf x 1<>log; done'], { cwd: project })
   onTestFinished(() => void writer.kill())
   const { left_out } = await snapshot()
@@ -279,11 +277,8 @@ test('what does not stop changing while it is read is named as unreadable', asyn
 })
 
 test('of more files than are looked at, each file and folder is named', async () => {
-  const { project, snapshot, flat } = await place()
-  bash(
-    project,
-    'mkdir a z; touch a/{1..5} b z/1; mkdir n; for i in {100..399}; do touch n/$i; done',
-  )
+  const { sh, project, snapshot, flat } = await place()
+  sh('mkdir a z; touch a/{1..5} b z/1; mkdir n; for i in {100..399}; do touch n/$i; done')
   const { left_out, tree } = await snapshot({ maxFiles: 4 })
   expect(Object.keys(flat(tree))).toEqual(['a/1', 'a/2', 'a/3', 'a/4'])
   expect(left_out).toEqual(['a/5', 'b', 'n', 'z'].map((path) => ({ path, why: 'limit' })))
@@ -298,24 +293,19 @@ test('of more files than are looked at, each file and folder is named', async ()
 test.skipIf(isMissing('git'))(
   'a repository below the project is left out with its commit; no repository is touched',
   async () => {
-    const { base, project, snapshot, flat } = await place()
-    const commits = bash(
-      project,
-      `export GIT_CONFIG_GLOBAL=/dev/null GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
+    const { base, sh, project, snapshot, flat } = await place()
+    const commits =
+      sh(`export GIT_CONFIG_GLOBAL=/dev/null GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
       new() { git init -q "$1"; git -C "$1" commit -q --allow-empty -m "$1" >&2; git -C "$1" rev-parse HEAD; }
       new .; new loose; new packed; git -C packed pack-refs --all; new detached; git -C detached checkout -q --detach
       git worktree add -q tree >&2; git -C tree commit -q --allow-empty -m tree; git -C tree rev-parse HEAD
       new ../outside; git -C ../outside worktree add -q "$PWD/linked" >&2
       mkdir -p fake/.git deep/er; echo 'ref: refs/../../secret' >fake/.git/HEAD; new deep/er/one
-      mkdir way; echo "gitdir: $PWD/../outside/.git" >way/.git; ln -s loose link`,
-    ).split('\n')
+      mkdir way; echo "gitdir: $PWD/../outside/.git" >way/.git; ln -s loose link`).split('\n')
     const [, loose, packed, detached, tree, , deep] = commits
     const state = () =>
-      bash(project, `find . ../outside -path '*.git*' -printf '%p %y %m %s %T@ %C@\\n' | sort`) +
-      bash(
-        project,
-        `find . ../outside -path '*.git*' -type f -print0 | sort -z | xargs -0 sha256sum`,
-      )
+      sh(`find . ../outside -path '*.git*' -printf '%p %y %m %s %T@ %C@\\n' | sort`) +
+      sh(`find . ../outside -path '*.git*' -type f -print0 | sort -z | xargs -0 sha256sum`)
     const before = state()
     const all = await snapshot()
     const repository = (path: string, commit?: string) => ({
@@ -344,11 +334,11 @@ test.skipIf(isMissing('git'))(
 )
 
 test('names are bytes, a file becomes a folder, and links are stored, not followed', async () => {
-  const { base, project, snapshot, flat } = await place()
+  const { base, sh, snapshot, flat } = await place()
   mkdirSync(join(base, 'outside'))
   writeFileSync(join(base, 'outside/secret'), 'of another')
-  bash(project, `printf 1 >$'\\xff\\xfe'; mkdir $'d\\x80'; printf 2 >$'d\\x80/é'; printf 3 >both`)
-  bash(project, 'ln -s ../outside out; ln -s ../outside/secret one; ln -s nothing dead; ln -s . me')
+  sh(`printf 1 >$'\\xff\\xfe'; mkdir $'d\\x80'; printf 2 >$'d\\x80/é'; printf 3 >both`)
+  sh('ln -s ../outside out; ln -s ../outside/secret one; ln -s nothing dead; ln -s . me')
   const links = {
     ...{ out: '120000 ../outside', one: '120000 ../outside/secret' },
     ...{ dead: '120000 nothing', me: '120000 .' },
@@ -357,12 +347,12 @@ test('names are bytes, a file becomes a folder, and links are stored, not follow
   const first = await snapshot()
   expect(flat(first.tree)).toEqual({ ...links, ...names, both: '100644 3' })
   tick(base)
-  bash(project, 'rm both out; mkdir both out; printf 4 >both/both; printf 5 >out/x')
+  sh('rm both out; mkdir both out; printf 4 >both/both; printf 5 >out/x')
   const { out: _, ...others } = links
   const changed = { 'both/both': '100644 4', 'out/x': '100644 5' }
   expect(flat((await snapshot()).tree)).toEqual({ ...others, ...names, ...changed })
   tick(base)
-  bash(project, 'rm -r both out; printf 6 >both; ln -s ../outside out; printf g >.gitignore')
+  sh('rm -r both out; printf 6 >both; ln -s ../outside out; printf g >.gitignore')
   expect(flat((await snapshot()).tree)).toEqual({
     ...{ ...links, ...names, both: '100644 6', '.gitignore': '100644 g' },
   })
@@ -400,8 +390,8 @@ test('a file is read again if it was changed just before it was read', async () 
 
 test('two copies of a project have the same packs, of which later ones hold only what is new', async () => {
   const [one, two] = [await place(), await place(undefined, { isLater: false })]
-  for (const { project } of [one, two]) {
-    bash(project, 'mkdir a b; for i in {1..300}; do echo $i >a/$i; done; cp a/1 b/copy')
+  for (const { sh } of [one, two]) {
+    sh('mkdir a b; for i in {1..300}; do echo $i >a/$i; done; cp a/1 b/copy')
   }
   const [first, second] = [await one.snapshot(), await two.snapshot()]
   expect(first.hashes).toEqual(second.hashes)
@@ -452,8 +442,8 @@ test('beyond the limit of the run, only ids are kept, and counted', async () => 
 })
 
 test('beyond the limit of contents, trees are kept up to a limit of their own', async () => {
-  const { project, snapshot } = await place()
-  bash(project, 'mkdir sub; echo content >sub/a; echo content of b >b')
+  const { sh, snapshot } = await place()
+  sh('mkdir sub; echo content >sub/a; echo content of b >b')
   const { tree, fresh, unkept } = await snapshot({ maxBytes: 0, maxTreeBytes: 1000 })
   expect(fresh.map(({ type }) => type)).toEqual(['tree', 'tree'])
   expect(fresh.map(({ id }) => id)).toContain(tree)
