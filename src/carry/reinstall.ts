@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import type { Network } from '../domain/network.ts'
 import { present } from '../domain/present.ts'
 import { pathBytes } from '../lib/git-objects.ts'
@@ -15,10 +15,6 @@ const INSTALL = 'npm ci --no-audit --no-fund'
 const TIMEOUT_MS = 10 * 60_000
 /** A larger lock file is not used. */
 const MAX_BYTES = 64 * 1024 * 1024
-
-const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1)
-/** The folder of a path; '' for that of the project. */
-const folderOf = (path: string): string => path.slice(0, Math.max(0, path.lastIndexOf('/')))
 
 /** A file as it was at the start: of the first snapshot, or one that it left out and the run did not change. Null if there was none. */
 export type OriginalFile = (path: string) => Promise<Omit<PutFile, 'path'> | null>
@@ -63,12 +59,12 @@ export async function reinstall(copy: CleanCopy, asked: Asked): Promise<'reinsta
 
 /** The lock file of the start beside a folder of packages, or the nearest above it; null if npm does not make that folder. */
 async function lockOf(path: string, original: OriginalFile): Promise<string | null> {
-  if (nameOf(path) !== 'node_modules') return null
-  for (let at = folderOf(path); ; at = folderOf(at)) {
+  if (basename(path) !== 'node_modules') return null
+  for (let at = dirname(path); ; at = dirname(at)) {
     for (const name of LOCKS) {
       if ((await original(join(at, name))) !== null) return join(at, name)
     }
-    if (at === '') return null
+    if (at === '.') return null
   }
 }
 
@@ -80,7 +76,7 @@ async function install(
   lock: string,
   { original, network, checkHome, signal }: Asked,
 ): Promise<boolean> {
-  const at = folderOf(lock)
+  const at = dirname(lock)
   const own: PutFile[] = []
   const wanted: PutFile[] = []
   for (const path of [lock, join(at, SETTINGS)]) {

@@ -6,10 +6,10 @@ import type { EntryMode } from '../lib/git-objects.ts'
 /** The content that a file must have before it is changed: its SHA-256; null if there must be no file. */
 export type Expected = string | null
 
-/** What is to be at a path: as many bytes of the body, after those of the files before it; or nothing. */
-export type WantedFile = {
-  readonly path: string
-  readonly bytes: number | null
+/** What is to be at a path: as many bytes of the body, after those of the files before it; null: nothing. */
+export type InBody = { readonly path: string; readonly bytes: number | null }
+
+export type WantedFile = InBody & {
   /** Left out: whatever is there. */
   readonly expected?: Expected
   /** The mode of a new file. A file that exists keeps its mode. */
@@ -41,25 +41,19 @@ export type Search = {
   readonly grep?: Grep
 }
 
-/** What a file of a copy is to be: as many bytes of the body, after those of the files before it; null: nothing. */
-export type CopiedFile = {
-  /** From the copy; the bytes of its names, each as one character, as in trees. */
-  readonly path: string
+/** A file of a copy. Its path, from the copy, has the bytes of its names, each as one character, as in trees. */
+export type CopiedFile = InBody & {
   /** Left out: `100644`. */
   readonly mode?: EntryMode
-  readonly bytes: number | null
 }
 
 /** A file or a link as trees have it; null: nothing. */
 export type CarriedState = { readonly mode: string; readonly id: string } | null
 
-/** What a path is known to have been, and what it is to be: as many bytes of the body, after those of the paths before it. */
-export type CarriedPath = {
-  /** From the project; the bytes of its names, each as one character, as in trees. */
-  readonly path: string
+/** What a path, which is like one of a copy but from the project, is known to have been, and what it is to be. */
+export type CarriedPath = InBody & {
   readonly from: readonly CarriedState[]
   readonly to: CarriedState
-  readonly bytes: number | null
 }
 
 /** What the program of a workspace is asked, by the name of the question. All paths are from the project. */

@@ -3,10 +3,12 @@ import { once } from 'node:events'
 import { mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { ok } from 'neverthrow'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { Level } from '../../src/domain/isolation.ts'
 import { readPack } from '../../src/lib/git-pack.ts'
 import { sha256 } from '../../src/lib/sha256.ts'
+import { textOf } from '../../src/runner/processes.ts'
 import { readWhole, Workspace } from '../../src/workspace/workspace.ts'
 import { isolated, startProcess, temporaryFolder } from '../runner/support.ts'
 import { LEVELS } from '../support/levels.ts'
@@ -78,51 +80,35 @@ describe.each(LEVELS.filter(([, level, owner]) => level !== 'landlock' || owner 
       expect(await readdir(join(cwd, 'c'))).toEqual([])
     })
 
-    test('has one program, which ends with it and is started again after its death', async () => {
-      const { cwd, files } = await place(level, owner)
-      const ask = () => files.ask('existing', { paths: ['folder/mine', 'none'] })
-      expect((await ask())._unsafeUnwrap().existing).toEqual([true, false])
-      const pids = workspacePrograms(cwd)
-      expect(pids.length).toBeGreaterThan(0)
-      for (const pid of pids) process.kill(pid, 'SIGKILL')
-      expect((await ask())._unsafeUnwrap().existing).toEqual([true, false])
-      await files[Symbol.asyncDispose]()
-      await vi.waitFor(() => expect(workspacePrograms(cwd)).toEqual([]), { timeout: 10_000 })
-      const after = await ask()
-      expect(after._unsafeUnwrapErr().problem).toMatchObject({ why: 'aborted' })
-    })
-
-    test('ends a question that takes too long, and answers the next one', async () => {
-      const { cwd, files } = await place(level, owner)
-      await writeFile(join(cwd, 'deep.yml'), '['.repeat(30_000))
-      expect((await files.ask('existing', { paths: [] })).isOk()).toBe(true)
-      const question = { path: 'deep.yml', maxBytes: 64 * 1024 }
-      const asked = await files.ask('yaml', question, { withinMs: 1 })
-      expect(asked._unsafeUnwrapErr().problem).toMatchObject({ type: 'unanswered' })
-      expect((await readWhole(files, { path: 'folder/mine', maxBytes: 10 })).isOk()).toBe(true)
-    })
-
-    test('knows none of the variables of the server, and has an empty home', async () => {
+    test('has one program, which sees nothing of the server and of others, and is started again when it is gone', async () => {
       vi.stubEnv('CANARY_KEY', 'a-key-of-the-server')
       onTestFinished(() => void vi.unstubAllEnvs())
-      const { cwd, files } = await place(level, owner)
-      expect((await files.ask('existing', { paths: [] })).isOk()).toBe(true)
-      for (const pid of workspacePrograms(cwd)) {
-        expect(await readFile(`/proc/${pid}/environ`, 'latin1')).not.toContain('a-key-of')
-      }
-    })
-
-    test.runIf(level !== 'none')('sees nothing of the server, or of others', async () => {
-      const { files, outside, dataDir } = await place(level, owner)
-      const paths = [join(outside, 'secret'), join(dataDir, 'sandboxes')]
-      for (const path of paths) {
+      const { cwd, files, outside, dataDir } = await place(level, owner)
+      const exist = async (paths: readonly string[]) =>
+        (await files.ask('existing', { paths })).map(({ existing }) => existing)
+      const answers = async () =>
+        expect(await exist(['folder/mine', 'none'])).toEqual(ok([true, false]))
+      await answers()
+      const pids = workspacePrograms(cwd)
+      expect(pids.length).toBeGreaterThan(0)
+      for (const pid of pids) expect(textOf(pid, 'environ')).not.toContain('a-key-of')
+      const others = [join(outside, 'secret'), join(dataDir, 'sandboxes')]
+      for (const path of level === 'none' ? [] : others) {
         const read = await files.ask('read', { path, bytes: 10 })
         expect(read._unsafeUnwrapErr().problem).toEqual({ type: 'outside_project' })
       }
-      if (level === 'namespaces') {
-        const asked = await files.ask('existing', { paths })
-        expect(asked._unsafeUnwrap().existing).toEqual([false, false])
-      }
+      if (level === 'namespaces') expect(await exist(others)).toEqual(ok([false, false]))
+      for (const pid of pids) process.kill(pid, 'SIGKILL')
+      await answers()
+      // A question that takes too long ends it, too.
+      await writeFile(join(cwd, 'deep.yml'), '['.repeat(30_000))
+      const question = { path: 'deep.yml', maxBytes: 64 * 1024 }
+      const asked = await files.ask('yaml', question, { withinMs: 1 })
+      expect(asked._unsafeUnwrapErr().problem).toMatchObject({ type: 'unanswered' })
+      await answers()
+      await files[Symbol.asyncDispose]()
+      await vi.waitFor(() => expect(workspacePrograms(cwd)).toEqual([]), { timeout: 10_000 })
+      expect((await exist([]))._unsafeUnwrapErr().problem).toMatchObject({ why: 'aborted' })
     })
   },
 )

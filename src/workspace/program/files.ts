@@ -13,7 +13,7 @@ import {
 } from 'node:fs'
 import { join, relative } from 'node:path'
 import { isWithin } from '../../lib/paths.ts'
-import type { Answers, Questions, Served } from '../protocol.ts'
+import type { Answers, InBody, Questions, Served } from '../protocol.ts'
 import { foldersDownTo, kindOf, pathIn, pathToWrite, problemOf, Refusal, ROOT } from './paths.ts'
 
 /** Uses a regular file that is open for reading. Without O_NONBLOCK, opening a pipe would wait for a writer. */
@@ -58,10 +58,7 @@ export const textOrNull = (real: string | Buffer, maxBytes: number): string | nu
 }
 
 /** Files with their contents, which are in the body one after the other. */
-export function withContents<F extends { readonly bytes: number | null }>(
-  files: readonly F[],
-  body: Buffer,
-) {
+export function withContents<F extends InBody>(files: readonly F[], body: Buffer) {
   let end = 0
   return files.map((file) => {
     end += file.bytes ?? 0
