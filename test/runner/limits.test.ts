@@ -189,10 +189,15 @@ ifGrouped('in a control group, even a process without a mark ends with its comma
   await expectAllDead(await pidsIn(join(cwd, 'pids'), 1))
 })
 
-test('a command that prints without end is stopped, and its result gives the reason', async () => {
+test('a command that prints without end is stopped, its output is kept within its limit, and its result gives the reason', async () => {
   const run = commandRunner({ ...DEFAULT_LIMITS, outputBytes: 4 * MIB })
-  const result = await run({ ...bash(await temporaryFolder(), 'yes'), maxBytes: 10 })
+  const maxBytes = 4 * 1024
+  const result = await run({ ...bash(await temporaryFolder(), 'yes & yes >&2'), maxBytes })
   expect(result).toMatchObject({ end: 'too_much_output', exitCode: null })
+  expect(result.bytes).toBeGreaterThan(4 * MIB)
+  for (const text of [result.stdout, result.stderr, result.output]) {
+    expect(text.length).toBeLessThanOrEqual(maxBytes + 100)
+  }
   expect(commandOutput(result, 1).output).toContain('[stopped because it printed more than 4 MiB')
 })
 
