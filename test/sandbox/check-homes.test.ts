@@ -76,22 +76,17 @@ describe.skipIf(isMissing('bwrap'))('the home of the checks of a run', () => {
     (await at.bash(script, options)).stdout
   const LIST = 'ls -A ~'
 
-  test('is empty for a check before it is made, for another run, and without a run', async () => {
+  test('is made by all commands of the first check together, and is empty before, for another run, and without a run', async () => {
     at = await place()
     expect(await stdout(LIST)).toBe('')
-    await at.bash('touch ~/kept', FIRST)
-    expect(await stdout(LIST)).toBe('kept\n')
-    expect(await stdout(LIST, { checkHome: { run: 'other', makes: false } })).toBe('')
-    expect(await stdout(LIST, {})).toBe('')
-    expect(await stdout(LIST, { checkHome: null })).toBe('')
-  })
-
-  test('is made by all commands of the first check together', async () => {
-    at = await place()
     expect(await stdout(`touch ~/one; ${LIST}`, FIRST)).toBe('one\n')
     expect(await stdout(`touch ~/two; ${LIST}`, FIRST)).toBe('one\ntwo\n')
     expect(await stdout(`touch ~/three; ${LIST}`)).toBe('one\nthree\ntwo\n')
     expect(await stdout(LIST)).toBe('one\ntwo\n')
+    for (const checkHome of [{ run: 'other', makes: false }, null]) {
+      expect(await stdout(LIST, { checkHome })).toBe('')
+    }
+    expect(await stdout(LIST, {})).toBe('')
   })
 
   test('is empty after a restart of the server, which may repeat the first check, and after the end of the run', async () => {
