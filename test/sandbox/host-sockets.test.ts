@@ -45,7 +45,7 @@ const CONNECT = `for (const path of process.argv.slice(1)) {
 }`
 
 /** Makes a socket that answers, so that it has a path in the end. */
-type Vehicle = readonly [how: string, bind: (at: Paths) => Promise<string>]
+type Bind = (at: Paths) => Promise<string>
 type Paths = { readonly base: string; readonly project: string; readonly tools: string }
 
 const answering = (path: string): Server =>
@@ -58,44 +58,32 @@ async function listen(path: string): Promise<void> {
   await chmod(path, 0o777)
 }
 
-const VEHICLES: readonly Vehicle[] = [
-  [
-    'bound through a link elsewhere',
-    async ({ base, project }) => {
-      await symlink(project, join(base, 'link'))
-      await listen(join(base, 'link/a.sock'))
-      return join(project, 'a.sock')
-    },
-  ],
-  [
-    'bound through a link in the project',
-    async ({ project }) => {
-      await mkdir(join(project, 'real'))
-      await symlink('real', join(project, 'inner'))
-      await listen(join(project, 'inner/b.sock'))
-      return join(project, 'real/b.sock')
-    },
-  ],
-  [
-    'in the folder of a tool chain',
-    async ({ tools }) => {
-      await listen(join(tools, 'e.sock'))
-      return join(tools, 'e.sock')
-    },
-  ],
-  [
-    'in a folder of the system',
-    async () => {
-      const path = join(SYSTEM_FOLDER, `${randomUUID()}.sock`)
-      if (!isRoot) return path
-      await mkdir(SYSTEM_FOLDER, { recursive: true })
-      // It stays until all tests have ended: containers of others, which show the folder, too, may be about to cover it.
-      await once(answering(path).unref(), 'listening')
-      await chmod(path, 0o777)
-      return path
-    },
-  ],
-]
+const VEHICLES: Readonly<Record<string, Bind>> = {
+  'bound through a link elsewhere': async ({ base, project }) => {
+    await symlink(project, join(base, 'link'))
+    await listen(join(base, 'link/a.sock'))
+    return join(project, 'a.sock')
+  },
+  'bound through a link in the project': async ({ project }) => {
+    await mkdir(join(project, 'real'))
+    await symlink('real', join(project, 'inner'))
+    await listen(join(project, 'inner/b.sock'))
+    return join(project, 'real/b.sock')
+  },
+  'in the folder of a tool chain': async ({ tools }) => {
+    await listen(join(tools, 'e.sock'))
+    return join(tools, 'e.sock')
+  },
+  'in a folder of the system': async () => {
+    const path = join(SYSTEM_FOLDER, `${randomUUID()}.sock`)
+    if (!isRoot) return path
+    await mkdir(SYSTEM_FOLDER, { recursive: true })
+    // It stays until all tests have ended: containers of others, which show the folder, too, may be about to cover it.
+    await once(answering(path).unref(), 'listening')
+    await chmod(path, 0o777)
+    return path
+  },
+}
 
 test.skipIf(isMissing('bwrap')).each(OWNERS)(
   'a command does not reach a socket of the machine (owner of the project: %i)',
@@ -106,7 +94,7 @@ test.skipIf(isMissing('bwrap')).each(OWNERS)(
     for (const path of [project, tools]) await mkdir(path)
     await chown(project, owner, owner)
     const { bash } = await isolated('namespaces', { base, toolPaths: [tools] })
-    for (const [how, bind] of VEHICLES) {
+    for (const [how, bind] of Object.entries(VEHICLES)) {
       const path = await bind({ base, project, tools })
       const { output } = await bash('', { file: process.execPath, args: ['-e', CONNECT, path] })
       expect(output, how).toMatch(/^(ECONNREFUSED|ENOENT|EACCES|ENOTSOCK)\n$/)

@@ -55,6 +55,8 @@ async function place(level: (typeof LEVELS)[number]) {
   return { at, call, bash, policy }
 }
 
+type Place = Awaited<ReturnType<typeof place>>
+
 /** Everything in a folder, with the text of each file. */
 async function contents(folder: string): Promise<Record<string, string>> {
   const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) =>
@@ -129,42 +131,31 @@ describe.skipIf(isMissing('git')).each(LEVELS)('in a linked worktree, at the lev
     expect(await readFile(at('project/.git'), 'utf8')).toMatch(/^gitdir: /)
   })
 
-  test.each<[string, (at: (...path: readonly string[]) => string) => Promise<void>]>([
-    [
-      'that does not name the project',
-      async (at) => writeFile(at('project/.git'), `gitdir: ${at('main/.git/worktrees/other')}\n`),
-    ],
-    [
-      'that is not one of worktrees',
-      async (at) => writeFile(at('project/.git'), `gitdir: ${at('main/.git')}\n`),
-    ],
-    [
-      'with another common folder',
-      async (at) => {
-        await rename(at('main/.git/worktrees'), at('worktrees'))
-        await symlink(at('worktrees'), at('main/.git/worktrees'))
-      },
-    ],
-    [
-      'that is reached by a link in the project',
-      async (at) => {
-        await rm(at('project/.git'))
-        await symlink(at('main/.git'), at('project/link'))
-        await mkdir(at('project/fake/worktrees/x'), { recursive: true })
-        await writeFile(at('project/fake/worktrees/x/gitdir'), `${at('project/.git')}\n`)
-        await writeFile(at('project/fake/worktrees/x/commondir'), '../../../link\n')
-        await writeFile(at('project/.git'), 'gitdir: fake/worktrees/x\n')
-      },
-    ],
-    [
-      "around the home of the server's user",
-      async (at) => {
-        await rm(at('home'), { recursive: true })
-        await rename(at('main/.git'), at('.git'))
-        git(at(), 'worktree', 'repair', at('project'))
-      },
-    ],
-  ])('a repository %s is not shown', async (_, setUp) => {
+  const REPOSITORIES: Readonly<Record<string, (at: Place['at']) => Promise<void>>> = {
+    'that does not name the project': async (at) =>
+      writeFile(at('project/.git'), `gitdir: ${at('main/.git/worktrees/other')}\n`),
+    'that is not one of worktrees': async (at) =>
+      writeFile(at('project/.git'), `gitdir: ${at('main/.git')}\n`),
+    'with another common folder': async (at) => {
+      await rename(at('main/.git/worktrees'), at('worktrees'))
+      await symlink(at('worktrees'), at('main/.git/worktrees'))
+    },
+    'that is reached by a link in the project': async (at) => {
+      await rm(at('project/.git'))
+      await symlink(at('main/.git'), at('project/link'))
+      await mkdir(at('project/fake/worktrees/x'), { recursive: true })
+      await writeFile(at('project/fake/worktrees/x/gitdir'), `${at('project/.git')}\n`)
+      await writeFile(at('project/fake/worktrees/x/commondir'), '../../../link\n')
+      await writeFile(at('project/.git'), 'gitdir: fake/worktrees/x\n')
+    },
+    "around the home of the server's user": async (at) => {
+      await rm(at('home'), { recursive: true })
+      await rename(at('main/.git'), at('.git'))
+      git(at(), 'worktree', 'repair', at('project'))
+    },
+  }
+
+  test.each(Object.entries(REPOSITORIES))('a repository %s is not shown', async (_, setUp) => {
     const { at, bash, policy } = await place(level)
     await setUp(at)
     expect((await policy()).visible).not.toContain('repository')

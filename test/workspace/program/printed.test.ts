@@ -120,82 +120,69 @@ const RUSTC = `error[E0425]: cannot find value \`c\` in this scope
 error: could not compile \`sums\` (lib) due to 1 previous error
 `
 describe('the first error with its place, and the names of failed tests, are found in the output of', () => {
-  test.each([
-    ['gcc', GCC, "sum.c:3:12: error: 'c' undeclared (first use in this function)"],
-    [
-      'a linker',
+  const OUTPUTS: Readonly<Record<string, readonly [output: string, found: string]>> = {
+    gcc: [GCC, "sum.c:3:12: error: 'c' undeclared (first use in this function)"],
+    'a linker': [
       "/usr/bin/ld: a.o: in function `main':\na.c:(.text+0x5): undefined reference to `sum'\n",
       "a.c:(.text+0x5): undefined reference to `sum'",
     ],
-    [
-      'the tests of Node',
+    'the tests of Node': [
       '✖ adds (1.4ms)\nℹ fail 1\n✖ failing tests:\n✖ adds (1.4ms)\n',
       'failing: adds',
     ],
-    [
-      'pyright',
+    pyright: [
       '/srv/a.py\n  /srv/a.py:1:10 - error: Type "int" is not assignable (reportX)\n1 error, 0 warnings, 0 informations\n',
       '/srv/a.py:1:10 - error: Type "int" is not assignable (reportX)',
     ],
-    ['vitest', ' ❯ f.test.js (1 test | 1 failed) 11ms\n   × adds 9ms\n', 'failing: adds'],
-    [
-      'tsc for a terminal',
+    vitest: [' ❯ f.test.js (1 test | 1 failed) 11ms\n   × adds 9ms\n', 'failing: adds'],
+    'tsc for a terminal': [
       '\u001b[96msrc/a.ts\u001b[0m:3:5 - \u001b[91merror\u001b[0m TS2322: No.\n',
       'src/a.ts:3:5 - error TS2322: No.',
     ],
-    [
-      'mypy',
+    mypy: [
       'a.py:3: error: Name "x" is not defined  [name-defined]\nFound 1 error\n',
       'a.py:3: error: Name "x" is not defined [name-defined]',
     ],
-    [
-      'go build',
+    'go build': [
       '# example.com/sums\n./sum.go:3:29: undefined: c\n',
       './sum.go:3:29: undefined: c',
     ],
-    [
-      'flake8',
+    flake8: [
       "./a.py:1:1: F401 'os' imported but unused\n./a.py:3:1: E999 no\n",
       "./a.py:1:1: F401 'os' imported but unused (and 1 more)",
     ],
-    [
-      'ruff',
+    ruff: [
       'F401 [*] `os` imported but unused\n --> a.py:1:8\n  |\n',
       'a.py:1:8: F401 [*] `os` imported but unused',
     ],
-    ['rustc', RUSTC, 'src/lib.rs:2:9: error[E0425]: cannot find value `c` in this scope'],
-    [
-      'go test',
+    rustc: [RUSTC, 'src/lib.rs:2:9: error[E0425]: cannot find value `c` in this scope'],
+    'go test': [
       '--- FAIL: TestSum (0.00s)\n    --- FAIL: TestSum/none (0.00s)\n        sum_test.go:7: got 1\nFAIL\tsums\t0.1s\n',
       'failing: TestSum/none',
     ],
-    [
-      'GoogleTest',
+    GoogleTest: [
       '[  FAILED  ] Sum.OfNone (0 ms)\n[  FAILED  ] 1 test, listed below:\n[  FAILED  ] Sum.OfNone\n',
       'failing: Sum.OfNone',
     ],
-    [
-      'ctest',
+    ctest: [
       'The following tests FAILED:\n\t  2 - sums (Failed)\nErrors while running CTest\n',
       'failing: sums',
     ],
-    [
-      'TAP',
+    TAP: [
       '1..4\nok 1 - one\nnot ok 2 - two # time=1.2ms\nnot ok three\nnot ok 4 - later # todo\n',
       'failing: two, three',
     ],
-    ['what only looks like TAP', 'not ok 3 of the files\n', ''],
-    [
-      'unittest',
+    'what only looks like TAP': ['not ok 3 of the files\n', ''],
+    unittest: [
       '======\nFAIL: test_sum (test_a.Sums.test_sum)\n------\n',
       'failing: test_sum (test_a.Sums.test_sum)',
     ],
-    [
-      'a program of the project',
+    'a program of the project': [
       'PASS sum_of_one\nFAIL sum_of_none\nok: a\nFAIL: b: got 1\n',
       'failing: sum_of_none, b: got 1',
     ],
-  ])('%s', (_tool, output, expected) => {
+  }
+  test.each(Object.entries(OUTPUTS))('%s', (_tool, [output, expected]) => {
     expect(known(output)).toBe(expected)
   })
 
