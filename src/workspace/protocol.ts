@@ -172,8 +172,8 @@ const Place = z.object({
 export type Place = z.infer<typeof Place>
 
 /**
- * What grep or git printed is the body. `isCut`: it printed more than is kept. If the repository is not read, that is printed, with
- * the exit code with which git says so.
+ * What grep or git printed is the body. `isCut`: it printed more than is kept. If the repository is not read, that is printed, and
+ * the exit code is that of git for such a case.
  */
 const Ran = z.object({ exitCode: z.int(), stderr: z.string(), isCut: z.boolean() })
 

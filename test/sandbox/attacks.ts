@@ -22,7 +22,7 @@ export type Attack = {
   }[]
   /** Whether it succeeds without isolation, for everybody or only for root, which shows that the attack is real. */
   readonly real?: 'always' | 'root'
-  /** Landlock alone does not prevent it: docs/security.md says so. */
+  /** docs/security.md names it among what Landlock alone does not prevent. */
   readonly onlyContained?: true
   /** Its exit code, if that matters. */
   readonly exitCode?: number
