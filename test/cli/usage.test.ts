@@ -18,6 +18,14 @@ test.each([
   [['token', 'create', 'ada', '--role', 'admin', '--expires-in', 'soon'], 3, '30d'],
   [['key', 'list', '--what'], 3, "unknown option '--what'", '"retrai key list --help"'],
   [['run', 'pytest', '--hitl'], 3, '"--set FIELD=VALUE" gives any field', '"retrai run --help"'],
+  [['export', RUN, '--data-dir', 'd'], 3, 'Start a server on that', '"retrai export --help"'],
+  [
+    ['token', 'create', 'ada', '--role', 'admin', '--data-dir', 'd'],
+    3,
+    'Start a server, with RETRAI_TOKEN',
+  ],
+  [['watch'], 3, "argument 'run'. Name a run", '"retrai watch --help"'],
+  [['run', 'pytest', '--also', 'a'], 3, "option '--also'. Repeat --check."],
   [['copy'], 3, "required option '--from", '"retrai copy --help"'],
   [['backup'], 3, "missing required argument 'file'", '"retrai backup --help"'],
 ])(
