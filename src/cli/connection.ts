@@ -14,7 +14,7 @@ import { defaultSocket } from '../server/data-folder.ts'
 import { parseSettings } from '../server/read-settings.ts'
 import { io } from './terminal/io.ts'
 import { asTyped } from './terminal/print.ts'
-import { endingWith, PLAIN_EXIT_CODES, type Steps } from './terminal/steps.ts'
+import { type Calls, endingWith, PLAIN_EXIT_CODES, type Steps } from './terminal/steps.ts'
 
 const DEFAULT_URL = 'http://127.0.0.1:8000'
 const DEFAULT_SERVER = `the socket of your own server if there is one, otherwise ${DEFAULT_URL}`
@@ -31,8 +31,8 @@ export type Connection = {
   readonly rest: Pick<Rest, 'get' | 'open'>
   /** A command line that a person can paste. It names the same server, and its arguments are quoted. */
   hint(...args: readonly string[]): string
-  /** What is wrong, and what to do. */
-  explain(error: RequestError): string
+  /** What is wrong, and what to do. A text says that already. */
+  explain(error: string | RequestError): string
 }
 
 export type ServerOptions = {
@@ -53,19 +53,30 @@ export function serverCommand(name: string, exitCodes: string = PLAIN_EXIT_CODES
 
 /** The action of a command that talks to a server. `work` gets its arguments, the last of which are its options. */
 export const connected =
-  <G extends readonly unknown[]>(work: (connection: Connection, ...given: G) => Steps) =>
+  <G extends readonly unknown[]>(work: (connection: Connection, ...given: G) => Calls) =>
   (...given: readonly unknown[]): Promise<void> =>
     endingWith(async function* () {
       const command = given.at(-1) as Command
       const options = command.opts()
       const connection = yield* connect(options)
-      const [first, ...others] = given.slice(0, -1)
-      const isRun = command.registeredArguments[0]?.name() === 'run'
-      const id = isRun && typeof first === 'string' ? yield* runIdOf(connection, first) : first
-      const { run } = options
-      if (typeof run === 'string') options.run = yield* runIdOf(connection, run)
-      return yield* work(connection, ...([id, ...others] as unknown as G))
+      const calls = async function* (): Calls {
+        const [first, ...others] = given.slice(0, -1)
+        const isRun = command.registeredArguments[0]?.name() === 'run'
+        const id = isRun && typeof first === 'string' ? yield* runIdOf(connection, first) : first
+        const { run } = options
+        if (typeof run === 'string') options.run = yield* runIdOf(connection, run)
+        return yield* work(connection, ...([id, ...others] as unknown as G))
+      }
+      return yield* explained(calls(), connection)
     })
+
+/** The same steps, in which a call that has failed is explained. */
+async function* explained(calls: Calls, { explain }: Connection): Steps {
+  const { done, value } = await calls.next()
+  if (done === true) return value
+  await calls.return(undefined)
+  return yield* err(explain(value.error))
+}
 
 /** The beginning of an id. */
 const BEGINNING = /^[0-9a-f]{4}[0-9a-f-]{0,31}$/i
@@ -75,13 +86,13 @@ const LAST = 'last'
 const NAMED = 5
 
 /** The id that is given, that begins with what is given, or of the run that no agent has started last. */
-async function* runIdOf({ client, explain }: Connection, given: string): Steps<string> {
+async function* runIdOf({ client }: Connection, given: string): Calls<string> {
   if (given === LAST) {
-    const [newest] = (yield* client.runs.list({ top: true, limit: 1 }).mapErr(explain)).runs
+    const [newest] = (yield* client.runs.list({ top: true, limit: 1 })).runs
     return newest?.run_id ?? (yield* err('There are no runs yet.'))
   }
   if (!BEGINNING.test(given)) return given
-  const { runs } = yield* client.runs.list({ q: given }).mapErr(explain)
+  const { runs } = yield* client.runs.list({ q: given })
   const found = runs.filter(({ run_id }) => run_id.startsWith(given.toLowerCase()))
   const [only] = found
   if (only === undefined) {
@@ -99,16 +110,16 @@ const PAGE = 1000
 
 /** The runs of a server in their order: at most this many, and whether there are more. */
 export async function* newestRuns(
-  { client, explain }: Connection,
+  { client }: Connection,
   query: Omit<RunQuery, 'limit' | 'cursor'> = {},
   most = Number.POSITIVE_INFINITY,
-): Steps<{ readonly runs: readonly RunSummary[]; readonly hasMore: boolean }> {
+): Calls<{ readonly runs: readonly RunSummary[]; readonly hasMore: boolean }> {
   const found = new Map<string, RunSummary>()
   let cursor: string | null | undefined
   while (cursor !== null && found.size < most) {
     const before = found.size
     const limit = Math.min(PAGE, most - before)
-    const page = yield* client.runs.list({ ...query, limit, cursor }).mapErr(explain)
+    const page = yield* client.runs.list({ ...query, limit, cursor })
     for (const run of page.runs) found.set(run.run_id, run)
     cursor = page.next
     if (cursor !== null && found.size === before) {
@@ -149,7 +160,8 @@ export function connect({
         ...CLIENT_LIMITS,
       }),
       hint: (...args) => asTyped(['retrai', ...args, ...flag].map(quoted).join(' ')),
-      explain: (error) => explain(error).replaceAll(url, address),
+      explain: (error) =>
+        typeof error === 'string' ? error : explain(error).replaceAll(url, address),
     }
   })
 }

@@ -16,7 +16,7 @@ import {
 } from '../terminal/option-values.ts'
 import { linesOf, oneLine, timeOf } from '../terminal/plain-text.ts'
 import { print, printJson, printList, say } from '../terminal/print.ts'
-import type { Steps } from '../terminal/steps.ts'
+import type { Calls } from '../terminal/steps.ts'
 
 type AccessOptions = JsonOption &
   Pick<AccessQuery, 'principal' | 'kinds' | 'limit'> & { readonly run?: string }
@@ -35,12 +35,12 @@ export const accessCommand = (): Command =>
 const HEAD = ['SEQ', 'WHEN', 'WHO', 'FROM', 'WHAT', 'RUN', 'TIMES', 'DETAILS']
 
 async function* show(
-  { client, explain }: Connection,
+  { client }: Connection,
   { run, json = false, ...query }: AccessOptions,
-): Steps {
+): Calls {
   const { principal, kinds, limit } = query
   const asked = { run_id: run, principal, kinds, direction: 'backward', limit } as const
-  const { entries, next } = yield* client.access.list(asked).mapErr(explain)
+  const { entries, next } = yield* client.access.list(asked)
   await printList(json, HEAD, entries, rowOf)
   if (next !== null && !json) say(`There are more than ${limit}; --limit shows more of them.`)
 }
@@ -100,14 +100,14 @@ async function* redact(
   seq: number,
   pointer: string,
   { reason, file, everywhere = false, force = false, json = false }: RedactOptions,
-): Steps {
+): Calls {
   // The secret is not an option, because shell histories and process lists show arguments.
   const secret = (yield* await wordsOf({ file }))?.replace(/\r?\n$/, '')
   if (secret !== undefined && secret.length < 4) {
     return yield* err('The secret is too short: it needs at least 4 characters.')
   }
   const what = { seq, pointer, reason, ...(secret !== undefined && { secret }) }
-  const ask = (wanted: RedactRun) => client.runs.redact(runId, wanted).mapErr(explain)
+  const ask = (wanted: RedactRun) => client.runs.redact(runId, wanted)
   if (!force) {
     say(...previewLines(runId, yield* ask({ ...what, preview: true }), everywhere))
     if (file === '-' || !atTerminal()) {
@@ -125,7 +125,9 @@ async function* redact(
   for (const place of next) {
     const done = await ask({ ...what, seq: place.seq, pointer: place.pointer })
     const here = `Record ${place.seq}, ${place.pointer}`
-    const answer = yield* done.mapErr((why) => `${here}: ${why} Then repeat the command.`)
+    const answer = yield* done.mapErr(
+      (error) => `${here}: ${explain(error)} Then repeat the command.`,
+    )
     await printPlace(place.seq, answer, [], json)
   }
 }

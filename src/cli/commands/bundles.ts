@@ -24,7 +24,7 @@ import { DATA_DIR } from '../terminal/option-values.ts'
 import { say } from '../terminal/print.ts'
 import { withProgress } from '../terminal/progress.ts'
 import { bundleLines } from '../terminal/report-lines.ts'
-import { offline, PLAIN_EXIT_CODES, type Steps } from '../terminal/steps.ts'
+import { type Calls, offline, PLAIN_EXIT_CODES, type Steps } from '../terminal/steps.ts'
 import { type AnchorOptions, readAnchors, withAnchors } from './verify.ts'
 
 const EXPORT_HELP = `
@@ -66,7 +66,7 @@ async function* exportTo(
   runId: string,
   file: string | undefined,
   { files = false, force = false, html, inToto, output }: ExportOptions,
-): Steps {
+): Calls {
   const named = [file, output, html, inToto].filter((name) => name !== undefined)
   if (named.length > 1) {
     return yield* err('Name one file: an archive, or the one of --html, or the one of --in-toto.')
@@ -79,7 +79,7 @@ async function* exportTo(
   }
   const format = html !== undefined ? 'html' : inToto !== undefined ? 'in-toto' : undefined
   const path = `/api/runs/${encodeURIComponent(runId)}/export${queryOf({ files, format })}`
-  const archive = yield* download(connection, path).mapErr(connection.explain)
+  const archive = yield* download(connection, path)
   let bytes = 0
   archive.on('data', (chunk: Uint8Array) => {
     bytes += chunk.length

@@ -9,7 +9,7 @@ import { io } from '../terminal/io.ts'
 import { JSON_LINES, type JsonOption, seq } from '../terminal/option-values.ts'
 import type { Line } from '../terminal/plain-text.ts'
 import { print, printJson, rendered } from '../terminal/print.ts'
-import type { Steps } from '../terminal/steps.ts'
+import type { Calls } from '../terminal/steps.ts'
 
 type Options = JsonOption & {
   readonly from?: number
@@ -34,16 +34,16 @@ export const diffCommand = (): Command =>
     .addHelpText('after', HELP)
     .action(connected(diff))
 
-async function* diff({ client, explain }: Connection, run: string, options: Options): Steps {
+async function* diff({ client }: Connection, run: string, options: Options): Calls {
   const { from, to, stat = false, json = false } = options
   const between = present({ from, to })
   if (stat || json) {
-    const changes = yield* client.history.changes(run, between).mapErr(explain)
+    const changes = yield* client.history.changes(run, between)
     if (json) await printJson(changes)
     else for (const line of statOf(changes)) await print(line)
     return
   }
-  await printPatch(await textOf(yield* client.history.patch(run, between).mapErr(explain)))
+  await printPatch(await textOf(yield* client.history.patch(run, between)))
 }
 
 /** Writes a patch: as it is, or for a person at a terminal. */

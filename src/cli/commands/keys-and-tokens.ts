@@ -7,7 +7,7 @@ import { type Connection, connected, serverCommand } from '../connection.ts'
 import { dataDirOf, keyringOf } from '../data-folder.ts'
 import { DATA_DIR, duration, type JsonOption } from '../terminal/option-values.ts'
 import { print, printJson, printList, say } from '../terminal/print.ts'
-import { offline, type Steps } from '../terminal/steps.ts'
+import { type Calls, offline, type Steps } from '../terminal/steps.ts'
 
 const HELP = `
 The first token must have the role admin: make it while the server is on
@@ -49,12 +49,12 @@ function tokenName(text: string): string {
 }
 
 async function* create(
-  { client, explain }: Connection,
+  { client }: Connection,
   name: string,
   { role, expiresIn, json }: Creation,
-): Steps {
+): Calls {
   const wanted = { name, role, expires_in: expiresIn ?? null }
-  const created = yield* client.tokens.create(wanted).mapErr(explain)
+  const created = yield* client.tokens.create(wanted)
   const { secret, expires_at } = created
   const until = expires_at === null ? 'does not expire' : `expires ${expires_at}`
   say(`The token "${name}" has the role ${role} and ${until}. Its secret is shown only now:`)
@@ -71,8 +71,8 @@ const listCommand = (): Command =>
   subcommand('list')
     .description('List all tokens, newest first, revoked ones too.')
     .action(
-      connected(async function* ({ client, explain }, { json = false }: JsonOption) {
-        const tokens = yield* client.tokens.list().mapErr(explain)
+      connected(async function* ({ client }, { json = false }: JsonOption) {
+        const tokens = yield* client.tokens.list()
         if (tokens.length === 0 && !json) return say('There are no tokens yet.')
         await printList(json, HEAD, tokens, rowOf)
       }),
@@ -87,13 +87,13 @@ const revokeCommand = (): Command =>
     .option('--reason <text>', 'kept in the log')
     .action(
       connected(async function* (
-        { client: { tokens }, explain },
+        { client: { tokens } },
         name: string,
         { reason, json }: Revocation,
       ) {
-        const token = (yield* tokens.list().mapErr(explain)).find((each) => each.name === name)
+        const token = (yield* tokens.list()).find((each) => each.name === name)
         if (token === undefined) return yield* err(`There is no token "${name}".`)
-        const revoked = yield* tokens.revoke(token.id, { reason }).mapErr(explain)
+        const revoked = yield* tokens.revoke(token.id, { reason })
         await (json ? printJson(revoked) : print(`${name} revoked`))
       }),
     )

@@ -5,14 +5,14 @@ import { firstSeqOf, RECORDS_V1 } from '../../audit/bundle/bundle-format.ts'
 import { linesOf, readLine } from '../../audit/bundle/record-lines.ts'
 import { BrokenArchive, type BundleFile } from '../../audit/bundle/tar-parts.ts'
 import { bundleFile } from '../../audit/bundle/unpack.ts'
-import { type AgentEvent, HistoryError, type Kind } from '../../client/index.ts'
+import { type AgentEvent, HistoryError, type Kind, type RequestError } from '../../client/index.ts'
 import { RunRecord } from '../../domain/records.ts'
 import { decodeParsed } from '../../log/codec.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
 import { eventLine, shownKinds } from '../terminal/event-line.ts'
 import { JSON_EVENTS, type JsonOption, KINDS, seq } from '../terminal/option-values.ts'
 import { print, printJson } from '../terminal/print.ts'
-import type { Steps } from '../terminal/steps.ts'
+import type { Calls } from '../terminal/steps.ts'
 
 type Options = JsonOption & { readonly from: number; readonly kinds?: readonly Kind[] }
 
@@ -28,14 +28,14 @@ export const replayCommand = (): Command =>
     .option(...JSON_EVENTS)
     .action(connected(replay))
 
-/** The records of a run in their order; an error, a text for people, is the last one. */
-type Events = AsyncGenerator<Result<AgentEvent, string>>
+/** The records of a run in their order; an error is the last one. */
+type Events = AsyncGenerator<Result<AgentEvent, string | RequestError>>
 
 async function* replay(
   connection: Connection,
   run: string,
   { from, kinds, json = false }: Options,
-): Steps {
+): Calls {
   const { shows } = shownKinds(kinds, json)
   const events = existsSync(run)
     ? inFile(yield* await wholeFile(run), from - 1)
@@ -46,13 +46,13 @@ async function* replay(
   }
 }
 
-async function* onServer({ client, explain }: Connection, run: string, after: number): Events {
+async function* onServer({ client }: Connection, run: string, after: number): Events {
   if (/[/.]/.test(run)) return yield err(`There is no file ${run}.`)
   try {
     for await (const event of client.history.events(run, { after, kinds: 'all' })) yield ok(event)
   } catch (cause) {
     if (!(cause instanceof HistoryError)) throw cause
-    yield err(explain(cause.error))
+    yield err(cause.error)
   }
 }
 

@@ -23,7 +23,7 @@ import { createLog } from '../terminal/log.ts'
 import { JSON_LINES, type JsonOption } from '../terminal/option-values.ts'
 import { oneLine } from '../terminal/plain-text.ts'
 import { print, printList, say } from '../terminal/print.ts'
-import { EXIT, offline, PLAIN_EXIT_CODES, type Steps } from '../terminal/steps.ts'
+import { type Calls, EXIT, offline, PLAIN_EXIT_CODES, type Steps } from '../terminal/steps.ts'
 import { toFile } from './bundles.ts'
 
 type HoldOptions = { readonly reason?: string; readonly release?: boolean }
@@ -38,13 +38,13 @@ export const holdCommand = (): Command =>
     .action(connected(hold))
 
 async function* hold(
-  { client, explain }: Connection,
+  { client }: Connection,
   runId: string,
   { reason, release = false }: HoldOptions,
-): Steps {
+): Calls {
   if (release) {
     const why = reason === undefined ? {} : { reason }
-    const { hold: left } = yield* client.runs.release(runId, why).mapErr(explain)
+    const { hold: left } = yield* client.runs.release(runId, why)
     return await print(
       left === null
         ? `Run ${runId} is not on hold.`
@@ -52,7 +52,7 @@ async function* hold(
     )
   }
   if (reason === undefined) return yield* err('Say why with --reason TEXT.')
-  yield* client.runs.hold(runId, reason).mapErr(explain)
+  yield* client.runs.hold(runId, reason)
   await print(`Run ${runId} is on hold.`)
 }
 

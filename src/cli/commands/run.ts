@@ -24,7 +24,7 @@ import {
   wordsOf,
 } from '../terminal/option-values.ts'
 import { printList, say } from '../terminal/print.ts'
-import { OUTCOME_EXIT_CODES, type Steps } from '../terminal/steps.ts'
+import { type Calls, OUTCOME_EXIT_CODES } from '../terminal/steps.ts'
 import { startRun } from './watch.ts'
 
 /** What a person may say to every command that starts a run. */
@@ -73,7 +73,7 @@ export function runCommand(): Command {
     .action(connected(run))
 }
 
-async function* run(connection: Connection, names: readonly string[], options: Options): Steps {
+async function* run(connection: Connection, names: readonly string[], options: Options): Calls {
   const instructions = yield* await wordsOf({ text: options.message, file: options.file })
   const config = configIn(options)
   const isNamed = names.length > 0 || options.check !== undefined
@@ -128,7 +128,7 @@ async function* chosenGoal(
   connection: Connection,
   names: readonly string[],
   { check: checks = [], cwd }: Options,
-): Steps<Pick<RunRequest, 'goal' | 'check' | 'all_of'>> {
+): Calls<Pick<RunRequest, 'goal' | 'check' | 'all_of'>> {
   const goals = names.map((goal) => ({ goal }))
   const commands = checks.map((command) => ({ check: { command } }))
   if (goals.length === 0 && commands.length === 0) return yield* firstThatFits(connection, cwd)
@@ -136,12 +136,9 @@ async function* chosenGoal(
   return { all_of: [...goals, ...commands] }
 }
 
-async function* firstThatFits(
-  { client, explain }: Connection,
-  cwd: string,
-): Steps<{ goal: string }> {
+async function* firstThatFits({ client }: Connection, cwd: string): Calls<{ goal: string }> {
   const folder = resolve(cwd)
-  const [best] = yield* client.goals({ cwd: folder }).mapErr(explain)
+  const [best] = yield* client.goals({ cwd: folder })
   if (best === undefined) return yield* err(noGoalFits(folder))
   say(`The goal is ${best.name}${best.because === undefined ? '' : `, because ${best.because}`}.`)
   return { goal: best.name }
@@ -166,10 +163,10 @@ export const forkCommand = (): Command =>
       .option('-f, --file <path>', 'read that from a file; "-" is the standard input'),
   ).action(connected(fork))
 
-async function* fork(connection: Connection, given: string, options: ForkOptions): Steps {
+async function* fork(connection: Connection, given: string, options: ForkOptions): Calls {
   const { at, message: text, file } = options
-  const { client, explain } = connection
-  const { run_id } = yield* client.runs.get(given).mapErr(explain)
+  const { client } = connection
+  const { run_id } = yield* client.runs.get(given)
   const instructions = yield* await wordsOf({ text, file })
   const request = { fork: { run_id, at }, instructions, ...configIn(options) }
   return yield* startRun(connection, request, options)
@@ -185,16 +182,16 @@ export const againCommand = (): Command =>
       .argument('<run>', 'the id of the run'),
   ).action(connected(again))
 
-async function* again(connection: Connection, runId: string, options: Starting): Steps {
-  const { client, explain } = connection
+async function* again(connection: Connection, runId: string, options: Starting): Calls {
+  const { client } = connection
   const records = client.history.events(runId, { kinds: ['run_created'] })
   const { value: first } = yield* await ResultAsync.fromPromise(records.next(), (cause) =>
-    cause instanceof HistoryError ? explain(cause.error) : messageOf(cause),
+    cause instanceof HistoryError ? cause.error : messageOf(cause),
   )
   await records.return()
   if (first === undefined) return yield* err(`The run ${runId} has no first record.`)
   const { accept } = first.payload.config
-  const open = accept && (yield* client.history.artifact(runId, accept.sha256).mapErr(explain))
+  const open = accept && (yield* client.history.artifact(runId, accept.sha256))
   const kept = open && (yield* ResultAsync.fromPromise(buffer(open), messageOf))
   const request = requestOfRun(first.payload, kept?.toString() ?? null)
   return yield* startRun(connection, { ...request, ...configIn(options) }, options)
@@ -209,11 +206,11 @@ export const goalsCommand = (): Command =>
     .action(connected(listGoals))
 
 async function* listGoals(
-  { client, explain }: Connection,
+  { client }: Connection,
   { json = false, cwd }: JsonOption & { readonly cwd?: string },
-): Steps {
+): Calls {
   const folder = cwd === undefined ? undefined : resolve(cwd)
-  const goals = yield* client.goals(folder === undefined ? {} : { cwd: folder }).mapErr(explain)
+  const goals = yield* client.goals(folder === undefined ? {} : { cwd: folder })
   if (!json && folder !== undefined && goals.length === 0) return say(noGoalFits(folder))
   const third = folder === undefined ? 'SETTINGS' : 'WHY IT FITS'
   await printList(json, ['GOAL', third, 'WHAT IT MEANS'], goals, (goal) => {

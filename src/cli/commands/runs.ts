@@ -14,7 +14,7 @@ import { waitText } from '../terminal/event-line.ts'
 import { JSON_LINES, type JsonOption, positiveInt, repeated } from '../terminal/option-values.ts'
 import { oneLine, outcome } from '../terminal/plain-text.ts'
 import { print, printJson, printList, say } from '../terminal/print.ts'
-import type { Steps } from '../terminal/steps.ts'
+import type { Calls } from '../terminal/steps.ts'
 import { callLines, pauseHints, shownHash } from './human-checks.ts'
 
 type ListOptions = JsonOption &
@@ -42,7 +42,7 @@ const shortId = (id = ''): string => id.slice(0, SHORT)
 async function* list(
   connection: Connection,
   { limit, json = false, server: _, ...query }: ListOptions & ServerOptions,
-): Steps {
+): Calls {
   const { runs: found, hasMore } = yield* newestRuns(connection, query, limit)
   if (found.length === 0 && !json) {
     return say(Object.keys(query).length > 0 ? 'No run matches.' : 'There are no runs yet.')
@@ -88,12 +88,8 @@ export const showCommand = (): Command =>
     .option('--json', 'print the run as JSON')
     .action(connected(show))
 
-async function* show(
-  { client, hint, explain }: Connection,
-  runId: string,
-  { json }: JsonOption,
-): Steps {
-  const run = yield* client.runs.get(runId).mapErr(explain)
+async function* show({ client, hint }: Connection, runId: string, { json }: JsonOption): Calls {
+  const run = yield* client.runs.get(runId)
   if (json) return printJson(run, 2)
   for (const [name, value] of rowsOf(run)) await print(`${name.padEnd(10)} ${oneLine(value)}`)
   const waiting = run.progress.waiting_for
@@ -167,8 +163,8 @@ export const modelsCommand = (): Command =>
     )
     .action(connected(models))
 
-async function* models({ client, explain }: Connection, { json = false }: JsonOption): Steps {
-  const all = yield* client.models().mapErr(explain)
+async function* models({ client }: Connection, { json = false }: JsonOption): Calls {
+  const all = yield* client.models()
   const shown = all.filter(({ problem }) => json || problem === null)
   if (json || shown.length > 0) await printList(json, HEAD, shown, row)
   const hidden = all.length - shown.length

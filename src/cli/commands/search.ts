@@ -5,7 +5,7 @@ import { type Connection, connected, serverCommand } from '../connection.ts'
 import { JSON_LINES, type JsonOption, positiveInt, someOf } from '../terminal/option-values.ts'
 import { type Line, oneLine } from '../terminal/plain-text.ts'
 import { print, printJson, say } from '../terminal/print.ts'
-import type { Steps } from '../terminal/steps.ts'
+import type { Calls } from '../terminal/steps.ts'
 
 type SearchOptions = JsonOption & {
   readonly run?: string
@@ -28,14 +28,12 @@ export const searchCommand = (): Command =>
     .action(connected(search))
 
 async function* search(
-  { client, explain }: Connection,
+  { client }: Connection,
   words: readonly string[],
   { run: run_id, kinds, limit, json = false }: SearchOptions,
-): Steps {
+): Calls {
   const q = words.map((word) => (/^[^"]*\s[^"]*$/.test(word) ? `"${word}"` : word)).join(' ')
-  const { results, next, behind } = yield* client
-    .search({ q, run_id, kinds, limit })
-    .mapErr(explain)
+  const { results, next, behind } = yield* client.search({ q, run_id, kinds, limit })
   for (const [at, result] of results.entries()) {
     if (json) await printJson(result)
     else for (const line of linesOf(result, results[at - 1]?.run_id)) await print(line)

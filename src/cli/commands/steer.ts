@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander'
 import { err, type ResultAsync } from 'neverthrow'
 import { type ApplyRun, ConfigureRun } from '../../api/run-requests.ts'
-import type { CarriedFiles, RunStanding } from '../../client/index.ts'
+import type { CarriedFiles, RequestError, RunStanding } from '../../client/index.ts'
 import { present } from '../../domain/present.ts'
 import { counted } from '../../lib/text.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
@@ -18,7 +18,7 @@ import {
 } from '../terminal/option-values.ts'
 import { oneLine } from '../terminal/plain-text.ts'
 import { print, printJson, say } from '../terminal/print.ts'
-import type { Steps } from '../terminal/steps.ts'
+import type { Calls } from '../terminal/steps.ts'
 import { printPatch } from './diff.ts'
 import { callLines, shownHash } from './human-checks.ts'
 
@@ -32,7 +32,7 @@ const decision = (name: string, description: string, kept = 'kept in the log'): 
     .argument('<run>', 'the id of the run')
     .option('--reason <text>', kept)
 
-async function* printStatus(done: ResultAsync<RunStanding, string>): Steps {
+async function* printStatus(done: ResultAsync<RunStanding, RequestError>): Calls {
   const { run_id, status } = yield* done
   await print(`${run_id} ${status}`)
 }
@@ -40,8 +40,8 @@ async function* printStatus(done: ResultAsync<RunStanding, string>): Steps {
 /** `retrai abort RUN`: ends a run, whatever it is doing. */
 export const abortCommand = (): Command =>
   decision('abort', 'Abort a run, whatever it is doing.').action(
-    connected(({ client, explain }, runId: string, { reason }: Why) =>
-      printStatus(client.runs.abort(runId, { reason }).mapErr(explain)),
+    connected(({ client }, runId: string, { reason }: Why) =>
+      printStatus(client.runs.abort(runId, { reason })),
     ),
   )
 
@@ -56,16 +56,16 @@ export const configureCommand = (): Command =>
   ).action(connected(configure))
 
 async function* configure(
-  { client, explain }: Connection,
+  { client }: Connection,
   runId: string,
   options: Why & ConfigOptions,
-): Steps {
+): Calls {
   const changes = configIn(options)
   if (Object.keys(changes).length === 0) {
     return yield* err('Name what to change, such as --set max_iterations=40 or --tag nightly.')
   }
   const { reason } = options
-  yield* printStatus(client.runs.configure(runId, { ...changes, reason }).mapErr(explain))
+  yield* printStatus(client.runs.configure(runId, { ...changes, reason }))
 }
 
 /** `retrai send RUN TEXT`: says something to the agent of a run. */
@@ -80,14 +80,14 @@ export const sendCommand = (): Command =>
     .action(connected(send))
 
 async function* send(
-  { client, explain, hint }: Connection,
+  { client, hint }: Connection,
   runId: string,
   said: string | undefined,
   { file }: { readonly file?: string },
-): Steps {
+): Calls {
   const text = yield* await wordsOf({ text: said, file })
   if (text === null) return yield* err('Say something: retrai send RUN TEXT, or -f FILE.')
-  const sent = yield* client.runs.send(runId, { text }).mapErr(explain)
+  const sent = yield* client.runs.send(runId, { text })
   const { run_id, status } = sent
   if ('seq' in sent) return await print(`${run_id} ${status}, record ${sent.seq}`)
   await print(`${run_id} ${status}`)
@@ -119,19 +119,19 @@ export const denyCommand = (): Command =>
 
 const answering = (decision: 'allow' | 'deny') =>
   async function* (
-    { client, explain, hint }: Connection,
+    { client, hint }: Connection,
     runId: string,
     call: string | undefined,
     { reason }: Why,
-  ): Steps {
-    const { progress } = yield* client.runs.get(runId).mapErr(explain)
+  ): Calls {
+    const { progress } = yield* client.runs.get(runId)
     const waiting = progress.waiting_for
     if (waiting?.approval === undefined) {
       if (call !== undefined || decision === 'deny') {
         return yield* err('No call of this run waits for a person now.')
       }
       const approval = { decision: 'approve', reason } as const
-      return yield* printStatus(client.runs.resume(runId, approval).mapErr(explain))
+      return yield* printStatus(client.runs.resume(runId, approval))
     }
     const { approval, seq } = waiting
     const { call_sha256 } = approval
@@ -142,7 +142,7 @@ const answering = (decision: 'allow' | 'deny') =>
       return yield* err(`${what}: ${hint(command, runId, shownHash(approval))}`)
     }
     const body = { decision, call_sha256, reason }
-    yield* printStatus(client.runs.answer(runId, seq, body).mapErr(explain))
+    yield* printStatus(client.runs.answer(runId, seq, body))
   }
 
 type CarryOptions = Why & JsonOption & { readonly dryRun?: boolean }
@@ -158,7 +158,7 @@ export const rollbackCommand = (): Command =>
     .option('--to <seq>', 'as of this record; 0 is as the run found them', seq, 0)
     .action(
       connected((connection, run: string, { to, ...how }: CarryOptions & { readonly to: number }) =>
-        carry(connection, how, (why) => connection.client.runs.rollback(run, { to, ...why })),
+        carry(how, (why) => connection.client.runs.rollback(run, { to, ...why })),
       ),
     )
 
@@ -172,28 +172,27 @@ export const applyCommand = (): Command =>
     )
     .action(
       connected((connection, run: string, { as, ...how }: CarryOptions & Pick<ApplyRun, 'as'>) =>
-        carry(connection, how, (why) => connection.client.runs.apply(run, { as, ...why })),
+        carry(how, (why) => connection.client.runs.apply(run, { as, ...why })),
       ),
     )
 
 /** `retrai discard RUN`: removes the copy of a run that has ended. */
 export const discardCommand = (): Command =>
   decision('discard', 'Remove the copy in which a run has worked.').action(
-    connected(async function* ({ client, explain }, run: string, { reason }: Why): Steps {
-      const { run_id } = yield* client.runs.discard(run, { reason }).mapErr(explain)
+    connected(async function* ({ client }, run: string, { reason }: Why): Calls {
+      const { run_id } = yield* client.runs.discard(run, { reason })
       await print(`${run_id}: the copy is removed`)
     }),
   )
 
 /** Shows what will be written, asks a person at the terminal, and has it done. */
-async function* carry<E>(
-  { explain }: { explain: (error: E) => string },
+async function* carry(
   { dryRun = false, json = false, reason }: CarryOptions,
-  send: (why: Why & { readonly dry_run: boolean }) => ResultAsync<CarriedFiles, E>,
-): Steps {
+  send: (why: Why & { readonly dry_run: boolean }) => ResultAsync<CarriedFiles, RequestError>,
+): Calls {
   const why = present({ reason })
   if (dryRun || (atTerminal() && !json)) {
-    const look = yield* send({ ...why, dry_run: true }).mapErr(explain)
+    const look = yield* send({ ...why, dry_run: true })
     if (json) return printJson(look)
     for (const { action, path, conflict } of look.files) {
       const but = conflict === undefined ? '' : `  in conflict: ${conflict}`
@@ -203,7 +202,7 @@ async function* carry<E>(
     if (dryRun) return say(`Nothing was written. ${counted(look.files.length, 'file')} would be.`)
     if (!(await agrees('Do it?'))) return yield* err('Nothing was done.')
   }
-  const done = yield* send({ ...why, dry_run: false }).mapErr(explain)
+  const done = yield* send({ ...why, dry_run: false })
   if (json) return printJson(done)
   if (done.patch !== undefined) return printPatch(done.patch)
   for (const path of done.not_carried) say(`not carried: ${oneLine(path)}`)

@@ -54,7 +54,7 @@ export async function* verifyLive(
       safeTry(async function* () {
         const { runs } = yield* newestRuns(connection)
         return ok(runs.map(({ run_id }) => run_id))
-      }),
+      }).mapErr(explain),
   }
   return yield* await withProgress(state, verifyServer(reader, demands))
 }

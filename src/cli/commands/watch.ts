@@ -22,7 +22,7 @@ import { JSON_EVENTS, type JsonOption, KINDS, seq } from '../terminal/option-val
 import { oneLine } from '../terminal/plain-text.ts'
 import { print, printJson, rendered, say } from '../terminal/print.ts'
 import { ERASE } from '../terminal/progress.ts'
-import { EXIT, exitCodeOf, OUTCOME_EXIT_CODES, type Steps } from '../terminal/steps.ts'
+import { type Calls, EXIT, exitCodeOf, OUTCOME_EXIT_CODES } from '../terminal/steps.ts'
 import { statOf } from './diff.ts'
 import { Questions } from './human-checks.ts'
 
@@ -57,9 +57,9 @@ async function* follow(
   connection: Connection,
   runId: string,
   { json, after, kinds: chosen }: FollowOptions,
-): Steps<number> {
-  const { client, hint, explain } = connection
-  const found = yield* client.runs.get(runId).mapErr(explain)
+): Calls<number> {
+  const { client, hint } = connection
+  const found = yield* client.runs.get(runId)
   if (!json) await print(heading(found))
   const { kinds, shows } = shownKinds(chosen, json)
   const live = json ? null : liveLine()
@@ -113,7 +113,7 @@ const isOpen = ({ seq }: AgentEvent, { progress }: RunDetails): boolean =>
   seq > progress.seq || seq === progress.waiting_for?.seq
 
 /** The watch had no record. */
-async function* endedBefore({ status }: RunDetails, after: number, json: boolean): Steps<number> {
+async function* endedBefore({ status }: RunDetails, after: number, json: boolean): Calls<number> {
   const ended = EndStatus.safeParse(status)
   if (!ended.success) {
     return yield* err(`The server ended the watch, but the run has the status "${status}".`)
@@ -221,9 +221,9 @@ export async function* startRun(
   connection: Connection,
   request: RunRequest,
   { detach = false, json = false }: JsonOption & { readonly detach?: boolean },
-): Steps {
-  const { client, explain, hint } = connection
-  const created = yield* client.runs.create(request).mapErr(explain)
+): Calls {
+  const { client, hint } = connection
+  const created = yield* client.runs.create(request)
   const { run_id } = created
   if (!detach) {
     const code = yield* follow(connection, run_id, { json, after: -1 })

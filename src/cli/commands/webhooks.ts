@@ -6,7 +6,7 @@ import { present } from '../../domain/present.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
 import { JSON_LINES, type JsonOption, someOf } from '../terminal/option-values.ts'
 import { print, printList, say } from '../terminal/print.ts'
-import { EXIT, type Steps } from '../terminal/steps.ts'
+import { type Calls, EXIT } from '../terminal/steps.ts'
 
 const HELP = `
 A webhook sends which kind, run, seq and hash a record has, never its content.
@@ -28,8 +28,8 @@ const listCommand = (): Command =>
     .description('List the webhooks, oldest first.')
     .option(...JSON_LINES)
     .action(
-      connected(async function* ({ client, explain }, { json = false }: JsonOption) {
-        const all = yield* client.webhooks.list().mapErr(explain)
+      connected(async function* ({ client }, { json = false }: JsonOption) {
+        const all = yield* client.webhooks.list()
         if (all.length === 0 && !json) return say('There are no webhooks.')
         await printList(json, HEAD, all, rowOf)
       }),
@@ -63,11 +63,11 @@ const addCommand = (): Command =>
     .option('--tag <tag>', 'only runs with this tag')
     .option('--principal <name>', 'only runs that this token has started')
     .action(
-      connected(async function* ({ client, explain }, url: string, options: Creation) {
+      connected(async function* ({ client }, url: string, options: Creation) {
         const { kinds, project, tag, principal } = options
         const run = present({ project, tag, principal })
         const wanted = { url, run, ...present({ kinds }) }
-        const { id, secret } = yield* client.webhooks.create(wanted).mapErr(explain)
+        const { id, secret } = yield* client.webhooks.create(wanted)
         say(`The webhook ${id} is active. Its secret is shown only now:`)
         await print(secret)
       }),
@@ -79,19 +79,19 @@ const actOn = (what: 'test' | 'resume' | 'delete', description: string): Command
     .description(description)
     .argument('<id>', 'the beginning of an id')
     .action(
-      connected(async function* ({ client, explain }: Connection, given: string): Steps {
-        const all = yield* client.webhooks.list().mapErr(explain)
+      connected(async function* ({ client }: Connection, given: string): Calls {
+        const all = yield* client.webhooks.list()
         const [only, another] = all.filter(({ id }) => id.startsWith(given.toLowerCase()))
         if (only === undefined || another !== undefined) {
           return yield* err(`No id, or more than one, begins with ${given}: see "retrai webhooks".`)
         }
         const { id } = only
         if (what === 'test') {
-          const { error, status, duration_ms: ms } = yield* client.webhooks.test(id).mapErr(explain)
+          const { error, status, duration_ms: ms } = yield* client.webhooks.test(id)
           await print(error ?? `It was received: ${status} after ${ms} ms.`)
           return error === null ? EXIT.done : EXIT.notDone
         }
-        yield* client.webhooks[what](id).mapErr(explain)
+        yield* client.webhooks[what](id)
         await print(`${id} ${what}d`)
       }),
     )

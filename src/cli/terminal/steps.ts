@@ -1,4 +1,5 @@
 import type { Err } from 'neverthrow'
+import type { RequestError } from '../../client/index.ts'
 import type { EndStatus } from '../../domain/records.ts'
 import { io } from './io.ts'
 import { oneLine } from './plain-text.ts'
@@ -10,6 +11,10 @@ import { say } from './print.ts'
  */
 // biome-ignore lint/suspicious/noConfusingVoidType: most commands return nothing
 export type Steps<T = number | void> = AsyncGenerator<Err<never, string>, T, unknown>
+
+/** The same of a command that talks to a server: a call that fails is a step that fails. */
+// biome-ignore lint/suspicious/noConfusingVoidType: as above
+export type Calls<T = number | void> = AsyncGenerator<Err<never, string | RequestError>, T, unknown>
 
 /** The action of a command that needs no server. */
 export const offline =
