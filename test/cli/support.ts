@@ -2,7 +2,7 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
 import { Readable, Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
-import { onTestFinished } from 'vitest'
+import { expect, onTestFinished } from 'vitest'
 import { type ServerProcess, startServerProcess } from '../../examples/demo/server.ts'
 import { runCommandLine } from '../../src/cli/command-line.ts'
 import { type AgentEvent, createClient } from '../../src/client/index.ts'
@@ -78,6 +78,18 @@ export async function retrai(
 ): Promise<Finished> {
   const running = begin(args, env)
   return { code: await running.exit, stdout: running.stdout, stderr: running.stderr }
+}
+
+/** Runs `retrai …`, which must end with 3, print no result, and say this. @returns all that it says */
+export async function refused(
+  args: readonly string[],
+  why: string | RegExp,
+  env?: NodeJS.ProcessEnv,
+): Promise<string> {
+  const { code, stdout, stderr } = await retrai(args, env)
+  const said = typeof why === 'string' ? expect.stringContaining(why) : expect.stringMatching(why)
+  expect([code, stdout, stderr]).toEqual([3, '', said])
+  return stderr
 }
 
 /** `retrai …` in this process, while it runs. */
