@@ -10,12 +10,12 @@ import { linesOf, oneLine, visibleJson } from '../terminal/plain-text.ts'
 import { say } from '../terminal/print.ts'
 
 /** A question, and what is done with the answer of the person. */
-type Question = {
+type Question<W extends string = string> = {
   readonly text: string
-  /** What sends each answer, by its word and by its letter. */
-  readonly answers: ReadonlyMap<string, Send>
+  /** The words that answer, by their letters. */
+  readonly words: Readonly<Record<string, W>>
+  send(word: W, why: Why): ResultAsync<unknown, RequestError>
 }
-type Send = (why: Why) => ResultAsync<unknown, RequestError>
 /** The reason of the person, and the record that asks: what the person saw. */
 type Why = { readonly reason: string | null; readonly seen: Seen | null }
 
@@ -66,7 +66,7 @@ export class Questions {
     if (!given) return say(...hints)
     const { seq, meta } = event
     const seen = meta === undefined ? null : { seq, hash: meta.hash }
-    const answered = await given.send({ reason: given.reason, seen })
+    const answered = await question.send(given.word, { reason: given.reason, seen })
     if (answered.isErr()) say(this.#connection.explain(answered.error), ...hints)
   }
 
@@ -75,12 +75,11 @@ export class Questions {
     const { client, explain } = this.#connection
     const { runs } = client
     if (kind !== 'approval_required') {
-      const text = '[a]pprove or [x] abort, and why if you want; Enter to decide later: '
-      const decide =
-        (decision: Decision): Send =>
-        (why) =>
-          runs.resume(run_id, { decision, ...why, seq })
-      return { text, answers: named({ a: 'approve', x: 'abort' }, decide) }
+      return {
+        text: '[a]pprove or [x] abort, and why if you want; Enter to decide later: ',
+        words: { a: 'approve', x: 'abort' },
+        send: (decision, why) => runs.resume(run_id, { decision, ...why, seq }),
+      } satisfies Question<Decision>
     }
     // As of the question, because the list of runs may be a moment older.
     const found = await runs.get(run_id, { at: seq })
@@ -89,35 +88,22 @@ export class Questions {
     if (approval === undefined) return null
     say(...callLines(approval))
     const { call_sha256 } = approval
-    const text = '[a]llow or [d]eny, and why if you want; Enter to decide later: '
-    const answer =
-      (decision: CallDecision): Send =>
-      (why) =>
-        runs.answer(run_id, seq, { decision, ...why, call_sha256 })
-    return { text, answers: named({ a: 'allow', d: 'deny' }, answer) }
+    return {
+      text: '[a]llow or [d]eny, and why if you want; Enter to decide later: ',
+      words: { a: 'allow', d: 'deny' },
+      send: (decision, why) => runs.answer(run_id, seq, { decision, ...why, call_sha256 }),
+    } satisfies Question<CallDecision>
   }
 }
 
-const named = <D extends string>(
-  letters: Readonly<Record<string, D>>,
-  send: (decision: D) => Send,
-): Question['answers'] =>
-  new Map(
-    Object.entries(letters).flatMap(([letter, word]) => [
-      [letter, send(word)],
-      [word, send(word)],
-    ]),
-  )
-
 /** Asks until the first word of an answer is known; the rest is the reason. Null if the person leaves it open. */
-async function answerTo(ask: (question: string) => Promise<string>, { text, answers }: Question) {
+async function answerTo(ask: (question: string) => Promise<string>, { text, words }: Question) {
   for (;;) {
     const answer = await ask(text)
     if (answer === '') return null
-    const [word = ''] = answer.split(/\s/, 1)
-    const reason = answer.slice(word.length).trim()
-    const send = answers.get(word.toLowerCase())
-    if (send !== undefined) return { send, reason: reason || null }
+    const [given = ''] = answer.split(/\s/, 1)
+    const found = Object.entries(words).find((names) => names.includes(given.toLowerCase()))
+    if (found) return { word: found[1], reason: answer.slice(given.length).trim() || null }
   }
 }
 

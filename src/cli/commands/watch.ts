@@ -36,28 +36,17 @@ export const watchCommand = (): Command =>
     .option('--from <seq>', 'begin with this record', seq, 0)
     .option(...KINDS)
     .option(...JSON_EVENTS)
-    .action(
-      connected((connection, runId: string, { from, json = false, ...choice }: Choice) =>
-        follow(connection, runId, { ...choice, json, after: from - 1 }),
-      ),
-    )
+    .action(connected(follow))
 
 type Choice = JsonOption & { readonly from: number; readonly kinds?: readonly Kind[] }
-
-type FollowOptions = {
-  /** Prints events as JSON, one a line, instead of lines for people. */
-  readonly json: boolean
-  /** A seq: what comes after it is printed. */
-  readonly after: number
-  readonly kinds?: readonly Kind[] | undefined
-}
 
 /** Prints a run while it happens, to its end, or until Ctrl+C. The value is the exit code for its outcome. */
 async function* follow(
   connection: Connection,
   runId: string,
-  { json, after, kinds: chosen }: FollowOptions,
+  { json = false, from, kinds: chosen }: Choice,
 ): Calls<number> {
+  const after = from - 1
   const { client, hint } = connection
   const found = yield* client.runs.get(runId)
   if (!json) await print(heading(found))
@@ -226,7 +215,7 @@ export async function* startRun(
   const created = yield* client.runs.create(request)
   const { run_id } = created
   if (!detach) {
-    const code = yield* follow(connection, run_id, { json, after: -1 })
+    const code = yield* follow(connection, run_id, { json, from: 0 })
     if (json || code === EXIT.interrupted) return code
     await printStat(client, run_id)
     const isCopy = request.workspace === 'copy' || request.fork !== undefined
