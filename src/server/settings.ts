@@ -17,6 +17,15 @@ import { CommandEnv, commandVariables, passwordsIn, secretVariables } from './co
 
 const trimmed = z.string().trim()
 const text = trimmed.min(1, 'must not be empty')
+const path = text.transform((name) => resolve(name))
+const webAddress = text.pipe(
+  z.url({ protocol: /^https?$/, error: 'must be an http:// or https:// address' }),
+)
+/** The keys of the vendors. */
+const keys = Object.fromEntries(KEY_VARIABLES.map((name) => [name, text.optional()])) as Record<
+  (typeof KEY_VARIABLES)[number],
+  z.ZodOptional<typeof text>
+>
 const oneOf = <const T extends readonly string[]>(names: T) =>
   z.enum(names, `must be one of ${names.join(', ')}`)
 
@@ -94,7 +103,7 @@ const approvalsSetting = text.transform((value, context) => {
 /** All settings of a server: one row per environment variable. */
 export const Settings = z.strictObject({
   RETRAI_LISTEN: listenAddress.default({ host: '127.0.0.1', port: 8000 }),
-  RETRAI_DATA_DIR: text.transform((path) => resolve(path)),
+  RETRAI_DATA_DIR: path,
   EVENTSTORE_URL: text
     .refine(
       isConnectionString,
@@ -144,7 +153,7 @@ export const Settings = z.strictObject({
     .pipe(z.array(z.string().startsWith('/', 'must be absolute paths, with colons between them')))
     .optional(),
   /** A JSON file with the MCP servers that runs may name. */
-  RETRAI_MCP_SERVERS: text.transform((path) => resolve(path)).optional(),
+  RETRAI_MCP_SERVERS: path.optional(),
   /** The MCP servers that a request may bring. */
   RETRAI_MCP_REQUESTS: oneOf(['none', 'commands', 'all']).default('commands'),
   /** Variables of this server that commands of agents and checks see. */
@@ -162,12 +171,10 @@ export const Settings = z.strictObject({
     .pipe(z.int('must be a whole number').max(86_400, 'must be at most 86400'))
     .default(60),
   /** A JSON file with the witnesses that see the checkpoints, and how many of them must. */
-  RETRAI_WITNESSES: text.transform((path) => resolve(path)).optional(),
+  RETRAI_WITNESSES: path.optional(),
   /** An authority that stamps the time of checkpoints (RFC 3161), and a PEM file with its certificates. */
-  RETRAI_TSA: text
-    .pipe(z.url({ protocol: /^https?$/, error: 'must be an http:// or https:// address' }))
-    .optional(),
-  RETRAI_TSA_CA: text.transform((path) => resolve(path)).optional(),
+  RETRAI_TSA: webAddress.optional(),
+  RETRAI_TSA_CA: path.optional(),
   /** Hosts to which webhooks are sent whatever their addresses are, over http too. */
   RETRAI_WEBHOOK_HOSTS: text
     .transform((hosts) => hosts.split(',').map((host) => host.trim().toLowerCase()))
@@ -184,29 +191,17 @@ export const Settings = z.strictObject({
     .default([]),
   RETRAI_ACCESS_LOG: oneOf(['on', 'off']).default('on'),
   /** A collector of traces. */
-  OTEL_EXPORTER_OTLP_ENDPOINT: text
-    .pipe(z.url({ protocol: /^https?$/, error: 'must be an http:// or https:// address' }))
-    .optional(),
+  OTEL_EXPORTER_OTLP_ENDPOINT: webAddress.optional(),
   /** An endpoint for every model, whatever its name. */
   RETRAI_LLM_BASE_URL: modelUrl('RETRAI_LLM_API_KEY').optional(),
   RETRAI_LLM_API_KEY: text.optional(),
   /** The model of runs that name none. */
   RETRAI_MODEL: text.optional(),
   /** A JSON file with the addresses, headers and keys of providers. */
-  RETRAI_PROVIDERS: text.transform((path) => resolve(path)).optional(),
+  RETRAI_PROVIDERS: path.optional(),
   /** A JSON or YAML file with prices and windows of models. */
-  RETRAI_PRICES: text.transform((path) => resolve(path)).optional(),
-  ANTHROPIC_API_KEY: text.optional(),
-  GEMINI_API_KEY: text.optional(),
-  OPENAI_API_KEY: text.optional(),
-  XAI_API_KEY: text.optional(),
-  DEEPSEEK_API_KEY: text.optional(),
-  GROQ_API_KEY: text.optional(),
-  MISTRAL_API_KEY: text.optional(),
-  MOONSHOT_API_KEY: text.optional(),
-  ZAI_API_KEY: text.optional(),
-  DASHSCOPE_API_KEY: text.optional(),
-  OPENROUTER_API_KEY: text.optional(),
+  RETRAI_PRICES: path.optional(),
+  ...keys,
   OPENAI_BASE_URL: modelUrl('OPENAI_API_KEY').optional(),
   OLLAMA_HOST: ollamaUrl.optional(),
 })
