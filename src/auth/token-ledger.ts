@@ -5,6 +5,7 @@ import * as z from 'zod'
 import type { TokenView } from '../api/auth.ts'
 import { RESERVED_NAMES, ROLES, type Role, TokenName } from '../api/auth.ts'
 import { OWN_STREAM_PREFIX, Sha256 } from '../domain/fields.ts'
+import { jsonOr } from '../lib/json.ts'
 import { sha256 } from '../lib/sha256.ts'
 import { writeDurably } from '../lib/write-durably.ts'
 import type { Logged } from '../log/codec.ts'
@@ -178,31 +179,24 @@ const Kept = z.strictObject({ tokens: z.array(Token) })
  * A file with the tokens, without secrets, as this server saw them last. A server that starts while its store is away
  * uses them, as if it had kept running.
  */
-export class KeptTokens {
+export type KeptTokens = {
   /** What the file held when it was opened; null if it cannot be read. */
   readonly tokens: Tokens | null
-  readonly #file: string
-  #writing: Promise<unknown> = Promise.resolve()
-
-  private constructor(file: string, tokens: Tokens | null) {
-    this.#file = file
-    this.tokens = tokens
-  }
-
-  static async open(file: string): Promise<KeptTokens> {
-    try {
-      const { tokens } = Kept.parse(JSON.parse(await readFile(file, 'utf8')))
-      return new KeptTokens(file, new Map(tokens.map((token) => [token.id, token])))
-    } catch {
-      return new KeptTokens(file, null)
-    }
-  }
-
   /** Writes follow one another. The error is a text for people. */
-  write(tokens: Tokens): ResultAsync<void, string> {
-    const kept: z.infer<typeof Kept> = { tokens: [...tokens.values()] }
-    const written = this.#writing.then(() => writeDurably(this.#file, JSON.stringify(kept)))
-    this.#writing = written.catch(() => {})
-    return ResultAsync.fromPromise(written, String)
+  write(tokens: Tokens): ResultAsync<void, string>
+}
+
+export async function openKeptTokens(file: string): Promise<KeptTokens> {
+  const text = await readFile(file, 'utf8').catch(() => '')
+  const known = Kept.safeParse(jsonOr(text, null)).data?.tokens
+  let writing: Promise<unknown> = Promise.resolve()
+  return {
+    tokens: known === undefined ? null : new Map(known.map((token) => [token.id, token])),
+    write: (tokens) => {
+      const kept: z.infer<typeof Kept> = { tokens: [...tokens.values()] }
+      const written = writing.then(() => writeDurably(file, JSON.stringify(kept)))
+      writing = written.catch(() => {})
+      return ResultAsync.fromPromise(written, String)
+    },
   }
 }

@@ -4,7 +4,7 @@ import { err, ok, type Result } from 'neverthrow'
 import type { Logger } from 'pino'
 import type { RecentArtifacts } from '../artifacts/recent-artifacts.ts'
 import { Auth, type AuthDeps } from '../auth/auth.ts'
-import { KeptTokens } from '../auth/token-ledger.ts'
+import { openKeptTokens } from '../auth/token-ledger.ts'
 import { OWN_STREAM_PREFIX } from '../domain/fields.ts'
 import type { Signing } from '../log/chain.ts'
 import { RUN_STREAM_PREFIX } from '../log/run-log.ts'
@@ -175,7 +175,7 @@ async function openAuth(
   const { RETRAI_LISTEN: address, RETRAI_TOKEN: configured = null, EVENTSTORE_URL } = settings
   // An embedded log can always be read, so its tokens need no copy.
   const file = EVENTSTORE_URL && join(settings.RETRAI_DATA_DIR, 'tokens.json')
-  const kept = file && (await KeptTokens.open(file))
+  const kept = file && (await openKeptTokens(file))
   const auth = new Auth({ ...deps, configured, clock: now, ...(kept && { kept }) })
   if (isLocal(address) || configured !== null) return ok(auth)
   const read = await auth.read(TOKENS_WITHIN_MS)

@@ -2,7 +2,7 @@ import { readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { Auth, type AuthDeps } from '../../src/auth/auth.ts'
-import { digestOf, KeptTokens, TOKEN_LEDGER } from '../../src/auth/token-ledger.ts'
+import { digestOf, openKeptTokens, TOKEN_LEDGER } from '../../src/auth/token-ledger.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
 import { testFolder } from '../store/embedded/support.ts'
 import { memoryStore } from '../support/memory-store.ts'
@@ -165,7 +165,7 @@ describe('a log that cannot be read', () => {
 
   test('is replaced by the last known tokens, from a file that only its owner can read', async () => {
     const file = join(await testFolder(), 'tokens.json')
-    const keptIn = async () => ({ kept: await KeptTokens.open(file) })
+    const keptIn = async () => ({ kept: await openKeptTokens(file) })
     const before = await opened(await keptIn())
     await expect
       .poll(async () => (await open({ store: away(), ...(await keptIn()) })).guarded)
@@ -186,7 +186,7 @@ describe('a log that cannot be read', () => {
   test.each(['', '{}', '{"tokens":[{}]}'])('ignores a file that holds %j', async (text) => {
     const file = join(await testFolder(), 'tokens.json')
     await writeFile(file, text)
-    const auth = await open({ store: away(), kept: await KeptTokens.open(file) })
+    const auth = await open({ store: away(), kept: await openKeptTokens(file) })
     expect(rejection(auth).type).toBe('tokens_unread')
   })
 
