@@ -66,7 +66,7 @@ function retainRuns(
 ): ResultAsync<readonly RetainedRun[], RetentionError> {
   const { retention, remover, now } = deps
   const retain = async (): Promise<Result<readonly RetainedRun[], RetentionError>> => {
-    const read = await deps.tags.read().andThen(() => retention.read())
+    const read = await deps.tags.read().andThen(() => retention.work.read())
     if (read.isErr()) return err(read.error)
     const { index } = retention
     const units = await planRetention(rules, { ...deps, index, now: now() })

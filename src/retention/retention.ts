@@ -4,7 +4,7 @@ import type { Logger } from '../lib/logger.ts'
 import type { Signing } from '../log/chain.ts'
 import { type Author, decideAndAppend, emptyStream, type LoadError } from '../log/decider.ts'
 import type { LedgerWork } from '../log/ledger-work.ts'
-import type { AppendError, EventStore, StoreFailure } from '../store/event-store.ts'
+import type { AppendError, EventStore } from '../store/event-store.ts'
 import {
   type Hold,
   RETENTION,
@@ -41,16 +41,6 @@ export class Retention {
   constructor(deps: Deps) {
     this.#deps = deps
     this.work = retentionWork(deps.ledger, this.index, deps.log)
-  }
-
-  /** Resolves once all entries that were made before the first call are known. */
-  ready(): ResultAsync<void, StoreFailure> {
-    return this.work.ready()
-  }
-
-  /** Reads what is new in the ledger. */
-  read(): ResultAsync<void, StoreFailure> {
-    return this.work.read()
   }
 
   /** Whether a stream is that of a run that was removed. */

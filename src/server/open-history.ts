@@ -86,7 +86,7 @@ export async function openHistory(
   const retention = new Retention({ ledger, sign, now, log })
   const { isGone } = retention
   const store = withRedactions(ledger, {
-    ready: () => redactor.ready().andThen(() => retention.ready()),
+    ready: () => redactor.ready().andThen(() => retention.work.ready()),
     apply: (event) => redactor.apply(event),
     isGone,
   })

@@ -70,7 +70,7 @@ export type Watchers = {
 }
 
 /** The log of checkpoints of a server, and those who see it from now on; null if there are none. */
-export type Witnessing = {
+type Witnessing = {
   readonly ownLog: OwnLog
   readonly witnesses: Witnesses | null
   readonly timeStamps: TimeStamps | null
