@@ -79,24 +79,16 @@ export async function isolationOffer(
     const named = { allow: hosts ?? [SOME_HOST] }
     return {
       level,
-      problem: kept.match(
-        () => null,
-        (why) => why,
-      ),
+      problem: kept.isErr() ? kept.error : null,
       hosts_problem: networkProblem(named, undefined, at),
       full_problem: networkProblem('full', undefined, at),
     }
   }
   const possible = own === null ? [] : LEVELS.filter((level) => isAtLeast(level, own))
   const levels = await Promise.all(possible.map(offered))
-  const {
-    memoryBytes: memory_bytes,
-    processes,
-    outputBytes: output_bytes,
-    homeBytes: home_bytes,
-  } = limits
-  const shown = { memory_bytes, processes, output_bytes, home_bytes }
-  return { level: own, detail, levels, hosts, limits: shown }
+  const { memoryBytes, processes, outputBytes, homeBytes } = limits
+  const shown = { memory_bytes: memoryBytes, output_bytes: outputBytes, home_bytes: homeBytes }
+  return { level: own, detail, levels, hosts, limits: { ...shown, processes } }
 }
 
 const WITHIN_MS = 10_000
