@@ -105,14 +105,14 @@ async function programFor(name: string): Promise<Command> {
 
 /** What to write in place of an option or a form of a command that was taken back. */
 const INSTEAD: readonly (readonly [RegExp, string])[] = [
-  [/^export '--data-dir'/, 'Start a server on that folder, and export from it.'],
-  [/^token \w+ '--data-dir'/, 'Start a server, with RETRAI_TOKEN to make its first start safe.'],
-  [/^watch 'run'/, 'Name a run, or "last"; GET /api/events has all runs.'],
-  [/^watch '--after'/, 'Write --from with the number of the next record.'],
-  [/^run '--also'/, 'Repeat --check.'],
-  [/^redact '--secret-file'/, 'Write -f FILE.'],
-  [/^redact '--yes'/, 'Write --force.'],
-  [/^(?:approve|deny) '--call'/, 'Write the hash of the call after the run.'],
+  [/^export --data-dir$/, 'Start a server on that folder, and export from it.'],
+  [/^token \w+ --data-dir$/, 'Start a server, with RETRAI_TOKEN to make its first start safe.'],
+  [/^watch run$/, 'Name a run, or "last"; GET /api/events has all runs.'],
+  [/^watch --after$/, 'Write --from with the number of the next record.'],
+  [/^run --also$/, 'Repeat --check.'],
+  [/^redact --secret-file$/, 'Write -f FILE.'],
+  [/^redact --yes$/, 'Write --force.'],
+  [/^(?:approve|deny) --call$/, 'Write the hash of the call after the run.'],
 ]
 
 /** Has a command, and those below it, write help and errors alike. @param line what a person types for it */
@@ -125,7 +125,7 @@ function configureOutput(command: Command, line: string): void {
         .replace(/^error: /, '')
         .trimEnd()
         .replace('\n(', ' (')
-      const named = `${line.replace(/^retrai /, '')} ${/'.*'/.exec(text)}`
+      const named = `${line.replace(/^retrai /, '')} ${/'(.*)'/.exec(text)?.[1]}`
       const isField =
         text.includes('unknown option') && command.options.some((one) => one.long === '--set')
       const [, advice = isField ? '"--set FIELD=VALUE" gives any field of the request.' : ''] =
