@@ -61,22 +61,13 @@ export const createHistory = (rest: Rest, limits: ClientLimits) => ({
     return rest.open(runPath(runId, `/changes${query}`), 'text/x-patch, application/json', options)
   },
   /** A file of the project, as of a record or by default as of the last snapshot, with secrets masked. */
-  file: (
-    runId: string,
-    path: string,
-    { at }: { readonly at?: number | undefined } = {},
-    options?: Signal,
-  ): Answered<Bytes> => {
+  file: (runId: string, path: string, { at }: At = {}, options?: Signal): Answered<Bytes> => {
     const name = path.split('/').map(encodeURIComponent).join('/')
     const from = runPath(runId, `/files/${name}${queryOf({ at })}`)
     return rest.open(from, 'application/octet-stream, application/json', options)
   },
   /** What was sent to the model at a record; without `at`, what is or would be sent now. */
-  conversation: (
-    runId: string,
-    { at }: { readonly at?: number | undefined } = {},
-    options?: Signal,
-  ): Answered<SentConversation> =>
+  conversation: (runId: string, { at }: At = {}, options?: Signal): Answered<SentConversation> =>
     rest.get(runPath(runId, `/conversation${queryOf({ at })}`), SentConversation, options),
   /** The whole output of a tool call, as a stream. The record holds a part of it and its SHA-256. */
   artifact: (runId: string, sha256: string, options?: Signal): Answered<Bytes> => {
@@ -84,6 +75,9 @@ export const createHistory = (rest: Rest, limits: ClientLimits) => ({
     return rest.open(path, 'text/plain, application/json', options)
   },
 })
+
+/** The seq of a record. */
+type At = { readonly at?: number | undefined }
 
 /** The seqs of two records, and the only file that is asked for. */
 type Between = Partial<Omit<z.output<typeof ChangesQuery>, 'format'>>
