@@ -4,15 +4,14 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { ScriptedModel } from '../../examples/scripted-model/server.ts'
 import { createClient } from '../../src/client/index.ts'
 import { isMissing } from '../support/missing.ts'
-import { Site, type SiteServer } from '../support/site.ts'
-import { begin, cleanEnv, jsonLines, kept, retrai, startAtTerminal } from './support.ts'
+import { bash, printed, Site, type SiteServer, until } from '../support/site.ts'
+import { begin, cleanEnv, jsonLines, kept, refused, retrai, startAtTerminal } from './support.ts'
 
 let site: Site
 let model: ScriptedModel
 let server: SiteServer
 let env: NodeJS.ProcessEnv
 
-const bash = (command: string) => ({ tool: 'bash_exec', args: { command } })
 const SERVER_RULES = [{ command: 'rm *', action: 'deny', reason: 'Nothing is removed here' }]
 const RULES = [{ command: 'touch *', action: 'ask', reason: 'It makes files' }]
 
@@ -22,10 +21,10 @@ beforeAll(async () => {
     turn === 0
       ? {
           calls: [
-            bash('rm -f .retrai.yml'),
+            ...bash('rm -f .retrai.yml').calls,
             { tool: 'file_read', args: { path: '.retrai.yml' } },
-            bash('touch \u001b[2Jdone'),
-            bash('true && touch done'),
+            ...bash('touch \u001b[2Jdone').calls,
+            ...bash('true && touch done').calls,
           ],
         }
       : { text: 'It is done.' },
@@ -36,53 +35,36 @@ beforeAll(async () => {
 })
 afterAll(() => site.close())
 
-const cli = (...args: string[]) => retrai(args, env)
-
 test('a person denies one call and allows another, each by its hash', async () => {
   const project = await site.project()
   const rules = await site.write('rules.json', JSON.stringify(RULES))
-  const options = [
-    '--cwd',
-    project,
-    '--model',
-    'scripted',
-    '--set',
-    `approvals=@${rules}`,
-    '--detach',
-  ]
-  const started = await cli('run', 'shell-goal', ...options)
-  const runId = started.stdout.trim()
+  const options = ['--cwd', project, '--model', 'scripted', '--set', `approvals=@${rules}`]
+  const runId = (await printed(['run', 'shell-goal', ...options, '--detach'], env)).trim()
   const { runs } = createClient({ baseUrl: server.url })
   const waitingFor = async (before = -1) => {
-    for (;;) {
-      const { progress, status } = (await runs.get(runId))._unsafeUnwrap()
-      const waiting = progress.waiting_for
-      if (waiting?.approval !== undefined && waiting.seq > before) {
-        return { seq: waiting.seq, hash: waiting.approval.call_sha256 }
-      }
-      if (status === 'failed') throw new Error('the run has failed')
-    }
+    const { progress } = await until(
+      async () => (await runs.get(runId))._unsafeUnwrap(),
+      ({ progress: { waiting_for: waiting } }) => !!waiting?.approval && waiting.seq > before,
+    )
+    const { seq = 0, approval } = progress.waiting_for ?? {}
+    return { seq, hash: approval?.call_sha256 ?? '' }
   }
 
   const watching = begin(['watch', runId], env)
   await watching.prints(/A call waits for a person\. .*: retrai show /)
   const first = await waitingFor()
-  const shown = await cli('show', runId)
-  expect(shown.stdout).toContain('| touch \\u001b[2Jdone')
-  expect(shown.stdout).not.toContain('\u001b[2J')
-  expect(shown.stdout).toContain('Rule 1 of the run asks first: It makes files')
-  expect(shown.stdout).toContain(`retrai deny ${runId} ${first.hash.slice(0, 16)}`)
+  const shown = await printed(['show', runId], env)
+  expect(shown).toContain('| touch \\u001b[2Jdone')
+  expect(shown).not.toContain('\u001b[2J')
+  expect(shown).toContain('Rule 1 of the run asks first: It makes files')
+  expect(shown).toContain(`retrai deny ${runId} ${first.hash.slice(0, 16)}`)
 
-  const unnamed = await cli('approve', runId)
-  expect([unnamed.code, unnamed.stderr]).toEqual([3, expect.stringContaining('Name the call')])
-  const other = await cli('approve', runId, '0'.repeat(16))
-  expect([other.code, other.stderr]).toEqual([3, expect.stringContaining('Another call waits')])
-  const denied = await cli('deny', runId, first.hash.slice(0, 16), '--reason', 'odd name')
-  expect(denied.code, denied.stderr).toBe(0)
+  await refused(['approve', runId], 'Name the call', env)
+  await refused(['approve', runId, '0'.repeat(16)], 'Another call waits', env)
+  await printed(['deny', runId, first.hash.slice(0, 16), '--reason', 'odd name'], env)
 
   const second = await waitingFor(first.seq)
-  const allowed = await cli('approve', runId, second.hash)
-  expect(allowed.code, allowed.stderr).toBe(0)
+  await printed(['approve', runId, second.hash], env)
   expect(await watching.exit, watching.stdout).toBe(0)
   expect(await readFile(join(project, 'done'), 'utf8')).toBe('')
   const asked = model.requests.at(-1)?.messages.map(({ content }) => content) ?? []
@@ -112,7 +94,9 @@ test.skipIf(isMissing('python3'))(
     expect(running.stdout).toContain('The goal is shell-goal')
     expect(running.stdout).toMatch(/Run achieved \(1 iteration, /)
     const runId = /^Run (\S+):/m.exec(running.stdout)?.[1] ?? ''
-    const answered = jsonLines(await cli('watch', runId, '--kinds', 'approval_response', '--json'))
+    const answered = jsonLines(
+      await retrai(['watch', runId, '--kinds', 'approval_response', '--json'], env),
+    )
     for (const { payload } of answered) {
       expect(payload.seen).toEqual({ seq: payload.answers, hash: payload.shown_sha256 })
     }

@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import { mkdtemp, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
@@ -8,6 +7,7 @@ import type { ScriptedModel } from '../../examples/scripted-model/server.ts'
 import { startCuttingProxy } from '../client/cutting-proxy.ts'
 import { FIXTURE } from '../mcp/support.ts'
 import { isMissing } from '../support/missing.ts'
+import { portOf } from '../support/serve.ts'
 import { json } from '../support/server.ts'
 import { bash, Site, type SiteServer } from '../support/site.ts'
 import {
@@ -16,6 +16,7 @@ import {
   type Finished,
   jsonLines,
   kept,
+  refused,
   retrai,
   start,
   startAtTerminal,
@@ -63,6 +64,8 @@ const cli = (...args: string[]): Promise<Finished> => retrai(args, env)
 
 const begin = (...args: string[]) => beginWith(args, env)
 
+const fails = (why: string | RegExp, ...args: string[]) => refused(args, why, env)
+
 async function detached(...args: string[]): Promise<string> {
   const { code, stdout, stderr } = await cli('run', 'shell-goal', '--detach', ...args)
   expect([code, stderr]).toEqual([0, expect.stringContaining(`retrai watch ${stdout.trim()}`)])
@@ -102,11 +105,8 @@ describe('retrai run', () => {
     const behind = await cli('watch', runId, '--from', String(events.length))
     expect(behind.code).toBe(1)
     expect(behind.stdout).toMatch(/\nRun failed: nothing has happened after seq \d+\n$/)
-    const beyond = await cli('watch', runId, '--from', '10000')
-    expect([beyond.code, beyond.stderr]).toEqual([
-      3,
-      expect.stringContaining('after=9999 is beyond'),
-    ])
+    const late = await cli('watch', runId, '--from', '10000')
+    expect([late.code, late.stderr]).toEqual([3, expect.stringContaining('after=9999 is beyond')])
   })
 
   test('ends with 2 when somebody aborts the run', async () => {
@@ -117,9 +117,7 @@ describe('retrai run', () => {
     expect(aborted).toEqual({ code: 0, stdout: `${runId} aborted\n`, stderr: '' })
     expect(await running.exit).toBe(2)
     expect(running.stdout).toContain('aborted: too slow\nRun aborted (')
-    const again = await cli('abort', runId)
-    expect([again.code, again.stdout]).toEqual([3, ''])
-    expect(again.stderr).toContain('The run has ended')
+    await fails('The run has ended', 'abort', runId)
   })
 
   test('--json prints events, as watch --json does later, here of a run with MCP servers of its own', async () => {
@@ -137,29 +135,20 @@ describe('retrai run', () => {
     expect(jsonLines(await cli('watch', runId, ...json))).toEqual(checks)
     const asked = model.requests.findLast(({ tools }) => tools.includes('mcp__mine__look'))
     expect(asked?.tools).toContain('mcp__docs__look')
-    const broken = await cli('run', 'shell-goal', '--set', 'mcp_servers=[{"name": "Mine"}]')
-    expect([broken.code, broken.stderr]).toEqual([3, expect.stringContaining('lower-case letters')])
+    await fails('lower-case letters', 'run', 'lint', '--set', 'mcp_servers=[{"name": "Mine"}]')
   })
 
   test('prints everything that is wrong with a request', async () => {
     const cwd = site.path('nowhere')
-    const { code, stdout, stderr } = await cli('run', 'dance', '--cwd', cwd)
-    expect([code, stdout]).toEqual([3, ''])
-    expect(stderr).toMatch(/^retrai: There is no goal "dance"/)
-    expect(stderr).toContain(`${cwd} does not exist`)
+    const wrong = new RegExp(`^retrai: There is no goal "dance".*${cwd} does not exist`)
+    await fails(wrong, 'run', 'dance', '--cwd', cwd)
   })
 })
 
 describe('a human check', () => {
   async function waiting() {
-    const running = begin(
-      'run',
-      'shell-goal',
-      '--set',
-      'hitl_enabled=true',
-      '--cwd',
-      await project(),
-    )
+    const args = ['--set', 'hitl_enabled=true', '--cwd', await project()]
+    const running = begin('run', 'shell-goal', ...args)
     const [, runId = ''] = await running.prints(/retrai abort (\S+)\n/)
     return { running, runId }
   }
@@ -213,11 +202,8 @@ describe('a limit that pauses', () => {
     expect(shown.stdout).toMatch(/^waits for {2}Stopped by max_iterations/m)
     expect(shown.stdout).toContain(`retrai configure ${runId} --set max_iterations=N, or\n`)
     expect((await cli('runs', '--status', 'paused')).stdout).toContain(runId.slice(0, 8))
-    const approved = await cli('approve', runId)
-    expect([approved.code, approved.stdout]).toEqual([3, ''])
-    expect(approved.stderr).toContain('Stopped by max_iterations')
-    const low = await cli('configure', runId, '--set', 'max_seconds=0.0001')
-    expect([low.code, low.stderr]).toEqual([3, expect.stringContaining('max_seconds is too low')])
+    await fails('Stopped by max_iterations', 'approve', runId)
+    await fails('max_seconds is too low', 'configure', runId, '--set', 'max_seconds=0.0001')
     const limits = ['max_iterations=5', 'max_tokens=90000', 'max_cost_usd=null'].flatMap(
       (limit) => ['--set', limit],
     )
@@ -294,12 +280,9 @@ describe('lists', () => {
     const [head, ...rows] = all.stdout.trimEnd().split('\n')
     expect(head).toMatch(/^RUN +STATUS +PROJECT +MODEL +ITERATION +COST +CREATED +TITLE$/)
     const short = (id: string) => id.slice(0, 8)
-    expect(rows[0]).toMatch(
-      new RegExp(`^${short(second)}  running +waiting.* 20\\d\\d-.*shell-goal$`),
-    )
-    expect(rows[1]).toMatch(
-      new RegExp(`^${short(first)}  aborted +waiting.* 20\\d\\d-.*shell-goal$`),
-    )
+    const row = (id: string, status: string) =>
+      expect.stringMatching(`^${short(id)}  ${status} +waiting.* 20\\d\\d-.*shell-goal$`)
+    expect(rows).toEqual([row(second, 'running'), row(first, 'aborted')])
     const one = await cli('runs', '--limit', '1', '--status', 'aborted')
     expect(one.stdout).toContain(short(first))
     expect((await cli('runs', '--project', 'nowhere')).stderr).toBe('No run matches.\n')
@@ -329,10 +312,7 @@ describe('lists', () => {
     const found = await cli('search', 'shed', '--kinds', 'run_created', '--json', '--limit', '1')
     expect(jsonLines(found)).toMatchObject([{ run_id: runId, seq: 0 }])
     expect((await cli('search', 'nowhere-at-all')).stderr).toMatch(/^Nothing was found\.\n/)
-    expect(await cli('search', '--', '--')).toMatchObject({
-      code: 3,
-      stderr: 'retrai: q must have a word to search for: letters or digits.\n',
-    })
+    await fails('q must have a word to search for: letters or digits', 'search', '--', '--')
   })
 
   test('of goals', async () => {
@@ -354,9 +334,7 @@ describe('the goal of retrai run', () => {
   })
 
   test('is asked for if none fits the project', async () => {
-    const { code, stderr } = await cli('run', '--cwd', await plain())
-    expect(code).toBe(3)
-    expect(stderr).toMatch(/No goal seems to fit .* --check 'make test'/)
+    await fails(/No goal seems to fit .* --check 'make test'/, 'run', '--cwd', await plain())
   })
 
   test('is listed, for a project, with the reason why it fits', async () => {
@@ -364,24 +342,18 @@ describe('the goal of retrai run', () => {
     expect(stdout).toMatch(/WHY IT FITS .*\nshell-goal +\.retrai\.yml has a check_command/)
     const none = await cli('goals', '--cwd', await plain())
     expect(none.stderr).toContain('No goal seems to fit')
-    const missing = await cli('goals', '--cwd', site.path('nowhere'))
-    expect(missing.stderr).toContain('does not exist')
+    await fails('does not exist', 'goals', '--cwd', site.path('nowhere'))
   })
 })
 
 describe('a command fails with 3 and a message', () => {
   test('if no server answers', async () => {
-    const other = createServer().listen(0, '127.0.0.1')
-    await once(other, 'listening')
-    const address = other.address()
-    if (address === null || typeof address === 'string') throw new Error('no port')
+    const other = createServer()
+    const url = `http://127.0.0.1:${await portOf(other)}`
     other.close()
-    const url = `http://127.0.0.1:${address.port}`
+    const why = new RegExp(`No server answers at ${url}: .*Start one with "retrai serve"`)
     for (const command of [['runs'], ['watch', UNKNOWN], ['run', 'pytest']]) {
-      const { code, stdout, stderr } = await cli(...command, '--server', url)
-      expect([code, stdout]).toEqual([3, ''])
-      expect(stderr).toContain(`No server answers at ${url}`)
-      expect(stderr).toContain('Start one with "retrai serve"')
+      await fails(why, ...command, '--server', url)
     }
   })
 
@@ -406,10 +378,8 @@ describe('a command fails with 3 and a message', () => {
     [['runs', '--limit', '0'], 'Give a whole number'],
     [['runs', '--status', 'lost'], 'Allowed choices are'],
   ])('retrai %j', async (args, message) => {
-    const { code, stdout, stderr } = await cli(...args)
-    expect([code, stdout]).toEqual([3, ''])
-    expect(stderr).toContain(message)
-    expect(stderr.trimEnd().split('\n')).toHaveLength(1)
+    const said = await fails(message, ...args)
+    expect(said.trimEnd().split('\n')).toHaveLength(1)
   })
 })
 

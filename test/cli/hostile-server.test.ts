@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { serve } from '../support/serve.ts'
-import { cleanEnv, type Finished, retrai, retraiProcess } from './support.ts'
+import { cleanEnv, type Finished, refused, retrai, retraiProcess } from './support.ts'
 
 const RUN = '550e8400-e29b-41d4-a716-446655440000'
 const EVIL = 'a\x1b]0;title\x07\x1b[2J\x9b31m\u202eb\nretrai: all is well'
@@ -12,9 +12,10 @@ const answering = (body: unknown, status = 200, headers = {}): Promise<string> =
     response.end(JSON.stringify(body))
   })
 
-function cli(url: string, ...args: string[]): Promise<Finished> {
-  return retrai(args, { ...cleanEnv(), RETRAI_SERVER: url, RETRAI_TOKEN: 'retrai_secret' })
-}
+const withToken = { ...cleanEnv(), RETRAI_TOKEN: 'retrai_secret' }
+
+const cli = (url: string, ...args: string[]): Promise<Finished> =>
+  retrai(args, { ...withToken, RETRAI_SERVER: url })
 
 /** The output must be lines of text only. */
 function expectHarmless({ stdout, stderr }: Finished): void {
@@ -85,8 +86,7 @@ describe('a command gives up on a server that answers endlessly', () => {
       }
       more()
     })
-    const { code, stderr } = await cli(url, 'verify', '--server', url)
-    expect([code, stderr]).toEqual([3, expect.stringContaining('longer than this program reads')])
+    await refused(['verify', '--server', url], 'longer than this program reads')
   })
 
   test('with the same pages', async () => {
@@ -94,8 +94,7 @@ describe('a command gives up on a server that answers endlessly', () => {
     const empty = await answering([], 200, next('/api/runs?cursor=a'))
     expect(await cli(empty, 'runs')).toMatchObject({ code: 0, stdout: '' })
     const again = await answering([summary], 200, next('/api/runs?cursor=a'))
-    const { code, stderr } = await cli(again, 'runs')
-    expect([code, stderr]).toEqual([3, expect.stringContaining('again and again')])
+    await refused(['runs', '--server', again], 'again and again')
   })
 
   test('with the same checkpoints', async () => {
@@ -104,13 +103,10 @@ describe('a command gives up on a server that answers endlessly', () => {
       ...{ previous: HEX, signed_at: '2026-01-01T00:00:00.000Z', key: HEX, signature: HEX + HEX },
     }
     const url = await serve(({ url: path }, response) => {
-      response.writeHead(200, { 'content-type': 'application/json' })
-      response.end(
-        JSON.stringify(path?.startsWith('/api/keys') ? { keys: [] } : [checkpoint, checkpoint]),
-      )
+      const body = path?.startsWith('/api/keys') ? { keys: [] } : [checkpoint, checkpoint]
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body))
     })
-    const { code, stderr } = await cli(url, 'verify', '--server', url)
-    expect([code, stderr]).toEqual([3, expect.stringContaining('The server sends checkpoint 0')])
+    await refused(['verify', '--server', url], 'The server sends checkpoint 0')
   })
 })
 
@@ -125,17 +121,15 @@ describe('the token', () => {
       response.writeHead(307, { location: `${other}${request.url}` }).end()
     })
     for (const args of [['runs'], ['abort', RUN], ['export', RUN, '-']]) {
-      const { code, stderr } = await cli(url, ...args)
-      expect([code, stderr]).toEqual([3, expect.stringContaining('redirects are not followed')])
+      await refused([...args, '--server', url], 'redirects are not followed', withToken)
     }
     expect(asked).toEqual([])
   })
 
   test('is not printed if it cannot be sent', async () => {
     const env = { ...cleanEnv(), RETRAI_TOKEN: 'retrai_one\nretrai_two' }
-    const { code, stderr } = await retrai(['runs', '--server', await answering([])], env)
-    expect([code, stderr]).toEqual([3, expect.stringContaining('[the token]')])
-    expect(stderr).not.toMatch(/retrai_(one|two)/)
+    const said = await refused(['runs', '--server', await answering([])], '[the token]', env)
+    expect(said).not.toMatch(/retrai_(one|two)/)
   })
 })
 

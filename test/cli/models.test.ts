@@ -1,13 +1,12 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { Site } from '../support/site.ts'
-import { cleanEnv, jsonLines, retrai } from './support.ts'
+import { expect } from 'vitest'
+import { test } from '../support/test.ts'
+import { jsonLines } from './support.ts'
 
 const PRICES = 'models: { ollama/mine: { input_usd_per_mtok: 1, output_usd_per_mtok: 2 } }\n'
 
-let site: Site
-let env: NodeJS.ProcessEnv
-beforeAll(async () => {
-  site = await Site.open()
+test('retrai models lists the models that can be called, the default first; --json prints all of them', async ({
+  site,
+}) => {
   const server = await site.serve('data', {
     env: {
       DASHSCOPE_API_KEY: 'sk-no-key-of-anybody',
@@ -18,25 +17,13 @@ beforeAll(async () => {
       RETRAI_PRICES: await site.write('prices.yml', PRICES),
     },
   })
-  env = { ...cleanEnv(), RETRAI_SERVER: server.url }
-})
-afterAll(() => site.close())
-
-const cli = (...args: string[]) => retrai(args, env)
-
-describe('retrai models', () => {
-  test('lists the models that can be called, the default first', async () => {
-    const { code, stdout, stderr } = await cli('models')
-    expect(code).toBe(0)
-    const [head, first] = stdout.split('\n')
-    expect(head).toMatch(/^MODEL +WINDOW +OUTPUT +\$\/M IN/)
-    expect(first).toMatch(/^ollama\/mine \* +66k +\? +1 +1 +2 +\?$/)
-    expect(stderr).toMatch(/^\d+ more models cannot be called/)
-  })
-
-  test('--json prints all of them', async () => {
-    const models = jsonLines(await cli('models', '--json'))
-    expect(models[0]).toMatchObject({ name: 'ollama/mine', is_default: true, problem: null })
-    expect(models.some(({ problem }) => problem !== null)).toBe(true)
-  })
+  const { code, stdout, stderr } = await server.retrai('models')
+  expect(code).toBe(0)
+  const [head, first] = stdout.split('\n')
+  expect(head).toMatch(/^MODEL +WINDOW +OUTPUT +\$\/M IN/)
+  expect(first).toMatch(/^ollama\/mine \* +66k +\? +1 +1 +2 +\?$/)
+  expect(stderr).toMatch(/^\d+ more models cannot be called/)
+  const models = jsonLines(await server.retrai('models', '--json'))
+  expect(models[0]).toMatchObject({ name: 'ollama/mine', is_default: true, problem: null })
+  expect(models.some(({ problem }) => problem !== null)).toBe(true)
 })

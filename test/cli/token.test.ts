@@ -1,60 +1,48 @@
 import { expect } from 'vitest'
+import { printed } from '../support/site.ts'
 import { test } from '../support/test.ts'
-import { cleanEnv, retrai, retraiProcess } from './support.ts'
+import { cleanEnv, refused, retraiProcess } from './support.ts'
 
 test('tokens are made through a server: the first one by whoever reaches its loopback', async ({
   site,
 }) => {
   const server = await site.serve()
-  const early = await server.retrai('token', 'create', 'ada', '--role', 'viewer')
-  expect([early.code, early.stdout]).toEqual([3, ''])
-  expect(early.stderr).toContain('must have the role admin')
+  const env = { ...cleanEnv(), RETRAI_SERVER: server.url }
+  const viewer = ['token', 'create', 'ada', '--role', 'viewer']
+  await refused(viewer, 'must have the role admin', env)
   const first = await server.retrai('token', 'create', 'root', '--role', 'admin')
   expect(first).toMatchObject({ code: 0, stdout: expect.stringMatching(/^retrai_[\w-]{43}\n$/) })
   const root = first.stdout.trim()
 
-  const asking = (secret: string, ...args: string[]) =>
-    retrai(args, { ...cleanEnv(), RETRAI_SERVER: server.url, RETRAI_TOKEN: secret })
-  const create = ['token', 'create', 'ada', '--role', 'viewer', '--expires-in', '30d', '--json']
-  const refused = await asking('', ...create)
-  expect(refused.code).toBe(3)
-  expect(refused.stderr).toContain('Set RETRAI_TOKEN')
-  const made = JSON.parse((await asking(root, ...create)).stdout)
+  const withToken = (secret: string) => ({ ...env, RETRAI_TOKEN: secret })
+  const create = [...viewer, '--expires-in', '30d', '--json']
+  await refused(create, 'Set RETRAI_TOKEN', env)
+  const made = JSON.parse(await printed(create, withToken(root)))
+  const asAda = withToken(made.secret)
   expect(made).toMatchObject({ name: 'ada', role: 'viewer', created_by: 'root' })
   expect(Date.parse(made.expires_at) - Date.parse(made.created_at)).toBe(30 * 86_400_000)
 
-  expect((await asking(made.secret, 'runs')).code).toBe(0)
-  const abort = await asking(made.secret, 'abort', '550e8400-e29b-41d4-a716-446655440000')
-  expect([abort.code, abort.stderr]).toEqual([3, expect.stringContaining('yours is viewer')])
-  expect((await asking(made.secret, 'token', 'list')).code).toBe(3)
+  await printed(['runs'], asAda)
+  await refused(['abort', '550e8400-e29b-41d4-a716-446655440000'], 'yours is viewer', asAda)
+  await refused(['token', 'list'], 'yours is viewer', asAda)
 
-  const listed = await asking(root, 'token', 'list')
-  expect(listed.stdout).toMatch(
+  expect(await printed(['token', 'list'], withToken(root))).toMatch(
     /^NAME +ROLE +STATUS .*\nada +viewer +active .*\nroot +admin +active/,
   )
   const revoke = ['token', 'revoke', 'ada', '--reason', 'lost']
-  expect((await asking(root, ...revoke)).stdout).toBe('ada revoked\n')
-  expect((await asking(made.secret, 'runs')).stderr).toContain('was revoked')
-  const last = await asking(root, 'token', 'revoke', 'root')
-  expect([last.code, last.stderr]).toEqual([3, expect.stringContaining('admin')])
-  const none = await asking(root, 'token', 'revoke', 'bob')
-  expect([none.code, none.stderr]).toEqual([3, expect.stringContaining('no token "bob"')])
+  expect(await printed(revoke, withToken(root))).toBe('ada revoked\n')
+  await refused(['runs'], 'was revoked', asAda)
+  await refused(['token', 'revoke', 'root'], 'admin', withToken(root))
+  await refused(['token', 'revoke', 'bob'], 'no token "bob"', withToken(root))
 })
 
 test('a server listens beyond loopback only if there is a token', async ({ site }) => {
   // Only this machine reaches it, but it is not one of the names of loopback.
   const beyond = ['--host', '127.0.0.2']
-  const refused = await retraiProcess([
-    'serve',
-    ...beyond,
-    '--port',
-    '0',
-    '--data-dir',
-    site.path('data'),
-  ])
-  expect(refused.code).toBe(1)
-  expect(refused.stderr).toContain('retrai token create NAME --role admin')
-  expect(refused.stderr).toContain('RETRAI_TOKEN')
+  const place = ['--port', '0', '--data-dir', site.path('data')]
+  const early = await retraiProcess(['serve', ...beyond, ...place])
+  expect(early.code).toBe(1)
+  expect(early.stderr).toMatch(/Set RETRAI_TOKEN.*retrai token create NAME --role admin/)
   const local = await site.serve('data')
   const created = await local.retrai('token', 'create', 'root', '--role', 'admin')
   await local.stop()
