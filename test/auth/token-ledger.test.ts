@@ -10,15 +10,8 @@ import {
 
 const now = { now: 1000, otherAdmin: false }
 const token = (name: string, changes: Partial<Token> = {}): Token => ({
-  id: name,
-  name,
-  role: 'admin',
-  sha256: name,
-  expires_at: null,
-  created_at: 1,
-  created_by: 'local',
-  revoked: null,
-  ...changes,
+  ...{ id: name, name, role: 'admin', sha256: name, expires_at: null },
+  ...{ created_at: 1, created_by: 'local', revoked: null, ...changes },
 })
 const revoked = { at: 2, by: 'local', reason: null }
 const all = (...tokens: Token[]): Tokens => new Map(tokens.map((each) => [each.id, each]))
@@ -35,17 +28,14 @@ describe('making a token', () => {
   })
 
   test.each([
-    ['a name that is in use', token('ada')],
-    ['a name that was in use', token('ada', { revoked })],
-    ['the name of one that has expired', token('ada', { expires_at: 3 })],
-  ])('is refused for %s', (_, before) => {
-    const made = decideCreation(all(token('root'), before), wanted('ada'), now)
-    expect(made._unsafeUnwrapErr()).toEqual({ type: 'name_taken', name: 'ada' })
-  })
-
-  test.each(['local', 'token'])('is refused for the name %s, which has another meaning', (name) => {
-    const made = decideCreation(all(token('root')), wanted(name), now)
-    expect(made._unsafeUnwrapErr().type).toBe('name_taken')
+    ['that is in use', 'ada', token('ada')],
+    ['that was in use', 'ada', token('ada', { revoked })],
+    ['of one that has expired', 'ada', token('ada', { expires_at: 3 })],
+    ['that has another meaning', 'local', token('ada')],
+    ['that has another meaning', 'token', token('ada')],
+  ])('is refused for a name %s: %s', (_, name, before) => {
+    const made = decideCreation(all(token('root'), before), wanted(name), now)
+    expect(made._unsafeUnwrapErr()).toEqual({ type: 'name_taken', name })
   })
 
   test.each([
@@ -75,12 +65,8 @@ describe('revoking a token', () => {
   })
 
   test('is refused for the last admin', () => {
-    const tokens = all(
-      token('root'),
-      token('late', { expires_at: 999 }),
-      token('gone', { revoked }),
-      token('op', { role: 'operator' }),
-    )
+    const others = [token('late', { expires_at: 999 }), token('gone', { revoked })]
+    const tokens = all(token('root'), ...others, token('op', { role: 'operator' }))
     expect(revoke(tokens, 'root')._unsafeUnwrapErr()).toEqual({ type: 'admin_needed' })
     expect(revoke(tokens, 'root', true).isOk()).toBe(true)
     expect(revoke(tokens, 'late').isOk()).toBe(true)

@@ -6,79 +6,57 @@ import { expect, test } from 'vitest'
 import { eventLine, shownKinds } from '../../src/cli/terminal/event-line.ts'
 import { rendered } from '../../src/cli/terminal/print.ts'
 import type { AgentEvent } from '../../src/client/index.ts'
-import { ALL_KINDS, type PayloadOf, RunRecord } from '../../src/domain/records.ts'
+import { ALL_KINDS, type Kind, type PayloadOf, RunRecord } from '../../src/domain/records.ts'
 
 const LOGS = fileURLToPath(new URL('../golden/logs', import.meta.url))
 
-const result = (
-  outcome: PayloadOf<'tool_result'>['outcome'],
-  exit_code: number | null,
-  why: Pick<PayloadOf<'tool_result'>, 'killed_by'> = {},
-): AgentEvent => ({
-  kind: 'tool_result',
-  run_id: '550e8400-e29b-41d4-a716-446655440000',
-  iteration: 2,
-  ts: 1_771_416_000,
-  seq: 16,
-  payload: {
-    call_id: 'a',
-    tool: 'bash_exec',
-    output: 'what it\nprinted',
-    outcome,
-    exit_code,
-    bytes: 15,
-    truncated: false,
-    sha256: null,
-    duration_ms: 1,
-    ...why,
-  },
-})
+const event = <K extends Kind>(kind: K, payload: PayloadOf<K>) =>
+  ({
+    ...{ kind, run_id: '550e8400-e29b-41d4-a716-446655440000', iteration: 2, ts: 1, seq: 16 },
+    payload,
+  }) as AgentEvent
+
+const result = (how: Partial<PayloadOf<'tool_result'>>) =>
+  event('tool_result', {
+    ...{ call_id: 'a', tool: 'bash_exec', output: 'what it\nprinted', outcome: 'error' },
+    ...{ exit_code: null, bytes: 15, truncated: false, sha256: null, duration_ms: 1, ...how },
+  })
 
 /** What a line says happened. */
 const gist = (event: AgentEvent) => stripVTControlCharacters(rendered(eventLine(event))).slice(31)
 
 test('a result shows how its call ended, even if nothing ran', () => {
-  expect(gist(result('error', 2))).toBe('bash_exec exit 2: what it printed')
-  expect(gist(result('not_isolated', null))).toBe('bash_exec not_isolated: what it printed')
-  const limit = result('error', null, { killed_by: 'memory' })
-  expect(gist(limit)).toBe('bash_exec error, ended by memory: what it printed')
+  for (const [how, end] of [
+    [{ exit_code: 2 }, 'exit 2'],
+    [{ outcome: 'not_isolated' }, 'not_isolated'],
+    [{ killed_by: 'memory' }, 'error, ended by memory'],
+  ] as const) {
+    expect(gist(result(how))).toBe(`bash_exec ${end}: what it printed`)
+  }
 })
 
 test('a check names what was changed of it, and the tests that are gone', () => {
-  const { run_id, iteration, ts, seq } = result('error', 1)
   const tampering = ['a', 'b', 'c\n', 'd', 'e'].map(
     (path) => ({ path, change: 'deleted' }) as const,
   )
-  const check: AgentEvent = {
-    ...{ run_id, iteration, ts, seq, kind: 'goal_check' },
-    payload: {
-      ...{ achieved: true, reason: 'All 2 tests passed', details: '', duration_ms: 1 },
-      ...{ tampering, vanished: ['t.py::test_a'] },
-    },
-  }
+  const check = event('goal_check', {
+    ...{ achieved: true, reason: 'All 2 tests passed', details: '', duration_ms: 1 },
+    ...{ tampering, vanished: ['t.py::test_a'] },
+  })
   expect(gist(check)).toBe(
     'reached: All 2 tests passed; changed since the run began: a (deleted), b (deleted), c (deleted) and 2 more; tests that no longer run: t.py::test_a',
   )
 })
 
 test('a failed request shows when the next one begins', () => {
-  const { run_id, iteration, ts, seq } = result('error', 1)
-  const retry: AgentEvent = {
-    ...{ run_id, iteration, ts, seq, kind: 'llm_retry' },
-    payload: { attempt: 9, reason: 'Away.', delay_ms: 30_000 },
-  }
+  const retry = event('llm_retry', { attempt: 9, reason: 'Away.', delay_ms: 30_000 })
   expect(gist(retry)).toBe('attempt 9 failed, the next one begins in 30.0 s: Away.')
 })
 
 test('if no kinds are chosen, the words of the agent are shown, of a reply without words only its calls, and why a run waits for its model', () => {
-  const reply = (text: string | null): AgentEvent => ({
-    ...{ run_id: '550e8400-e29b-41d4-a716-446655440000', iteration: 1, ts: 1, seq: 8 },
-    kind: 'assistant_message',
-    payload: {
-      ...{ text, finish_reason: 'stop' },
-      tool_calls: [{ call_id: 'a', tool: 'bash_exec', args: {} }],
-    },
-  })
+  const tool_calls = [{ call_id: 'a', tool: 'bash_exec', args: {} }]
+  const reply = (text: string | null) =>
+    event('assistant_message', { text, finish_reason: 'stop', tool_calls })
   expect(gist(reply('The marathon\nis 42.16 km.'))).toBe('The marathon is 42.16 km.')
   expect(gist(reply(null))).toBe('calls bash_exec')
   const [said, silent] = [reply('Done.'), reply(' ')]

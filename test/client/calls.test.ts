@@ -60,18 +60,16 @@ describe('an error is a value', () => {
     const closed = createServer()
     const baseUrl = `http://127.0.0.1:${await portOf(closed)}`
     closed.close()
+    const message = expect.stringMatching(`${baseUrl}.*ECONNREFUSED`)
     const error = (await createClient({ baseUrl }).goals())._unsafeUnwrapErr()
-    expect(error.type).toBe('unreachable')
-    expect(error.message).toContain(baseUrl)
-    expect(error.message).toContain('ECONNREFUSED')
+    expect(error).toEqual({ type: 'unreachable', message })
   })
 
   test('no answer in time', async () => {
     const baseUrl = await serve(() => {})
     const slow = createClient({ baseUrl, limits: { requestMs: 50 } })
-    const error = (await slow.goals())._unsafeUnwrapErr()
-    expect(error).toMatchObject({ type: 'unreachable' })
-    expect(error.message).toContain('no answer within 0.05 s')
+    const message = expect.stringContaining('no answer within 0.05 s')
+    expect((await slow.goals())._unsafeUnwrapErr()).toEqual({ type: 'unreachable', message })
   })
 
   test('files may be carried for longer', async () => {
@@ -132,13 +130,9 @@ test.each(['nowhere', 'ftp://example.org'])('"%s" is not an address of a server'
 })
 
 test('a token is sent, and a request without it is refused', async ({ startServer }) => {
-  const token = 'träumerei-0123456789'
-  const guarded = await startServer({ token: 'secret-0123456789' })
-  const { url: baseUrl } = guarded
-  const good = createClient({ baseUrl, token: 'secret-0123456789' })
-  expect((await good.goals()).isOk()).toBe(true)
+  const token = 'secret-0123456789'
+  const { url: baseUrl } = await startServer({ token })
+  expect((await createClient({ baseUrl, token }).goals()).isOk()).toBe(true)
   const none = (await createClient({ baseUrl }).goals())._unsafeUnwrapErr()
   expect(none).toMatchObject({ type: 'refused', code: 'unauthenticated', status: 401 })
-  // The client does not throw if the token is not valid in a header.
-  expect((await createClient({ baseUrl, token: `${token}\n✓` }).goals()).isErr()).toBe(true)
 })

@@ -3,12 +3,8 @@ import { readText } from '../../src/client/events.ts'
 
 const RUN = '550e8400-e29b-41d4-a716-446655440000'
 const STEP = {
-  kind: 'step_start',
-  run_id: RUN,
-  iteration: 1,
-  ts: 1739800000.123,
-  payload: { node: 'plan' },
-  seq: 2,
+  ...{ kind: 'step_start', run_id: RUN, iteration: 1, ts: 1739800000.123 },
+  ...{ payload: { node: 'plan' }, seq: 2 },
 }
 const read = (frame: unknown) => readText(JSON.stringify(frame))
 
@@ -33,8 +29,8 @@ describe('a frame', () => {
   test('with metadata is marked as altered if its text is not the text that the server would write', () => {
     const meta = { schema: 1, command_id: 'c', salt: '00', prev_hash: '0', hash: '1' }
     const text = JSON.stringify({ ...STEP, id: 'an-id', meta })
-    const altered = (changed: string) => readText(changed)._unsafeUnwrap()
-    expect(altered(text)).toEqual({ type: 'event', seq: 2, event: JSON.parse(text) })
+    const event = JSON.parse(text)
+    expect(readText(text)._unsafeUnwrap()).toEqual({ type: 'event', seq: 2, event })
     for (const changed of [
       text.replace('"payload":', '"payload":{"node":"act"},"payload":'),
       text.replace('"iteration":1', '"iteration":1.0'),
@@ -42,11 +38,8 @@ describe('a frame', () => {
       `${text} `,
     ]) {
       expect(changed).not.toBe(text)
-      expect(altered(changed)).toEqual({
-        type: 'event',
-        seq: 2,
-        event: { ...JSON.parse(text), altered: true },
-      })
+      const altered = { type: 'event', seq: 2, event: { ...event, altered: true } }
+      expect(readText(changed)._unsafeUnwrap()).toEqual(altered)
     }
   })
 
@@ -69,20 +62,17 @@ describe('a frame', () => {
     expect(read(newer)._unsafeUnwrap()).toEqual({ type: 'unknown_kind', seq: 2 })
   })
 
+  test.each(['{"kind":', '[]', 'null'])('that is %s is refused', (text) => {
+    expect(readText(text)._unsafeUnwrapErr()).toContain('not a JSON object')
+  })
+
   test.each([
-    ['not JSON', '{"kind":', 'not a JSON object'],
-    ['a list', '[]', 'not a JSON object'],
-    ['null', 'null', 'not a JSON object'],
-    ['one without a seq', JSON.stringify({ ...STEP, seq: undefined }), 'seq'],
-    ['one with half a seq', JSON.stringify({ ...STEP, seq: 1.5 }), 'seq'],
-    ['one without a kind', JSON.stringify({ ...STEP, kind: undefined }), 'kind'],
-    ['one with a field of the wrong type', JSON.stringify({ ...STEP, ts: 'now' }), 'ts'],
-    [
-      'one with a wrong payload beside an unknown field',
-      JSON.stringify({ ...STEP, payload: { node: 'lunch', colour: 'green' } }),
-      'payload.node',
-    ],
-  ])('that is %s is refused', (_what, text, named) => {
-    expect(readText(text)._unsafeUnwrapErr()).toContain(named)
+    [{ seq: undefined }, 'seq'],
+    [{ seq: 1.5 }, 'seq'],
+    [{ kind: undefined }, 'kind'],
+    [{ ts: 'now' }, 'ts'],
+    [{ payload: { node: 'lunch', colour: 'green' } }, 'payload.node'],
+  ])('that has %j is refused', (changes, named) => {
+    expect(read({ ...STEP, ...changes })._unsafeUnwrapErr()).toContain(named)
   })
 })
