@@ -42,9 +42,7 @@ test('a variable that is not set is left out', () => {
 
 test('values are secrets if their names sound like it, and so are passwords in addresses', () => {
   const variables = {
-    CI: 'true',
-    NPM_TOKEN: 'npm-token-1234',
-    DB_PASSWORD: 'correct horse',
+    ...{ CI: 'true', NPM_TOKEN: 'npm-token-1234', DB_PASSWORD: 'correct horse' },
     DATABASE_URL: 'postgres://me:p%40ssword1@db/app',
   }
   expect(secretVariables(variables)).toEqual([
@@ -89,22 +87,21 @@ test("commands of the model see the variables, and the server's own tools do not
 
 test('the first record of a run has the names, and a result has them if they were others', async () => {
   const project = await temporaryFolder()
-  const policyWith = async (variables: readonly string[]) =>
-    (
-      await policyOfRun(NO_ISOLATION, { ...DEFAULT_LIMITS, variables }, project, {
-        ...{ atLeast: null, network: 'none' },
-      })
-    )._unsafeUnwrap()
-  const [none, one, other] = await Promise.all([
-    policyWith([]),
-    policyWith(['CI']),
-    policyWith(['DB']),
-  ])
+  const policyWith = async (...variables: string[]) => {
+    const limits = { ...DEFAULT_LIMITS, variables }
+    const wanted = { atLeast: null, network: 'none' } as const
+    return (await policyOfRun(NO_ISOLATION, limits, project, wanted))._unsafeUnwrap()
+  }
+  const [none, one, other] = [await policyWith(), await policyWith('CI'), await policyWith('DB')]
   expect(one.variables).toEqual(['CI'])
   expect('variables' in none).toBe(false)
-  expect(differenceOf(none, none)).toBeNull()
-  expect(differenceOf(one, one)).toBeNull()
-  expect(differenceOf(none, one)).toEqual({ variables: ['CI'] })
-  expect(differenceOf(one, other)).toEqual({ variables: ['DB'] })
-  expect(differenceOf(one, none)).toEqual({ variables: [] })
+  for (const [before, now, difference] of [
+    [none, none, null],
+    [one, one, null],
+    [none, one, { variables: ['CI'] }],
+    [one, other, { variables: ['DB'] }],
+    [one, none, { variables: [] }],
+  ] as const) {
+    expect(differenceOf(before, now)).toEqual(difference)
+  }
 })

@@ -1,18 +1,15 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { beforeEach, expect, test } from 'vitest'
 import { ensurePool, openCleanStops } from '../../src/server/data-folder.ts'
+import { temporaryFolder } from '../runner/support.ts'
 
-let folder: string
 let file: string
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'retrai-data-folder-'))
-  file = join(folder, 'pool')
+  file = join(await temporaryFolder(), 'pool')
 })
-afterEach(() => rm(folder, { recursive: true }))
 
 const poolOn = async (host: string) => (await ensurePool(file, host))._unsafeUnwrap()
 

@@ -31,19 +31,14 @@ async function place(level: Level | 'auto', path = process.env.PATH) {
   onTestFinished(() => workspace[Symbol.asyncDispose]())
   const processes = new BackgroundProcesses()
   onTestFinished(() => processes[Symbol.asyncDispose]())
-  const context = () => {
-    return { ...BARE, cwd: project, workspace, signal: new AbortController().signal, runId: 'run' }
-  }
-  const background = (command: string, policy: IsolationPolicy) =>
+  const { signal } = new AbortController()
+  const calling = (tool: string, more: object) => (command: string, policy: IsolationPolicy) =>
     toolbox.execute(
-      { call_id: '2', tool: 'process_start', args: { command, wait_for: 'on' }, read_only: false },
-      { ...context(), policy, processes },
+      { call_id: '1', tool, args: { command, ...more }, read_only: false },
+      { ...BARE, cwd: project, workspace, signal, runId: 'run', policy, processes },
     )
-  const bash = (command: string, policy: IsolationPolicy) =>
-    toolbox.execute(
-      { call_id: '1', tool: 'bash_exec', args: { command }, read_only: false },
-      { ...context(), policy },
-    )
+  const background = calling('process_start', { wait_for: 'on' })
+  const bash = calling('bash_exec', {})
   const policy = async (atLeast: Level | null = null) => {
     const made = await policyOfRun(isolation, DEFAULT_LIMITS, project, {
       ...{ atLeast, network: 'none' },

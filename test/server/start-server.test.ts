@@ -1,5 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import fastify from 'fastify'
@@ -9,10 +8,10 @@ import { Runner } from '../../src/runner/runner.ts'
 import { listen } from '../../src/server/listen.ts'
 import { readSettings } from '../../src/server/read-settings.ts'
 import { startServer } from '../../src/server/start-server.ts'
+import { temporaryFolder } from '../runner/support.ts'
 
 test('a start that fails waits for the trials of commands that it has begun', async () => {
-  const dataDir = await mkdtemp(join(tmpdir(), 'retrai-start-'))
-  onTestFinished(() => rm(dataDir, { recursive: true }))
+  const dataDir = await temporaryFolder()
   await writeFile(join(dataDir, 'log.sqlite'), 'Dear Sir or Madam, '.repeat(1000))
   const log = pino({ level: 'silent' })
   const { start } = Runner.prototype
@@ -50,17 +49,17 @@ test('an address that this machine does not have is named, with what to choose',
   expect(refused._unsafeUnwrapErr()).toMatch(/Cannot listen on 203\.0\.113\.9:0: .*with --host/)
 })
 
-test('an authority for time stamps that cannot be used refuses the start, with the reason', async () => {
-  const dataDir = await mkdtemp(join(tmpdir(), 'retrai-start-'))
-  onTestFinished(() => rm(dataDir, { recursive: true }))
+test('an authority for time stamps, or a file of witnesses, that cannot be used refuses the start, with the reason', async () => {
+  const dataDir = await temporaryFolder()
   const file = join(dataDir, 'ca.pem')
-  await writeFile(file, 'none')
+  await writeFile(file, '{"quorum":1,"witnesses":[]}')
   const RETRAI_TSA = 'https://tsa.example'
   for (const [env, why] of [
     [{ RETRAI_TSA }, 'Set both RETRAI_TSA and'],
     [{ RETRAI_TSA_CA: file }, 'Set both RETRAI_TSA and'],
     [{ RETRAI_TSA, RETRAI_TSA_CA: file }, `the file ${file} does not hold certificates in PEM`],
     [{ RETRAI_TSA, RETRAI_TSA_CA: `${file}x` }, 'ENOENT'],
+    [{ RETRAI_WITNESSES: file }, `RETRAI_WITNESSES: the file ${file} is not valid`],
   ] as const) {
     const settings = readSettings({ dataDir, port: '0' }, env)._unsafeUnwrap()
     const started = await startServer(settings, { log: pino({ level: 'silent' }) })
@@ -70,16 +69,4 @@ test('an authority for time stamps that cannot be used refuses the start, with t
   expect(JSON.stringify(settings._unsafeUnwrapErr())).toContain(
     'must be an http:// or https:// address',
   )
-})
-
-test('a file of witnesses that cannot be used refuses the start, with the reason', async () => {
-  const dataDir = await mkdtemp(join(tmpdir(), 'retrai-start-'))
-  onTestFinished(() => rm(dataDir, { recursive: true }))
-  const file = join(dataDir, 'witnesses.json')
-  await writeFile(file, JSON.stringify({ quorum: 1, witnesses: [] }))
-  const settings = readSettings({ dataDir, port: '0' }, { RETRAI_WITNESSES: file })
-  const started = await startServer(settings._unsafeUnwrap(), { log: pino({ level: 'silent' }) })
-  const why = started._unsafeUnwrapErr()
-  expect(why).toContain(`RETRAI_WITNESSES: the file ${file} is not valid`)
-  expect(why).toContain('a quorum of 1, and names 0 witnesses')
 })
