@@ -171,6 +171,18 @@ describe('a human check', () => {
     expect((await cli('watch', runId)).stderr).toBe('')
   })
 
+  test('retrai abort ends the run, and retrai show says why, and which goals it had', async () => {
+    const checks = ['--check', 'test -e done', '--check', 'true', '--set', 'hitl_enabled=true']
+    const running = begin('run', ...checks, '--cwd', await project())
+    const [, runId = ''] = await running.prints(/retrai abort (\S+)\n/)
+    expect((await cli('abort', runId, '--reason', 'the wrong folder')).code).toBe(0)
+    expect(await running.exit).toBe(2)
+    const { stdout } = await cli('show', runId)
+    expect(stdout).toMatch(/^goals {6}test -e done; true$/m)
+    expect(stdout).toMatch(/^reason {5}.*`test -e done` failed/m)
+    expect(stdout).toMatch(/^ended by {3}the wrong folder$/m)
+  })
+
   atTerminal('is asked about at a terminal, can be left open, and is withdrawn', async () => {
     const args = ['run', 'shell-goal', '--set', 'hitl_enabled=true', '--cwd', await project()]
     const running = kept(startAtTerminal(args, env))
