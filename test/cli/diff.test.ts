@@ -20,12 +20,26 @@ index 0000000000000000000000000000000000000000..5626abf0f72e58d7a153368ba57db4c6
 
 const RUN = '550e8400-e29b-41d4-a716-446655440000'
 
-/** What a command writes to its output, by default `retrai diff`. */
-async function diff(pager: string, isTTY: boolean, args = ['diff', RUN]): Promise<string> {
-  const url = await serve(({ method }, response) => {
-    if (method === 'GET') response.setHeader('content-type', 'text/x-patch')
+const counts = { additions: 0, deletions: 0, binary: false }
+
+/** What a command writes, by default `retrai diff`, if the content of these files was not kept. */
+async function diff(
+  pager: string,
+  isTTY: boolean,
+  args = ['diff', RUN],
+  lost: readonly string[] = [],
+): Promise<string> {
+  const files = lost.map((path) => ({ path, status: 'added', ...counts, withheld: 'not_kept' }))
+  const snapshot = (seq: number) => ({ seq, tree: String(seq).repeat(64) })
+  const changes = { run_id: RUN, from: snapshot(1), to: snapshot(2), files, unknown: [] }
+  const url = await serve(({ method, url = '' }, response) => {
+    if (url.includes('format=patch')) {
+      response.setHeader('content-type', 'text/x-patch')
+      return void response.end(PATCH)
+    }
     const applied = { files: [], not_carried: [], patch: PATCH, seq: 9 }
-    response.end(method === 'GET' ? PATCH : JSON.stringify(applied))
+    response.setHeader('content-type', 'application/json')
+    response.end(JSON.stringify(method === 'GET' ? { ...changes, left_out: [] } : applied))
   })
   let shown = ''
   const output = () =>
@@ -56,4 +70,9 @@ test('a patch at a terminal without a pager is shown there, and a pager that end
 test('a patch for a program is the same to the byte', async () => {
   expect(await diff('false', false)).toBe(PATCH)
   expect(await diff('false', false, ['apply', RUN, '--as', 'patch'])).toBe(PATCH)
+})
+
+test('a file that is not in the patch, because its content was not kept, is named', async () => {
+  const shown = await diff('', false, ['diff', RUN], ['a password.txt'])
+  expect(shown).toBe(`${PATCH}not in the patch: a password.txt\n`)
 })

@@ -7,8 +7,8 @@ import { present } from '../../domain/present.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
 import { io } from '../terminal/io.ts'
 import { JSON_LINES, type JsonOption, seq } from '../terminal/option-values.ts'
-import type { Line } from '../terminal/plain-text.ts'
-import { print, printJson, rendered } from '../terminal/print.ts'
+import { type Line, oneLine } from '../terminal/plain-text.ts'
+import { print, printJson, rendered, say } from '../terminal/print.ts'
 import type { Calls } from '../terminal/steps.ts'
 
 type Options = JsonOption & {
@@ -44,6 +44,9 @@ async function* diff({ client }: Connection, run: string, options: Options): Cal
     return
   }
   await printPatch(await textOf(yield* client.history.patch(run, between)))
+  const { files, unknown } = yield* client.history.changes(run, between)
+  const lacking = files.filter(({ withheld }) => withheld === 'not_kept').map(({ path }) => path)
+  for (const path of [...lacking, ...unknown]) say(`not in the patch: ${oneLine(path)}`)
 }
 
 /** Writes a patch: as it is, or for a person at a terminal. */
