@@ -79,7 +79,7 @@ compares what they say about each other.
 A store is verified run by run, and compared with its own last checkpoint.
 --checkpoint also compares it with a checkpoint that you have kept (an answer to
 GET /api/checkpoints/latest). This finds runs that were dropped or cut off since
-then. A server answers from its read model, which is compared with the records.
+then.
 
 --witness names the key of a witness, which must have seen the run of a FILE, or
 the newest checkpoint. Then nobody has rewritten what came before, even with the
