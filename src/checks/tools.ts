@@ -149,7 +149,7 @@ export const TOOL_GOALS: readonly ToolGoal[] = [
     tool: 'npm test',
     needs: async (files) =>
       (await testScript(files)) === null
-        ? 'There is no test script: package.json needs "scripts": {"test": "…"}'
+        ? 'There is no test script: package.json must be valid JSON with "scripts": {"test": "…"}'
         : null,
     programs: () => [{ file: 'npm', args: ['test'] }],
     missing: 'npm is not installed: install Node.js from https://nodejs.org',

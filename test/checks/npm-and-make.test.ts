@@ -49,7 +49,7 @@ describe('npm-test on real projects', () => {
   ])('a package.json %s gives a verdict with the reason', async (_what, text) => {
     const verdict = await check('npm-test', await project({ 'package.json': text }))
     expect(verdict.verdict).toBe('cannot_check')
-    expect(verdict.reason).toMatch(/^There is no test script/)
+    expect(verdict.reason).toMatch(/^There is no test script: package.json must be valid JSON with/)
   })
 })
 
