@@ -1,5 +1,9 @@
+import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { connect, createServer, type Server, type Socket } from 'node:net'
+
+/** Below the ports that systems give to sockets that name none: nobody takes the port of a relay while it is closed. */
+const [FIRST_PORT, LAST_PORT] = [20_000, 32_000]
 
 /** A TCP relay between clients and the gRPC server. It can be cut, closed and frozen. */
 export class Wire {
@@ -19,10 +23,15 @@ export class Wire {
     if (this.#server !== null) return
     const server = createServer({ noDelay: true }, (socket) => this.#relay(socket))
     this.#server = server
-    server.listen(this.port, '127.0.0.1')
-    await once(server, 'listening')
-    const address = server.address()
-    if (address !== null && typeof address === 'object') this.port = address.port
+    const port = this.port || randomInt(FIRST_PORT, LAST_PORT)
+    try {
+      await once(server.listen(port, '127.0.0.1'), 'listening')
+      this.port = port
+    } catch (cause) {
+      this.#server = null
+      if (this.port !== 0) throw cause
+      await this.open()
+    }
   }
 
   /** Accepts no new connections. Open ones stay. */
