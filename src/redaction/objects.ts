@@ -1,9 +1,10 @@
 import { buffer } from 'node:stream/consumers'
-import { err, ok, type Result } from 'neverthrow'
+import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { ArtifactSource } from '../artifacts/artifacts.ts'
 import { allArtifactsOf, NAMING_KINDS } from '../domain/named-artifacts.ts'
 import type { GitObject } from '../lib/git-objects.ts'
 import { readPack } from '../lib/git-pack.ts'
+import { messageOf } from '../lib/message-of.ts'
 import { writePack } from '../lib/write-pack.ts'
 import { decode } from '../log/codec.ts'
 import { RUN_STREAM_PREFIX, runIdOf } from '../log/run-log.ts'
@@ -30,12 +31,12 @@ type Searched = {
 /** A person waits for the answer, so a store that sends nothing for this long, in milliseconds, is given up early. */
 const SILENT_MS = 10_000
 
-/** The packs, lists and hidden checks of all runs in which one of the texts is. Rejects if the place of the artifacts cannot be read now. */
+/** The packs, lists and hidden checks of all runs in which one of the texts is. Fails if the place of the artifacts cannot be read now. */
 export async function taintedPacks(
   { store, artifacts }: Searched,
   texts: readonly string[],
   packsOf: (sha256: string) => readonly string[],
-): Promise<Result<readonly TaintedPack[], StoreFailure>> {
+): Promise<Result<readonly TaintedPack[], StoreFailure | ArtifactsAway>> {
   const needles = texts.map((text) => Buffer.from(text))
   const tainted: TaintedPack[] = []
   const seen = new Set<string>()
@@ -50,13 +51,21 @@ export async function taintedPacks(
       for (const sha256 of allArtifactsOf(record).flatMap(packsOf)) {
         if (seen.has(sha256)) continue
         seen.add(sha256)
-        const found = await searched(artifacts, sha256, needles)
-        if (found === null) continue
-        tainted.push({ runId: runIdOf(event.stream), seq: event.revision, sha256, ...found })
+        const found = await ResultAsync.fromPromise(searched(artifacts, sha256, needles), away)
+        if (found.isErr()) return err(found.error)
+        if (found.value === null) continue
+        tainted.push({ runId: runIdOf(event.stream), seq: event.revision, sha256, ...found.value })
       }
     }
   }
   return ok(tainted)
+}
+
+/** The place of the artifacts cannot be read or written now. */
+export type ArtifactsAway = { readonly type: 'artifact_unreachable'; readonly message: string }
+
+export const away = (cause: unknown): ArtifactsAway => {
+  return { type: 'artifact_unreachable', message: messageOf(cause) }
 }
 
 async function searched(

@@ -1,4 +1,4 @@
-import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow'
+import { err, ok, type Result, ResultAsync, safeTry } from 'neverthrow'
 import type { ArtifactSource, Artifacts } from '../artifacts/artifacts.ts'
 import { present } from '../domain/present.ts'
 import type { Signing } from '../log/chain.ts'
@@ -8,7 +8,7 @@ import { decideAndAppend } from '../log/decider.ts'
 import { type Author, type LoadError, load, recordPages, streamOf } from '../log/run-log.ts'
 import type { AppendError, EventStore } from '../store/event-store.ts'
 import { isFreeText, neededFor } from './free-text.ts'
-import { type TaintedPack, taintedPacks } from './objects.ts'
+import { type ArtifactsAway, away, type TaintedPack, taintedPacks } from './objects.ts'
 import {
   findElsewhere,
   holdsAny,
@@ -52,6 +52,7 @@ export type Redacted = {
 export type RedactError =
   | AppendError
   | LoadError
+  | ArtifactsAway
   | { readonly type: 'record_not_found'; readonly seq: number }
   /** The message explains why, and what to do. */
   | { readonly type: 'not_redactable' | 'still_needed' | 'reason_tells'; readonly message: string }
@@ -115,7 +116,7 @@ export function redactRun(
       request,
     )
     if (isPreview) return ok(planned)
-    const more = await entriesFor(deps, reason, along)
+    const more = yield* await entriesFor(deps, reason, along)
     const { revision } = yield* await record(deps, [entry, ...more], author)
     const redaction = revision - more.length
     return finish(deps, { request, needles }, author, revision, { ...planned, redaction })
@@ -144,17 +145,19 @@ const finish = (
 ): ResultAsync<Redacted, RedactError> =>
   safeTry<Redacted, RedactError>(async function* () {
     const { redactor } = deps
-    let carriedOut = await redactor.carriedOut(revision, PATIENCE_MS)
-    const found = await redactedAlong(deps, request, needles)
+    const carriedOut = await redactor.carriedOut(revision, PATIENCE_MS)
+    const late = await redactedAlong(deps, request, needles)
+    const recorded = await late
+      .asyncAndThen((along) => entriesFor(deps, request.reason, along))
+      .andThen((entries) => (entries.length > 0 ? record(deps, entries, author) : ok(null)))
     // The redaction is recorded. The same request, sent again, looks for the rest.
-    if (found.isErr()) return ok({ ...done, carriedOut: { ...carriedOut, hidden: false } })
-    const late = found.value
-    const entries = await entriesFor(deps, request.reason, late)
-    if (entries.length > 0) {
-      const recorded = yield* await record(deps, entries, author)
-      carriedOut = await redactor.carriedOut(recorded.revision, PATIENCE_MS)
+    if (late.isErr() || recorded.isErr()) {
+      return ok({ ...done, carriedOut: { ...carriedOut, hidden: false } })
     }
-    return ok({ ...withAlong(done, late, request), carriedOut })
+    const all = withAlong(done, late.value, request)
+    if (recorded.value === null) return ok({ ...all, carriedOut })
+    const last = await redactor.carriedOut(recorded.value.revision, PATIENCE_MS)
+    return ok({ ...all, carriedOut: last })
   })
 
 /** What is redacted along with a text: the summaries after it, and packs in which the text is. */
@@ -172,26 +175,23 @@ const redactedAlong = (
   })
 
 /** Keeps what is left of the packs. @returns the entries that remove them, after those of the summaries */
-async function entriesFor(
+function entriesFor(
   { artifacts, now }: Pick<RedactDeps, 'artifacts' | 'now'>,
   reason: string,
   { summaries, packs }: Along,
-): Promise<readonly Redaction[]> {
-  const entries = [...summaries]
-  for (const { runId: run_id, seq, sha256: artifact, objects, rest } of packs) {
+): ResultAsync<readonly Redaction[], RedactError> {
+  const ofPack = async ({ runId: run_id, seq, sha256: artifact, objects, rest }: TaintedPack) => {
     const replaced_by = rest === null ? undefined : await artifacts.put(rest)
-    const payload = {
-      run_id,
-      seq,
-      redacted: {},
-      artifact,
-      objects,
-      ...present({ replaced_by }),
-      reason,
-    }
-    entries.push({ kind: 'redacted', ts: now(), payload })
+    const removed = { run_id, seq, redacted: {}, artifact, objects }
+    const payload = { ...removed, ...present({ replaced_by }), reason }
+    return { kind: 'redacted', ts: now(), payload } as const
   }
-  return entries
+  const kept = async () => {
+    const entries: Redaction[] = [...summaries]
+    for (const pack of packs) entries.push(await ofPack(pack))
+    return entries
+  }
+  return ResultAsync.fromPromise(kept(), away)
 }
 
 /** What was redacted, and this along with it. */
