@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import type { RecordedEvent } from '../../src/store/event-store.ts'
 import type { StandIn } from '../support/eventstore-stand-in/index.ts'
 import { Site, type SiteServer } from '../support/site.ts'
@@ -90,6 +90,8 @@ const stored = (): RecordedEvent[] =>
   }))
 
 test.each(Object.entries(FAULTS))('%s: every answer agrees with the log', async (_, fault) => {
+  // Also after a failure: else the store stays away from all other tests.
+  onTestFinished(endFaults)
   const writes = new EveryWrite(site, server)
   const begin = async () => fault.begin()
   const claims = await (fault.again ? writes.cross(begin) : writes.crossAtOnce(begin))
