@@ -154,12 +154,13 @@ export function changeLast(conversation: Conversation, change: (turn: Turn) => T
   return { ...conversation, turns: { ...turns, turn: change(turns.turn) } }
 }
 
-/** Adds words to the model: after its last reply, or to the opening before its first. */
+/** Adds words to the model, if there are any: after its last reply, or to the opening before its first. */
 export function say(
   conversation: Conversation,
-  text: string,
+  text: string | null | undefined | false,
   from: Feedback['from'] = 'server',
 ): Conversation {
+  if (!text) return conversation
   if (conversation.turns === null) {
     return { ...conversation, opening: [...conversation.opening, text] }
   }

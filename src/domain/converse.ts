@@ -11,7 +11,7 @@ import {
 import { BrokenInvariant } from './errors.ts'
 import { masksIn } from './mask/finder.ts'
 import { offerTools } from './mcp-tools.ts'
-import type { PayloadOf, ProviderItems, RunRecord } from './records.ts'
+import type { Kind, PayloadOf, ProviderItems, RunRecord } from './records.ts'
 import type { SinceOrigin } from './snapshots.ts'
 import { REDACTED } from './texts.ts'
 
@@ -89,77 +89,54 @@ export function converse(before: Conversation | null, record: RunRecord): Conver
   if (record.kind === 'run_created') {
     return before === null ? open(record.payload) : goOn(before, record.payload)
   }
-  if (before !== null) return add({ ...before, seq: before.seq + 1 }, record)
-  throw new BrokenInvariant(`a run begins with run_created, not ${record.kind}`)
+  if (before === null) {
+    throw new BrokenInvariant(`a run begins with run_created, not ${record.kind}`)
+  }
+  const add: ((before: Conversation, payload: never) => Conversation) | undefined =
+    ADDS[record.kind]
+  const now = { ...before, seq: before.seq + 1 }
+  return add?.(now, record.payload as never) ?? now
 }
 
-function add(conversation: Conversation, record: RunRecord): Conversation {
-  switch (record.kind) {
-    case 'project_context': {
-      const text = introduction(record.payload)
-      return text === '' ? conversation : say(conversation, text)
-    }
-    case 'user_message':
-      return { ...conversation, inbox: [...conversation.inbox, fromPerson(record.payload.text)] }
-    case 'snapshot':
-      return record.payload.since_origin === undefined
-        ? conversation
-        : say(conversation, sinceOrigin(record.payload.since_origin))
-    case 'files_rolled_back':
-      return record.payload.count === 0
-        ? conversation
-        : say(conversation, rolledBack(record.payload))
-    case 'mcp_tools_listed': {
-      const { tools, note } = offerTools(conversation.tools, record.payload)
-      return note === null ? { ...conversation, tools } : say({ ...conversation, tools }, note)
-    }
-    case 'llm_usage': {
-      const { omitted_turns, input_tokens, output_tokens } = record.payload
-      const tokens = input_tokens + output_tokens
-      return { ...conversation, omittedTurns: omitted_turns, tokens }
-    }
-    case 'run_config_changed': {
-      const { model_name, fallback_models } = record.payload.changes
-      return (model_name ?? fallback_models) === undefined
-        ? conversation
-        : { ...conversation, contextTokens: null }
-    }
-    case 'context_compacted':
-      return record.payload.outputs_only === true
-        ? { ...conversation, emptiedTurns: record.payload.turns }
-        : compact(conversation, record.payload)
-    case 'llm_retry':
-      return afterFailure(conversation, record.payload)
-    case 'assistant_message':
-      return addReply(conversation, record.payload)
-    case 'tool_result':
-      return changeLast(conversation, (turn) => ({
-        ...turn,
-        results: [...turn.results, record.payload],
-      }))
-    case 'goal_check':
-      return { ...say(conversation, goalFeedback(record.payload), 'check'), checked: true }
-    case 'final_check':
-      return record.payload.feedback === ''
-        ? conversation
-        : say(conversation, record.payload.feedback, 'check')
-    case 'agent_stuck':
-      return record.payload.action === 'end'
-        ? conversation
-        : say(conversation, record.payload.message)
-    case 'iteration_complete':
-      return conversation.checked ? conversation : say(conversation, NOT_CHECKED)
-    case 'human_check_response':
-      return record.payload.reason === null
-        ? conversation
-        : say(
-            conversation,
-            `A person looked at the run and decided to ${record.payload.decision}: ${record.payload.reason}`,
-            'person',
-          )
-    default:
-      return conversation
-  }
+type Adds = {
+  readonly [K in Kind]?: (before: Conversation, payload: PayloadOf<K>) => Conversation
+}
+
+/** What a conversation is after each kind of record. Other kinds change nothing. */
+const ADDS: Adds = {
+  project_context: (before, payload) => say(before, introduction(payload)),
+  user_message: (before, { text }) => {
+    return { ...before, inbox: [...before.inbox, fromPerson(text)] }
+  },
+  snapshot: (before, { since_origin }) => say(before, since_origin && sinceOrigin(since_origin)),
+  files_rolled_back: (before, payload) => say(before, payload.count > 0 && rolledBack(payload)),
+  mcp_tools_listed: (before, payload) => {
+    const { tools, note } = offerTools(before.tools, payload)
+    return say({ ...before, tools }, note)
+  },
+  llm_usage: (before, { omitted_turns, input_tokens, output_tokens }) => {
+    return { ...before, omittedTurns: omitted_turns, tokens: input_tokens + output_tokens }
+  },
+  run_config_changed: (before, { changes: { model_name, fallback_models } }) =>
+    (model_name ?? fallback_models) === undefined ? before : { ...before, contextTokens: null },
+  context_compacted: (before, payload) =>
+    payload.outputs_only === true
+      ? { ...before, emptiedTurns: payload.turns }
+      : compact(before, payload),
+  llm_retry: afterFailure,
+  assistant_message: addReply,
+  tool_result: (before, payload) =>
+    changeLast(before, (turn) => ({ ...turn, results: [...turn.results, payload] })),
+  goal_check: (before, payload) => {
+    return { ...say(before, goalFeedback(payload), 'check'), checked: true }
+  },
+  final_check: (before, { feedback }) => say(before, feedback, 'check'),
+  agent_stuck: (before, { action, message }) => say(before, action !== 'end' && message),
+  iteration_complete: (before) => say(before, !before.checked && NOT_CHECKED),
+  human_check_response: (before, { decision, reason }) => {
+    const said = `A person looked at the run and decided to ${decision}: ${reason}`
+    return say(before, reason !== null && said, 'person')
+  },
 }
 
 /** What others have done to the files before this run took the work up. */

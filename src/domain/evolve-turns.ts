@@ -2,7 +2,7 @@ import { waitedOnce } from './budget.ts'
 import { BrokenInvariant } from './errors.ts'
 import { planOf } from './plan.ts'
 import { present } from './present.ts'
-import type { PayloadOf, RecordOf } from './records.ts'
+import type { RecordOf } from './records.ts'
 import { ASKED_ANEW, type Phase, type RunState, type Usage } from './state.ts'
 import { UNSUSPICIOUS, watchReply, watchResult } from './stuck.ts'
 import type { Subagent, SubagentEnd } from './subagents.ts'
@@ -52,8 +52,10 @@ export function retry(
 }
 
 /** A request had a price. */
-export function spend(state: RunState, usage: PayloadOf<'llm_usage'>): Partial<RunState> {
-  const { input_tokens, output_tokens, cost_usd } = usage
+export function spend(
+  state: RunState,
+  { payload: { input_tokens, output_tokens, cost_usd } }: RecordOf<'llm_usage'>,
+): Partial<RunState> {
   const tokens = input_tokens + output_tokens
   return {
     total: use(state.total, tokens, cost_usd),

@@ -16,17 +16,10 @@ import {
 } from './evolve-turns.ts'
 import { addListing } from './mcp-tools.ts'
 import { present } from './present.ts'
-import type { PayloadOf, RecordOf, RunRecord } from './records.ts'
+import type { Kind, PayloadOf, RecordOf, RunRecord } from './records.ts'
 import type { ConfigChanges } from './run-config.ts'
 import { finalAfter } from './run-verdict.ts'
-import {
-  AFTER_THE_END,
-  ASKED_ANEW,
-  isOfWork,
-  type Phase,
-  type RunState,
-  type Usage,
-} from './state.ts'
+import { AFTER_THE_END, ASKED_ANEW, isOfWork, type RunState, type Usage } from './state.ts'
 import { UNSUSPICIOUS, watchFinding } from './stuck.ts'
 import { crashesAfter } from './subagent-state.ts'
 import { titleOf } from './texts.ts'
@@ -114,15 +107,6 @@ function receive(state: RunState, { payload }: RecordOf<'user_message'>): Partia
   }
 }
 
-/** A server begins to work on the run. Until now, none did. */
-function beClaimed(state: RunState, record: RecordOf<'run_claimed'>): Partial<RunState> {
-  return {
-    claimant: record.payload.claimant,
-    crashes: crashesAfter(state, record.payload.after_crash === true),
-    idleSeconds: idleUntil({ ...state, claimant: null }, record.ts),
-  }
-}
-
 function beginStep(state: RunState, record: RecordOf<'step_start'>): Partial<RunState> {
   switch (record.payload.node) {
     case 'plan': {
@@ -156,12 +140,6 @@ function judge(state: RunState, check: PayloadOf<'goal_check'>): Partial<RunStat
   }
 }
 
-function summarize({ phase }: RunState, summary: PayloadOf<'run_summary'>): Partial<RunState> {
-  const { text, source } = summary
-  const reason = phase.type === 'ending' ? phase.reason : ''
-  return { summary: { text, source }, phase: { type: 'ending', reason, isSummarized: true } }
-}
-
 /** What is known of the files after a snapshot. */
 function snapshotAfter(
   { seq, snapshot, start }: RunState,
@@ -191,113 +169,75 @@ const NOT_BEGUN: ReadonlySet<string> = new Set(['rejected', 'denied', 'not_isola
 const mayHaveWritten = ({ phase }: RunState, { payload }: RecordOf<'tool_result'>): boolean =>
   phase.type === 'acting' && phase.open?.read_only === false && !NOT_BEGUN.has(payload.outcome)
 
-const endedBy = ({ status, reason, verdict }: PayloadOf<'run_end'>): Phase => ({
-  ...{ type: 'ended', status, reason, ...present({ against: doubtOf(verdict) }) },
-})
+type Folds = {
+  readonly [K in Kind]: (state: RunState, record: RecordOf<K>) => Partial<RunState>
+}
 
-const fail = (message: string): Partial<RunState> => ({
-  ...{ error: message, phase: { type: 'erred', message } },
-})
+const NO_CHANGE = (): Partial<RunState> => ({})
 
-const copied = (
-  { copy }: RunState,
-  { project }: PayloadOf<'project_copied'>,
-): Partial<RunState> => ({ project, ...(copy && { copy: { ...copy, is: 'made' } }) })
-
-const discarded = ({ copy }: RunState): Partial<RunState> =>
-  copy === undefined ? {} : { copy: { ...copy, is: 'discarded' } }
-
-/** The goal must be checked again, if the run is not over. */
-const rolledBack = (
-  { phase, snapshot }: RunState,
-  { to_tree: tree }: PayloadOf<'files_rolled_back'>,
-): Partial<RunState> => ({
-  ...(phase.type === 'ended' ? {} : { changed: true, watch: UNSUSPICIOUS }),
-  // Whatever else was changed meanwhile is in the next snapshot.
-  ...(snapshot && { snapshot: { ...snapshot, tree } }),
-})
-
-function change(state: RunState, record: RunRecord): Partial<RunState> {
-  switch (record.kind) {
-    case 'run_created':
-      throw new BrokenInvariant('run_created comes after another record')
-    case 'run_claimed':
-      return beClaimed(state, record)
-    case 'run_config_changed':
-      return configure(state, record.payload.changes)
-    case 'project_copied':
-      return copied(state, record.payload)
-    case 'run_paused':
-      return pause(state, record)
-    case 'run_resumed':
-      return resume(state, record)
-    case 'files_rolled_back':
-      return rolledBack(state, record.payload)
-    case 'copy_discarded':
-      return discarded(state)
-    case 'run_queued':
-      return { queued: record.payload.reason }
-    case 'changes_applied':
-    case 'network_connection':
-    case 'guard_changed':
-      return {}
-    case 'snapshot':
-      return { snapshot: snapshotAfter(state, record.payload) }
-    case 'left_out_hashed':
-      return hashedAt(state, state.seq + 1)
-    case 'project_context':
-      return { introduced: true }
-    case 'mcp_tools_listed':
-      return { mcp: addListing(state.mcp, record.payload) }
-    case 'user_message':
-      return receive(state, record)
-    case 'step_start':
-      return beginStep(state, record)
-    case 'llm_usage':
-      return spend(state, record.payload)
-    case 'llm_retry':
-      return retry(state, record)
-    case 'assistant_message':
-      return reply(state, record)
-    case 'tool_call':
-      return openCall(state, record)
-    case 'tool_result':
-      return {
-        ...closeCall(state, record),
-        ...(mayHaveWritten(state, record) && hashedAt(state, null)),
-      }
-    case 'subagent_started':
-      return startSubagent(state, record)
-    case 'context_compacted':
-      return { phase: ASKED_ANEW }
-    case 'agent_stuck':
-      return { watch: watchFinding(state.watch, record.payload) }
-    case 'goal_check':
-      return judge(state, record.payload)
-    case 'final_check':
-      return finalAfter(state, record.payload)
-    case 'iteration_complete':
-      return { phase: { type: 'iterated' } }
-    case 'human_check_required':
-      return askHuman(state, record)
-    case 'human_check_response':
-      return answer(state, record)
-    case 'approval_required':
-      return askAboutCall(state, record)
-    case 'approval_response':
-      return answerCall(state, record)
-    case 'error':
-      return fail(record.payload.message)
-    case 'run_ending':
-      return { phase: { type: 'ending', reason: record.payload.reason, isSummarized: false } }
-    case 'run_summary':
-      return summarize(state, record.payload)
-    case 'run_end':
-      return {
-        ...{ endedAt: record.ts, waitingSince: null },
-        phase: endedBy(record.payload),
-      }
-  }
+/** What each kind of record changes in the state of its run. */
+const FOLDS: Folds = {
+  run_created: () => {
+    throw new BrokenInvariant('run_created comes after another record')
+  },
+  // A server begins to work on the run. Until now, none did.
+  run_claimed: (state, { ts, payload: { claimant, after_crash } }) => ({
+    claimant,
+    crashes: crashesAfter(state, after_crash === true),
+    idleSeconds: idleUntil({ ...state, claimant: null }, ts),
+  }),
+  run_config_changed: (state, { payload }) => configure(state, payload.changes),
+  project_copied: ({ copy }, { payload: { project } }) => {
+    return { project, ...(copy && { copy: { ...copy, is: 'made' } }) }
+  },
+  run_paused: pause,
+  run_resumed: resume,
+  // The goal must be checked again, if the run is not over. Whatever else was changed meanwhile is in the next snapshot.
+  files_rolled_back: ({ phase, snapshot }, { payload: { to_tree: tree } }) => ({
+    ...(phase.type === 'ended' ? {} : { changed: true, watch: UNSUSPICIOUS }),
+    ...(snapshot && { snapshot: { ...snapshot, tree } }),
+  }),
+  copy_discarded: ({ copy }) => (copy ? { copy: { ...copy, is: 'discarded' } } : {}),
+  run_queued: (_, { payload }) => ({ queued: payload.reason }),
+  changes_applied: NO_CHANGE,
+  network_connection: NO_CHANGE,
+  guard_changed: NO_CHANGE,
+  snapshot: (state, { payload }) => ({ snapshot: snapshotAfter(state, payload) }),
+  left_out_hashed: (state) => hashedAt(state, state.seq + 1),
+  project_context: () => ({ introduced: true }),
+  mcp_tools_listed: ({ mcp }, { payload }) => ({ mcp: addListing(mcp, payload) }),
+  user_message: receive,
+  step_start: beginStep,
+  llm_usage: spend,
+  llm_retry: retry,
+  assistant_message: reply,
+  tool_call: openCall,
+  tool_result: (state, record) => ({
+    ...closeCall(state, record),
+    ...(mayHaveWritten(state, record) && hashedAt(state, null)),
+  }),
+  subagent_started: startSubagent,
+  context_compacted: () => ({ phase: ASKED_ANEW }),
+  agent_stuck: ({ watch }, { payload }) => ({ watch: watchFinding(watch, payload) }),
+  goal_check: (state, { payload }) => judge(state, payload),
+  final_check: (state, { payload }) => finalAfter(state, payload),
+  iteration_complete: () => ({ phase: { type: 'iterated' } }),
+  human_check_required: askHuman,
+  human_check_response: answer,
+  approval_required: askAboutCall,
+  approval_response: answerCall,
+  error: (_, { payload: { message } }) => ({ error: message, phase: { type: 'erred', message } }),
+  run_ending: (_, { payload: { reason } }) => ({
+    phase: { type: 'ending', reason, isSummarized: false },
+  }),
+  run_summary: ({ phase }, { payload: { text, source } }) => {
+    const reason = phase.type === 'ending' ? phase.reason : ''
+    return { summary: { text, source }, phase: { type: 'ending', reason, isSummarized: true } }
+  },
+  run_end: (_, { ts, payload: { status, reason, verdict } }) => ({
+    ...{ endedAt: ts, waitingSince: null },
+    phase: { type: 'ended', status, reason, ...present({ against: doubtOf(verdict) }) },
+  }),
 }
 
 const MAY_FOLLOW: ReadonlySet<string> = new Set(AFTER_THE_END)
@@ -317,11 +257,14 @@ export function evolve(state: RunState | null, record: RunRecord): RunState {
   if (state.phase.type === 'ended' && !MAY_FOLLOW.has(record.kind))
     throw new BrokenInvariant(`${record.kind} comes after run_end`)
   const { ts: lastAt } = record
+  // A console that is older than its server does not know all kinds.
+  const change: (state: RunState, record: never) => Partial<RunState> =
+    FOLDS[record.kind] ?? NO_CHANGE
   return {
     ...state,
     ...(isOfWork(record.kind) && { crashes: 0, queued: null, awaitsTurn: false }),
     idleSeconds: idleUntil(state, lastAt),
-    ...change(state, record),
+    ...change(state, record as never),
     ...{ lastAt, seq: state.seq + 1 },
   }
 }

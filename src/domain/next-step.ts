@@ -1,6 +1,6 @@
 import type { RequestedCall } from './records.ts'
 import { isReached } from './run-verdict.ts'
-import { isCopyDue, isReviewDue, type OpenCall, type RunState } from './state.ts'
+import { isCopyDue, isReviewDue, type OpenCall, type Phase, type RunState } from './state.ts'
 
 /** What a run does next. Only its state decides. */
 export type NextStep =
@@ -18,39 +18,29 @@ export type NextStep =
   | { readonly type: 'proceed' }
   | { readonly type: 'end' }
 
+type Plain = Exclude<NextStep, { readonly call: unknown }>['type']
+
+/** What follows a phase, if nothing else is due in it. */
+const NEXT: { readonly [T in Phase['type']]: Plain } = {
+  ...{ ready: 'proceed', planning: 'call_model', replied: 'proceed', acting: 'proceed' },
+  ...{ evaluating: 'check_goal', checked: 'proceed', iterated: 'proceed', consulting: 'proceed' },
+  ...{ awaiting_human: 'await_human', awaiting_approval: 'await_human', paused: 'await_human' },
+  ...{ aborting: 'proceed', erred: 'proceed', ending: 'proceed', ended: 'end' },
+}
+
 export function nextStep(state: RunState): NextStep {
   const { phase } = state
-  switch (phase.type) {
-    case 'planning':
-      return { type: 'call_model' }
-    case 'acting':
-      if (phase.open !== null && phase.answer?.decision !== 'deny') {
-        return { type: 'run_tool', call: phase.open }
-      }
-      return phase.pending[0] !== undefined && isReviewDue(state)
-        ? { type: 'review_call', call: phase.pending[0] }
-        : { type: 'proceed' }
-    case 'evaluating':
-      return { type: 'check_goal' }
-    case 'awaiting_human':
-    case 'awaiting_approval':
-    case 'paused':
-      return { type: 'await_human' }
-    case 'ended':
-      return { type: 'end' }
-    case 'ending':
-      return { type: phase.isSummarized ? 'proceed' : 'summarize' }
-    case 'checked':
-      return { type: isIntroductionDue(state) ? 'read_context' : 'proceed' }
-    case 'ready':
-      return { type: isCopyDue(state) ? 'copy_project' : 'proceed' }
-    case 'replied':
-    case 'iterated':
-    case 'consulting':
-    case 'aborting':
-    case 'erred':
-      return { type: 'proceed' }
+  if (phase.type === 'acting') {
+    if (phase.open !== null && phase.answer?.decision !== 'deny') {
+      return { type: 'run_tool', call: phase.open }
+    }
+    const [call] = phase.pending
+    if (call !== undefined && isReviewDue(state)) return { type: 'review_call', call }
   }
+  if (isCopyDue(state)) return { type: 'copy_project' }
+  if (isIntroductionDue(state)) return { type: 'read_context' }
+  if (phase.type === 'ending' && !phase.isSummarized) return { type: 'summarize' }
+  return { type: NEXT[phase.type] }
 }
 
 /** Whether the model has not been sent all messages of people. */
