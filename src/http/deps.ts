@@ -18,7 +18,7 @@ import type { RunState } from '../domain/state.ts'
 import type { LiveParts } from '../live/live-parts.ts'
 import type { CommandError } from '../log/handle-command.ts'
 import type { Author } from '../log/run-log.ts'
-import type { Checkpoint } from '../projections/batch.ts'
+import type { LogPlace } from '../log/stream-pages.ts'
 import type { ReadModel } from '../projections/read-model.ts'
 import type { SearchIndex } from '../projections/search/search-index.ts'
 import type { RedactError, Redacted, RedactRequest } from '../redaction/redact-run.ts'
@@ -68,7 +68,7 @@ export type AppDeps = {
   readonly store: EventStore
   readonly readModel: ReadModel
   /** The last record that is projected; null before the first. */
-  readonly checkpoint: () => Checkpoint | null
+  readonly checkpoint: () => LogPlace | null
   readonly artifacts: ArtifactSource & { put(content: string): Promise<string> }
   readonly search: Pick<SearchIndex, 'find' | 'behind'>
   readonly audit: Audit

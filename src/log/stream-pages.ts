@@ -1,4 +1,5 @@
 import { err, errAsync, ok, okAsync, type Result, type ResultAsync } from 'neverthrow'
+import * as z from 'zod'
 import type {
   EventStore,
   Position,
@@ -68,6 +69,26 @@ export function eventAt(
     .map(([event]) => event ?? null)
     .orElse((error) => (error.type === 'stream_not_found' ? okAsync(null) : errAsync(error)))
 }
+
+/** Where a record is in a log, by which whoever has read up to it knows the log again. */
+export const LogPlace = z.object({
+  ...{ position: z.string(), stream: z.string(), revision: z.int(), id: z.string() },
+})
+export type LogPlace = Readonly<z.infer<typeof LogPlace>>
+
+export const placeOf = ({ position, stream, revision, id }: RecordedEvent): LogPlace => {
+  return { position, stream, revision, id }
+}
+
+/** Whether a log has the record of a place. `moved`: at another position. */
+export const lookFor = (
+  store: StreamReader,
+  { position, stream, revision, id }: LogPlace,
+): ResultAsync<'there' | 'moved' | 'missing', StoreFailure> =>
+  eventAt(store, stream, revision).map((found) => {
+    if (found?.id !== id) return 'missing'
+    return found.position === position ? 'there' : 'moved'
+  })
 
 /** The last event of a stream; `stream_not_found` for a stream without events. */
 export function lastEvent(

@@ -2,15 +2,8 @@ import { err } from 'neverthrow'
 import type { RunRecord } from '../domain/records.ts'
 import { decode } from '../log/codec.ts'
 import { foldLogged, type LoadedRun, runIdOf } from '../log/run-log.ts'
-import type { Position, RecordedEvent } from '../store/event-store.ts'
-
-/** The last event that is projected. */
-export type Checkpoint = {
-  readonly position: Position
-  readonly stream: string
-  readonly revision: number
-  readonly eventId: string
-}
+import { type LogPlace, placeOf } from '../log/stream-pages.ts'
+import type { RecordedEvent } from '../store/event-store.ts'
 
 /** A run whose record `seq` cannot be read: it stays as it was before, and its later records are skipped. */
 export type DamagedRun = {
@@ -77,10 +70,8 @@ export class Batch {
   }
 
   /** The last event; null before the first. */
-  get checkpoint(): Checkpoint | null {
-    if (this.#last === null) return null
-    const { position, stream, revision, id: eventId } = this.#last
-    return { position, stream, revision, eventId }
+  get checkpoint(): LogPlace | null {
+    return this.#last && placeOf(this.#last)
   }
 }
 

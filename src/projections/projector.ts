@@ -5,10 +5,10 @@ import type { Logger } from '../lib/logger.ts'
 import { messageOf } from '../lib/message-of.ts'
 import { ensureLogId, type LogIdError } from '../log/log-identity.ts'
 import { RUN_STREAM_PREFIX } from '../log/run-log.ts'
-import { eventAt } from '../log/stream-pages.ts'
+import { eventAt, type LogPlace, lookFor } from '../log/stream-pages.ts'
 import { REDACTIONS } from '../redaction/redaction-index.ts'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'
-import { Batch, type Checkpoint } from './batch.ts'
+import { Batch } from './batch.ts'
 import type { ReadModelFailure, SqliteReadModel } from './sqlite-read-model.ts'
 
 /** Pauses between attempts to continue after the store or the read model's file has failed. */
@@ -202,19 +202,19 @@ async function checkLog(
   return missing
 }
 
+const WHY = {
+  there: null,
+  missing: 'the log does not hold the last record that was projected',
+  moved: 'the log was moved: its records have other positions now',
+} as const
+
 /** Why this log is not the one whose event `last` was projected last; null if it is. */
 async function missingRecord(
   { store, isGone }: Pick<ProjectorDeps, 'store' | 'isGone'>,
-  last: Checkpoint | null,
+  last: LogPlace | null,
 ): Promise<Result<string | null, LogFailure>> {
   if (last === null || isGone?.(last.stream)) return ok(null)
-  const read = await eventAt(store, last.stream, last.revision)
-  return read.map((found) => {
-    if (found?.id !== last.eventId)
-      return 'the log does not hold the last record that was projected'
-    if (found.position === last.position) return null
-    return 'the log was moved: its records have other positions now'
-  })
+  return lookFor(store, last).map((found) => WHY[found])
 }
 
 /** Why this log is an older one, by the redactions that were carried out here; null if it is not. */

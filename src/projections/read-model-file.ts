@@ -4,7 +4,8 @@ import type { RunState } from '../domain/state.ts'
 import { type FileKind, isOfKind, openDisposable, transact } from '../lib/disposable-file.ts'
 import { SCHEMA } from '../log/codec.ts'
 import type { LoadedRun } from '../log/run-log.ts'
-import type { Batch, Checkpoint, Totals } from './batch.ts'
+import { LogPlace } from '../log/stream-pages.ts'
+import type { Batch, Totals } from './batch.ts'
 import { type LaterTags, runColumns } from './read-model.ts'
 import { RunLists } from './run-lists.ts'
 
@@ -86,15 +87,8 @@ const RunId = z.object({ run_id: z.string() })
 const StatusRow = z.object({ status: z.string(), runs: z.int() })
 const Progress = z.object({
   log_id: z.string().nullable(),
-  position: z.string().nullable(),
   redaction: z.int(),
   totals: z.string(),
-})
-const LastEvent = z.object({
-  position: z.string(),
-  stream: z.string(),
-  revision: z.int(),
-  event_id: z.string(),
 })
 
 /** How many records of a run are projected, and the hash of the last one. */
@@ -133,7 +127,7 @@ export class ReadModelFile {
   /** The log that is projected; null while it is not known. */
   logId: string | null
   /** The last event that is projected; null before the first. */
-  checkpoint: Checkpoint | null
+  checkpoint: LogPlace | null
   totals: Totals
   /** The last revision of the ledger of redactions that the runs are rebuilt for; -1 before the first. */
   redaction: number
@@ -159,12 +153,12 @@ export class ReadModelFile {
       this.lists = new RunLists(db, tagsOf)
       const damaged = db.prepare('SELECT run_id FROM damaged').all()
       this.damaged = new Set(damaged.map((row) => RunId.parse(row).run_id))
-      const row = db.prepare('SELECT * FROM progress').get()
-      const { log_id, position, redaction, totals } = Progress.parse(row)
+      const row = db.prepare('SELECT *, event_id AS id FROM progress').get()
+      const { log_id, redaction, totals } = Progress.parse(row)
       this.logId = log_id
       this.redaction = redaction
       this.totals = z.record(z.string(), z.number()).parse(JSON.parse(totals))
-      this.checkpoint = position === null ? null : checkpointIn(row)
+      this.checkpoint = LogPlace.safeParse(row).data ?? null
     } catch (cause) {
       db.close()
       throw cause
@@ -221,8 +215,8 @@ export class ReadModelFile {
         this.#putDamaged.run(runId, seq, message)
       }
       if (checkpoint === null) return
-      const { position, stream, revision, eventId } = checkpoint
-      this.#putProgress.run(position, stream, revision, eventId, JSON.stringify(totals))
+      const { position, stream, revision, id } = checkpoint
+      this.#putProgress.run(position, stream, revision, id, JSON.stringify(totals))
     })
     this.checkpoint = checkpoint
     this.totals = totals
@@ -275,9 +269,4 @@ export class ReadModelFile {
   close(): void {
     if (this.#db.isOpen) this.#db.close()
   }
-}
-
-function checkpointIn(row: unknown): Checkpoint {
-  const { event_id: eventId, ...place } = LastEvent.parse(row)
-  return { ...place, eventId }
 }

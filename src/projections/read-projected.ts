@@ -7,7 +7,7 @@ import { sha256 } from '../lib/sha256.ts'
 import { openForReading } from '../lib/sqlite-file.ts'
 import { canonicalText } from '../log/commitment.ts'
 import type { LoadedRun } from '../log/run-log.ts'
-import type { RecordedEvent } from '../store/event-store.ts'
+import { LogPlace } from '../log/stream-pages.ts'
 import { runColumns } from './read-model.ts'
 import { isCurrent } from './read-model-file.ts'
 
@@ -16,17 +16,11 @@ type ProjectedRun = { readonly seq: number; readonly digest: string }
 /** The contents of a read model file. */
 type ProjectedRuns = {
   readonly runs: ReadonlyMap<string, ProjectedRun>
-  readonly last: Pick<RecordedEvent, 'id' | 'stream' | 'revision' | 'position'> | null
+  readonly last: LogPlace | null
   digestOf(run: LoadedRun): string
 }
 
 const Row = z.object({ run_id: z.string(), seq: z.int() })
-const Place = z.object({
-  id: z.string(),
-  stream: z.string(),
-  revision: z.int(),
-  position: z.string(),
-})
 
 /**
  * Reads a read model file, which a server may have open; null if it does not exist, or another version made it. The
@@ -51,7 +45,7 @@ function read(file: string): ProjectedRuns | null {
       runs.set(run_id, { seq, digest: digestOf(columns, jsonOr(String(state), state)) })
     }
     const place = 'SELECT event_id AS id, stream, revision, position FROM progress'
-    const last = Place.safeParse(db.prepare(place).get()).data ?? null
+    const last = LogPlace.safeParse(db.prepare(place).get()).data ?? null
     return {
       runs,
       last,

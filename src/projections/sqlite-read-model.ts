@@ -7,8 +7,9 @@ import { messageOf } from '../lib/message-of.ts'
 import { Signal } from '../lib/signal.ts'
 import { lockFile } from '../lib/sqlite-file.ts'
 import type { LoadedRun } from '../log/run-log.ts'
+import type { LogPlace } from '../log/stream-pages.ts'
 import type { Position } from '../store/event-store.ts'
-import type { Batch, Checkpoint, Totals } from './batch.ts'
+import type { Batch, Totals } from './batch.ts'
 import type { LaterTags, ReadModel, RunPage, RunQuery } from './read-model.ts'
 import { ReadModelFile, type UnfinishedRun } from './read-model-file.ts'
 
@@ -93,11 +94,7 @@ export class SqliteReadModel implements ReadModel {
     return page
   }
 
-  readonly #tagsOf = (runId: string): LaterTags | null => this.#laterTags.get(runId) ?? null
-
-  laterTags(runId: string): LaterTags | null {
-    return this.#tagsOf(runId)
-  }
+  readonly laterTags = (runId: string): LaterTags | null => this.#laterTags.get(runId) ?? null
 
   /** Takes the tags that runs were given later, by their ids. */
   tag(tagged: ReadonlyMap<string, LaterTags>): void {
@@ -108,16 +105,9 @@ export class SqliteReadModel implements ReadModel {
   async waitFor(runId: string, seq: number, timeoutMs: number): Promise<boolean> {
     const isThere = () => (this.get(runId)?.state.seq ?? -1) >= seq
     if (isThere()) return true
-    const late = new AbortController()
-    const timer = setTimeout(() => late.abort(), timeoutMs)
-    try {
-      while (!late.signal.aborted && !this.#closed && !isThere()) {
-        await this.#committed.wait(late.signal)
-      }
-      return !this.#closed && isThere()
-    } finally {
-      clearTimeout(timer)
-    }
+    const late = AbortSignal.timeout(timeoutMs)
+    while (!late.aborted && !this.#closed && !isThere()) await this.#committed.wait(late)
+    return !this.#closed && isThere()
   }
 
   get caughtUp(): boolean {
@@ -179,7 +169,7 @@ export class SqliteReadModel implements ReadModel {
   }
 
   /** The last event that is projected; null before the first. */
-  get checkpoint(): Checkpoint | null {
+  get checkpoint(): LogPlace | null {
     return this.#file.checkpoint
   }
 
@@ -273,7 +263,7 @@ export class SqliteReadModel implements ReadModel {
   /** If the file is damaged, or another version made it, it is replaced by an empty one. */
   #open(): ReadModelFile {
     try {
-      return new ReadModelFile(this.#options.file, this.#tagsOf)
+      return new ReadModelFile(this.#options.file, this.laterTags)
     } catch (cause) {
       if (isOfOthers(cause)) throw cause
       return this.#openNew(messageOf(cause))
@@ -283,7 +273,7 @@ export class SqliteReadModel implements ReadModel {
   #openNew(reason: string): ReadModelFile {
     const { file, log } = this.#options
     removeDisposable(file)
-    const opened = new ReadModelFile(file, this.#tagsOf)
+    const opened = new ReadModelFile(file, this.laterTags)
     log.warn({ file, reason }, 'the read model was thrown away and is rebuilt from the log')
     return opened
   }

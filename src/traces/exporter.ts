@@ -1,14 +1,13 @@
 import { readFile } from 'node:fs/promises'
 import { ProtobufTraceSerializer } from '@opentelemetry/otlp-transformer'
 import { err, ok, type Result } from 'neverthrow'
-import * as z from 'zod'
 import { keepRunning, type PauseBoundsMs, sleep } from '../lib/backoff.ts'
 import { jsonOr } from '../lib/json.ts'
 import type { Logger } from '../lib/logger.ts'
 import { messageOf } from '../lib/message-of.ts'
 import { writeDurably } from '../lib/write-durably.ts'
 import { RUN_STREAM_PREFIX } from '../log/run-log.ts'
-import { eventAt } from '../log/stream-pages.ts'
+import { LogPlace, lookFor, placeOf } from '../log/stream-pages.ts'
 import type { EventStore, Position, RecordedEvent } from '../store/event-store.ts'
 import { type Span, SpanMaker } from './spans.ts'
 
@@ -17,7 +16,7 @@ type Deps = {
   readonly log: Logger
   /** `OTEL_EXPORTER_OTLP_ENDPOINT`. */
   readonly endpoint: string
-  /** Where the cursor is kept. */
+  /** Where the cursor is kept: the place of the last record whose span the collector has, or that has none. */
   readonly file: string
   /** Whether a stream is that of a run that was removed. */
   readonly isGone?: (stream: string) => boolean
@@ -31,14 +30,6 @@ const ANSWER_WITHIN_MS = 10_000
 /** A request under way gets this long when the server stops, so that its spans are not sent again. */
 const STOP_WITHIN_MS = 2_000
 const RETRY_MS: PauseBoundsMs = [1_000, 60_000]
-
-/** The last record whose span the collector has, or that has none. */
-const Cursor = z.object({
-  position: z.string(),
-  stream: z.string(),
-  revision: z.int(),
-  id: z.string(),
-})
 
 /**
  * Sends the spans of all runs to a collector, from the beginning of the log on. The log is the queue: what the collector has not
@@ -79,8 +70,7 @@ async function follow(
   const flush = async (last: RecordedEvent): Promise<Result<void, string>> => {
     const sent = await send(spans, endpoint, log, giveUp)
     if (sent.isErr()) return sent
-    const { position, stream, revision, id } = last
-    await writeDurably(file, JSON.stringify({ position, stream, revision, id }))
+    await writeDurably(file, JSON.stringify(placeOf(last)))
     spans = []
     return ok()
   }
@@ -115,14 +105,12 @@ async function readCursor(
   isGone: Deps['isGone'],
 ): Promise<Result<Position | null, string>> {
   const text = await readFile(file, 'utf8').catch(() => '')
-  const { data: cursor } = Cursor.safeParse(jsonOr(text, null))
+  const { data: cursor } = LogPlace.safeParse(jsonOr(text, null))
   if (cursor === undefined) return ok(null)
-  const found = await eventAt(store, cursor.stream, cursor.revision)
+  const found = await lookFor(store, cursor)
   if (found.isErr()) return err(found.error.message)
   // What followed the record of a run that was removed still follows its position.
-  if (isGone?.(cursor.stream)) return ok(cursor.position)
-  const { id, position } = found.value ?? {}
-  return ok(id === cursor.id && position === cursor.position ? position : null)
+  return ok(isGone?.(cursor.stream) || found.value === 'there' ? cursor.position : null)
 }
 
 /** Statuses of a collector that will never accept these spans: OTLP says that they are dropped. */

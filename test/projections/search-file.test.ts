@@ -13,7 +13,7 @@ import { temporaryFiles } from './support.ts'
 const file = temporaryFiles()
 
 const PROGRESS: Omit<SearchProgress, 'redaction'> = {
-  ...{ log_id: null, position: null, stream: null, revision: null, event_id: null, records: 0 },
+  ...{ log_id: null, last: null, records: 0 },
 }
 
 type Said = Omit<SearchRow, 'words'> & { readonly text: string }

@@ -2,10 +2,9 @@ import { err, errAsync, ok, okAsync, type Result, ResultAsync } from 'neverthrow
 import type { Problem } from '../../api/problems.ts'
 import { cursorOf, positionOf, runOf } from '../../log/feed-cursor.ts'
 import { RUN_STREAM_PREFIX } from '../../log/run-log.ts'
-import { logPages } from '../../log/stream-pages.ts'
-import type { Checkpoint } from '../../projections/batch.ts'
+import { type LogPlace, logPages } from '../../log/stream-pages.ts'
 import type { ReadModel } from '../../projections/read-model.ts'
-import type { EventStore, Position, RecordedEvent } from '../../store/event-store.ts'
+import type { EventStore, Position } from '../../store/event-store.ts'
 import { problemOf } from '../problems/problem-of.ts'
 
 /** The position of the record that a cursor names. */
@@ -23,7 +22,7 @@ type StartDeps = {
   readonly store: EventStore
   readonly readModel: Pick<ReadModel, 'caughtUp'>
   /** The last record that this server has read from the log. */
-  readonly checkpoint: () => Checkpoint | null
+  readonly checkpoint: () => LogPlace | null
 }
 
 /** @param after as a client gives it: a cursor, `end`, or nothing for all */
@@ -43,11 +42,10 @@ const END_SILENT_MS = 5_000
 
 /** The end of the log: this server may not have read the last records yet, which are committed. */
 async function endAfter(
-  known: Checkpoint | null,
+  known: LogPlace | null,
   store: EventStore,
 ): Promise<Result<AllRunsStart, Problem>> {
-  let last: Pick<RecordedEvent, 'position' | 'stream' | 'revision' | 'id'> | null =
-    known === null ? null : { ...known, id: known.eventId }
+  let last = known
   const rest = { after: last?.position ?? null, prefix: RUN_STREAM_PREFIX }
   for await (const page of logPages(store, { ...rest, silentMs: END_SILENT_MS })) {
     if (page.isErr()) return err(problemOf(page.error))

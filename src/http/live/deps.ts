@@ -2,7 +2,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { RunRemoval } from '../../api/retention.ts'
 import type { PauseBoundsMs } from '../../lib/backoff.ts'
 import type { LiveParts } from '../../live/live-parts.ts'
-import type { Checkpoint } from '../../projections/batch.ts'
+import type { LogPlace } from '../../log/stream-pages.ts'
 import type { ReadModel } from '../../projections/read-model.ts'
 import type { EventStore, RecordedEvent } from '../../store/event-store.ts'
 import type { WatchLog } from '../plugins/access-log.ts'
@@ -46,7 +46,7 @@ export type LiveDeps = {
   /** An event as it is now: strings may have been redacted since it was delivered. */
   readonly asOfNow: (event: RecordedEvent) => RecordedEvent
   /** The last record that this server has read from the log. */
-  readonly checkpoint: () => Checkpoint | null
+  readonly checkpoint: () => LogPlace | null
   readonly watchLog: WatchLog
   /** The entry about a run that was removed; undefined for others. */
   readonly removalOf: (runId: string) => RunRemoval | undefined

@@ -4,21 +4,20 @@ import type { Kind } from '../../domain/records.ts'
 import type { SearchQuery } from '../../domain/search-query.ts'
 import { type FileKind, openDisposable, transact } from '../../lib/disposable-file.ts'
 import { SCHEMA } from '../../log/codec.ts'
+import { LogPlace } from '../../log/stream-pages.ts'
 
 const Progress = z.object({
   log_id: z.string().nullable(),
-  /** Of the last record that was read; null before the first. */
-  position: z.string().nullable(),
-  stream: z.string().nullable(),
-  revision: z.int().nullable(),
-  event_id: z.string().nullable(),
   /** How many records were read. */
   records: z.int(),
   /** The last revision of the ledger of redactions that was known when the index was begun; -1 before the first. */
   redaction: z.int(),
 })
 /** Where the index is in the log. */
-export type SearchProgress = Readonly<z.infer<typeof Progress>>
+export type SearchProgress = Readonly<z.infer<typeof Progress>> & {
+  /** The last record that was read; null before the first. */
+  readonly last: LogPlace | null
+}
 
 /** A record for the index: its words, separated by spaces. `ts` is in seconds since the epoch. */
 export type SearchRow = {
@@ -101,7 +100,8 @@ export class SearchFile {
   }
 
   get progress(): SearchProgress {
-    return Progress.parse(this.#prepared('SELECT * FROM progress').get())
+    const row = this.#prepared('SELECT *, event_id AS id FROM progress').get()
+    return { ...Progress.parse(row), last: LogPlace.safeParse(row).data ?? null }
   }
 
   /** Adds records. The first one of a run decides where the run is among the others. */
@@ -115,10 +115,11 @@ export class SearchFile {
       const add = this.#prepared('INSERT INTO words (rowid, text) VALUES (?, ?)')
       // In ascending order, FTS5 writes them all at once.
       for (const { at, text } of placed.sort((a, b) => (a.at < b.at ? -1 : 1))) add.run(at, text)
-      const { log_id, position, stream, revision, event_id, records } = progress
+      const { log_id, last, records } = progress
+      const { position = null, stream = null, revision = null, id = null } = last ?? {}
       this.#prepared(
         'UPDATE progress SET log_id = ?, position = ?, stream = ?, revision = ?, event_id = ?, records = ?',
-      ).run(log_id, position, stream, revision, event_id, records)
+      ).run(log_id, position, stream, revision, id, records)
     })
   }
 

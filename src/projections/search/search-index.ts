@@ -3,7 +3,7 @@ import type { Logger } from '../../lib/logger.ts'
 import { siblingModule } from '../../lib/paths.ts'
 import { Thread } from '../../lib/thread.ts'
 import { RUN_STREAM_PREFIX } from '../../log/run-log.ts'
-import { eventAt, logPages } from '../../log/stream-pages.ts'
+import { logPages, lookFor, placeOf } from '../../log/stream-pages.ts'
 import type { Forget } from '../../redaction/redactor.ts'
 import type { EventStore, RecordedEvent } from '../../store/event-store.ts'
 import type { Projector } from '../projector.ts'
@@ -79,7 +79,7 @@ export class SearchIndex {
   /** How many records the log has that are not in the index yet. */
   get behind(): number {
     const { checkpoint, records } = this.#deps.readModel
-    if ((checkpoint?.position ?? null) === (this.#progress?.position ?? null)) return 0
+    if ((checkpoint?.position ?? null) === (this.#progress?.last?.position ?? null)) return 0
     return Math.max(1, records - (this.#progress?.records ?? 0))
   }
 
@@ -117,7 +117,8 @@ export class SearchIndex {
     }
     do {
       const { checkpoint } = this.#deps.readModel
-      if ((checkpoint?.position ?? null) !== this.#progress?.position) await this.#catchUp(thread)
+      if ((checkpoint?.position ?? null) !== (this.#progress?.last?.position ?? null))
+        await this.#catchUp(thread)
     } while (await sleep(LOOK_MS, signal))
   }
 
@@ -127,7 +128,7 @@ export class SearchIndex {
     const { signal } = this.#stop
     const opening = this.#opening
     await opening
-    const after = this.#progress?.position ?? null
+    const after = this.#progress?.last?.position ?? null
     for await (const page of logPages(store, { after, prefix: RUN_STREAM_PREFIX })) {
       if (page.isErr()) throw new Error(page.error.message)
       for (let at = 0; at < page.value.length; at += BATCH) {
@@ -148,9 +149,7 @@ export class SearchIndex {
     const { checkpoint } = readModel
     const isCurrent = checkpoint?.position === last.position
     const progress = {
-      log_id: readModel.logId,
-      ...{ position: last.position, stream: last.stream, revision: last.revision },
-      event_id: last.id,
+      ...{ log_id: readModel.logId, last: placeOf(last) },
       // Both count what they read; runs that were removed since are in one of them only.
       records: isCurrent ? readModel.records : before.records + events.length,
     }
@@ -158,12 +157,12 @@ export class SearchIndex {
     this.#progress = { ...progress, redaction: before.redaction }
   }
 
-  async #isOfThisLog({ log_id, ...last }: SearchProgress): Promise<boolean> {
-    if (log_id === null || last.stream === null || last.revision === null) return true
+  async #isOfThisLog({ log_id, last }: SearchProgress): Promise<boolean> {
+    if (log_id === null || last === null) return true
     if (log_id !== this.#deps.readModel.logId) return false
-    const found = await eventAt(this.#deps.store, last.stream, last.revision)
+    const found = await lookFor(this.#deps.store, last)
     if (found.isErr()) throw new Error(found.error.message)
-    return found.value?.id === last.event_id && found.value.position === last.position
+    return found.value === 'there'
   }
 
   /** Opens the file, again if its thread is lost. */

@@ -150,7 +150,7 @@ describe('the feed of all runs', () => {
     const start = await startAfter('end', {
       store: server.store,
       readModel: { caughtUp: true },
-      checkpoint: () => ({ ...event, eventId: event.id }),
+      checkpoint: () => event,
     })
     expect(start._unsafeUnwrap().cursor).toBe(frames.at(-1)?.cursor)
   })
