@@ -8,7 +8,7 @@ import type { RunError } from './errors.ts'
 import { evolve, fold } from './evolve.ts'
 import { isLimit } from './pause.ts'
 import { present } from './present.ts'
-import type { Idempotency, RecordOf, RunRecord, Seen } from './records.ts'
+import type { Idempotency, RecordOf, RunRecord } from './records.ts'
 import { isAtRest, isWaiting, type RunState, recordOf } from './state.ts'
 
 type Decided = Result<RunRecord[], RunError>
@@ -86,28 +86,21 @@ function decideForPerson(
     }
     case 'send_message':
       return sendMessage(command, state, now)
-    case 'record_carried':
-      return recordCarried(command, state, now)
-    case 'discard':
+    case 'record_carried': {
+      if (!isAtRest(state)) return err({ type: 'run_at_work' })
+      const { kind, payload } = command.carried
+      return ok([recordOf(state, now, kind, { ...payload, ...present({ seen }) })])
+    }
+    case 'discard': {
       if (state.phase.type !== 'ended') return err({ type: 'run_at_work' })
       if (state.copy?.is !== 'made') return err({ type: 'no_copy' })
-      return ok([discarded(state, now, command.reason, seen)])
+      const { reason } = command
+      return ok([recordOf(state, now, 'copy_discarded', { reason, ...present({ seen }) })])
+    }
     case 'configure':
       return configure(command, state, now, fromLog)
   }
 }
-
-function recordCarried(
-  { carried: { kind, payload }, seen = null }: Command<'record_carried'>,
-  state: RunState,
-  now: number,
-): Decided {
-  if (!isAtRest(state)) return err({ type: 'run_at_work' })
-  return ok([recordOf(state, now, kind, { ...payload, ...present({ seen }) })])
-}
-
-const discarded = (state: RunState, now: number, reason: string | null, seen: Seen | null) =>
-  recordOf(state, now, 'copy_discarded', { reason, ...present({ seen }) })
 
 /** A message never answers a human check, and never interrupts a call: the next request to the model holds it. */
 function sendMessage(command: Command<'send_message'>, state: RunState, now: number): Decided {

@@ -1,6 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { RunDetails } from '../api/runs.ts'
-import type { RunRules } from '../domain/approvals/rules.ts'
 import { modelInUse } from '../domain/model-choice.ts'
 import { present } from '../domain/present.ts'
 import type { GoalPart } from '../domain/run-config.ts'
@@ -40,7 +39,7 @@ export function runDetails(state: RunState, waited: readonly RunState[] = []): R
     ...present({
       on_limit: config.on_limit,
       isolation: state.isolation,
-      approvals: state.approvals && rulesOf(state.approvals),
+      approvals: rulesOf(state),
       queued_reason: state.queued,
       parent: state.parent,
       subagents: state.subagents?.map(subagentRow),
@@ -77,20 +76,10 @@ function goalDetails({ shell_goal, goal_options }: Omit<GoalPart, 'goal'>) {
   return present({ check, goal_options })
 }
 
-const rulesOf = ({ run, server, lifted }: RunRules) => ({ run, server, lifted })
-
-function waitingCall({
-  seq,
-  pending: [call],
-  callSha256: call_sha256,
-  rule,
-  content,
-  doubt,
-}: Extract<RunState['phase'], { type: 'awaiting_approval' }>) {
-  if (call === undefined) return null
-  const summary = `The agent wants to call ${call.tool}, and rule ${rule.index + 1} of the ${rule.of} asks first.`
-  const approval = { call, call_sha256, rule, content, doubt }
-  return { kind: 'approval_required' as const, seq, summary, approval }
+function rulesOf({ approvals }: RunState): RunDetails['approvals'] {
+  if (approvals === undefined) return undefined
+  const { run, server, lifted } = approvals
+  return { run, server, lifted }
 }
 
 const subagentRow = ({ run_id, call_id, end }: Subagent) => ({
@@ -138,12 +127,18 @@ function finalState({ phase, iteration, goal, total }: RunState): RunDetails['fi
 }
 
 function waitingFor({ phase }: RunState): RunDetails['progress']['waiting_for'] {
-  if (phase.type === 'awaiting_approval') return waitingCall(phase)
-  if (phase.type === 'paused') {
-    return { kind: 'run_paused', seq: phase.seq, summary: phase.reason }
+  if (!('seq' in phase)) return null
+  const { seq } = phase
+  if (phase.type === 'paused') return { kind: 'run_paused', seq, summary: phase.reason }
+  if (phase.type === 'awaiting_human') {
+    return { kind: 'human_check_required', seq, summary: phase.summary }
   }
-  if (phase.type !== 'awaiting_human') return null
-  return { kind: 'human_check_required', seq: phase.seq, summary: phase.summary }
+  const { pending, callSha256: call_sha256, rule, content, doubt } = phase
+  const [call] = pending
+  if (call === undefined) return null
+  const summary = `The agent wants to call ${call.tool}, and rule ${rule.index + 1} of the ${rule.of} asks first.`
+  const approval = { call, call_sha256, rule, content, doubt }
+  return { kind: 'approval_required', seq, summary, approval }
 }
 
 /** A field of a run's details that changed. `field` is its path, such as `progress.iteration`. */
