@@ -1,9 +1,8 @@
-import { execFileSync } from 'node:child_process'
-import { chmod, mkdir, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect } from 'vitest'
 import type { Script } from '../../examples/scripted-model/script.ts'
-import { retraiProcess } from '../cli/support.ts'
+import { cleanEnv, retraiProcess } from '../cli/support.ts'
 import {
   bash,
   linesOf,
@@ -14,6 +13,7 @@ import {
   untilLines,
 } from '../support/site.ts'
 import { test } from '../support/test.ts'
+import { canMount, limitFiles, READ_ONLY, smallDisk } from './disks.ts'
 import { audit, expectUnavailable } from './support.ts'
 
 /**
@@ -30,27 +30,6 @@ function talkative(): Script {
   })
 }
 
-function shell(command: string, ...args: readonly string[]): string {
-  return execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
-}
-
-const canMount = ((): boolean => {
-  try {
-    shell('unshare', '--mount', 'mount', '-t', 'tmpfs', 'none', '/mnt')
-    return process.getuid?.() === 0
-  } catch {
-    return false
-  }
-})()
-if (!canMount)
-  process.stderr.write('SKIPPED: tests of a full and of a read-only disk: cannot mount\n')
-
-async function mount(site: Site, folder: string, ...options: readonly string[]): Promise<void> {
-  await mkdir(folder, { recursive: true })
-  shell('mount', ...options, folder)
-  site.onClose(() => shell('umount', '--lazy', folder))
-}
-
 /** The processor time of a process, seconds. */
 async function usedBy({ process: { pid } }: SiteServer): Promise<number> {
   const text = await readFile(`/proc/${pid}/stat`, 'utf8')
@@ -59,8 +38,8 @@ async function usedBy({ process: { pid } }: SiteServer): Promise<number> {
 }
 
 /** A server with a run that writes to its log all the time. */
-async function busy(site: Site) {
-  const server = await site.serve('data', { model: await site.model(talkative()) })
+async function busy(site: Site, launcher: readonly string[] = []) {
+  const server = await site.serve('data', { model: await site.model(talkative()), launcher })
   const runId = await server.start('project', { max_iterations: 500 })
   const effects = site.path('project', 'effects')
   await untilLines(effects, 5)
@@ -92,45 +71,41 @@ async function expectToWait(site: Site, { server, runId, effects }: Busy): Promi
   expect((await server.get('/health/ready')).status).toBe(503)
 }
 
-async function expectToGoOn(site: Site, { server, runId, effects }: Busy): Promise<void> {
+/** @param log the folder with its log after its end */
+async function expectToGoOn(
+  site: Site,
+  { server, runId, effects }: Busy,
+  log = async () => 'data',
+): Promise<void> {
   await server.untilReady()
   await site.write('project/go', '')
   await server.untilStatus(runId, 'achieved')
   await server.start()
   await server.stop()
-  const records = await site.withLog('data', (store) => audit(store, runId))
+  const records = await site.withLog(await log(), (store) => audit(store, runId))
   const calls = records.filter(({ record }) => record.kind === 'tool_call').length
   expect(new Set((await linesOf(effects)).slice(0, calls)).size).toBe(calls)
 }
 
 describe('a disk that is full', () => {
-  test.skipIf(!canMount)(
-    'makes runs wait until there is room, and affects nothing else',
-    async ({ site }) => {
-      await mount(site, site.path('data'), '-t', 'tmpfs', '-o', 'size=16m', 'none')
-      const run = await busy(site)
-      const ballast = await open(site.path('data', 'ballast'), 'w')
-      const filling = async () => {
-        for (;;) await ballast.write(Buffer.alloc(16_384))
-      }
-      // Either the server or the filler uses the rest of the space.
-      await expect(filling()).rejects.toThrow(/ENOSPC/)
-      await ballast.close()
-      await expectToWait(site, run)
-      await rm(site.path('data', 'ballast'))
-      await expectToGoOn(site, run)
-    },
-  )
+  test('makes runs wait until there is room, and affects nothing else', async ({ site, skip }) => {
+    const disk = await smallDisk(site, site.path('data'))
+    if (disk === null) return skip()
+    const run = await busy(site, disk.launcher)
+    await disk.fill()
+    await expectToWait(site, run)
+    await disk.empty()
+    await expectToGoOn(site, run, async () => {
+      await disk.copyTo(site.path('copy'))
+      return 'copy'
+    })
+  })
 
   test('makes runs wait, also if it is a quota that does not let files grow', async ({ site }) => {
     const run = await busy(site)
-    const { server } = run
-    const limit = (bytes: string) =>
-      shell('prlimit', '--pid', String(server.process.pid), `--fsize=${bytes}:`)
-    const { size } = await stat(site.path('data', 'log.sqlite-wal'))
-    limit(String(size))
+    limitFiles(run.server, (await stat(site.path('data', 'log.sqlite-wal'))).size)
     await expectToWait(site, run)
-    limit('unlimited')
+    limitFiles(run.server, 'unlimited')
     await expectToGoOn(site, run)
   })
 })
@@ -140,14 +115,9 @@ async function overwrite(file: string, from: number, to?: number): Promise<void>
 }
 
 describe('the start of a server names a data folder that cannot be used', () => {
-  async function expectRefused(site: Site, reason: RegExp): Promise<void> {
-    const { code, stderr } = await retraiProcess([
-      'serve',
-      '--port',
-      '0',
-      '--data-dir',
-      site.path('data'),
-    ])
+  async function expectRefused(site: Site, reason: RegExp, launcher?: readonly string[]) {
+    const args = ['serve', '--port', '0', '--data-dir', site.path('data')]
+    const { code, stderr } = await retraiProcess(args, cleanEnv(), launcher)
     expect(code).toBe(1)
     expect(stderr).toMatch(/^retrai: [^\n]*\n$/)
     expect(stderr).toMatch(new RegExp(site.path('data', 'log.sqlite') + reason.source))
@@ -161,14 +131,12 @@ describe('the start of a server names a data folder that cannot be used', () => 
     expect(await readFile(log)).toEqual(bytes)
   })
 
-  const READ_ONLY = / failed .*write access/
+  const READ_ONLY_DISK = / failed .*write access/
 
   test.skipIf(!canMount)(
     'on a disk that is mounted for reading',
     async ({ usedFolder: _, site }) => {
-      await mount(site, site.path('data'), '--bind', site.path('data'))
-      shell('mount', '-o', 'remount,ro,bind', site.path('data'))
-      await expectRefused(site, READ_ONLY)
+      await expectRefused(site, READ_ONLY_DISK, READ_ONLY(site.path('data')))
       expect(await readdir(site.path('data'))).toContain('log.sqlite')
     },
   )
@@ -176,6 +144,6 @@ describe('the start of a server names a data folder that cannot be used', () => 
   test.skipIf(process.getuid?.() === 0)('without write access', async ({ usedFolder: _, site }) => {
     await chmod(site.path('data'), 0o500)
     site.onClose(() => chmod(site.path('data'), 0o700))
-    await expectRefused(site, READ_ONLY)
+    await expectRefused(site, READ_ONLY_DISK)
   })
 })
