@@ -1,8 +1,17 @@
+import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect } from 'vitest'
 import WebSocket from 'ws'
 import { dense } from '../store/contract/support.ts'
-import { bash, linesOf, runIn, until, untilLines, untilRecords } from '../support/site.ts'
+import {
+  bash,
+  linesOf,
+  runIn,
+  type SiteServer,
+  until,
+  untilLines,
+  untilRecords,
+} from '../support/site.ts'
 import { test } from '../support/test.ts'
 import { audit, claimsOf, expectUnavailable } from './support.ts'
 
@@ -10,6 +19,16 @@ import { audit, claimsOf, expectUnavailable } from './support.ts'
 const soon = ({ connectionString }: { readonly connectionString: string }) => ({
   connectionString: `${connectionString}&defaultDeadline=1000`,
 })
+
+/** What a server prints from now on. */
+function linesFrom({ process: { stdout } }: SiteServer): string[] {
+  const lines: string[] = []
+  if (stdout !== null) createInterface(stdout).on('line', (line) => lines.push(line))
+  return lines
+}
+
+const isReady = (text: string): boolean =>
+  text.includes('retrai is ready at') && /log_id\W+[0-9a-f]{8}-/.test(text)
 
 test('a server that starts without its store listens, and begins to work when the store is back', async ({
   site,
@@ -28,6 +47,7 @@ test('a server that starts without its store listens, and begins to work when th
 
   await store.faults.down()
   const server = await site.serve('data', { model, store })
+  const lines = linesFrom(server)
   expect((await server.get('/health/live')).status).toBe(200)
   expect(await server.get('/health/ready')).toMatchObject({
     status: 503,
@@ -51,7 +71,9 @@ test('a server that starts without its store listens, and begins to work when th
   await delay(500)
   expect(watchers.map(({ socket }) => socket.readyState)).toEqual([WebSocket.OPEN, WebSocket.OPEN])
 
+  expect(lines.join()).not.toContain('retrai is ready at')
   await store.faults.up()
+  await until(() => lines.join('\n'), isReady)
   await server.untilReady()
   await server.untilStatus(unfinished, 'achieved')
   const log = await site.storeOf(store)
@@ -93,6 +115,20 @@ test('an outage during runs costs only time', async ({ site }) => {
   expect(log.all.length).toBe(held)
   for (const { socket } of watchers) expect(socket.readyState).toBe(WebSocket.OPEN)
   await faults.up()
+  await server.untilReady()
+
+  // A network that goes silent is noticed within the deadline.
+  faults.freeze()
+  const [ready, resumed, silent] = await Promise.all([
+    server.get('/health/ready'),
+    server.post(`${run}/resume`, { decision: 'approve' }),
+    server.get(run),
+  ])
+  faults.thaw()
+  expect([ready.status, silent.status]).toEqual([503, 200])
+  expect(ready.took).toBeLessThan(4_000)
+  expectUnavailable(resumed)
+  await server.untilReady()
 
   await untilRecords(standIn, runId, 18)
   faults.nextAppends('lose_answer', 3)
@@ -118,33 +154,4 @@ test('an outage during runs costs only time', async ({ site }) => {
   }
   // The log has nothing that was refused.
   expect(log.all.filter(({ type }) => type === 'run_created')).toHaveLength(runIds.length)
-})
-
-test('a network that goes silent is noticed within the deadline', async ({ site }) => {
-  const standIn = await site.standIn()
-  const model = await site.model([bash('echo begun >> begun; sleep 2'), bash('touch done')])
-  const server = await site.serve('data', { model, store: soon(standIn) })
-  const runId = await server.start()
-  await untilLines(site.path('project', 'begun'), 0)
-  standIn.faults.freeze()
-  const [ready, created, aborted, read] = await Promise.all([
-    server.get('/health/ready'),
-    server.post('/api/runs', runIn(site.path('project'))),
-    server.post(`/api/runs/${runId}/abort`, {}),
-    server.get(`/api/runs/${runId}`),
-  ])
-  expect(ready.status).toBe(503)
-  expect(ready.took).toBeLessThan(4_000)
-  expectUnavailable(created)
-  expectUnavailable(aborted)
-  expect(read.status).toBe(200)
-  standIn.faults.thaw()
-  await server.untilReady()
-  // An abort with an unknown outcome may be stored.
-  const { body } = await until(
-    () => server.get(`/api/runs/${runId}`),
-    (answer) => answer.body.status !== 'running',
-  )
-  expect(['achieved', 'aborted']).toContain(body.status)
-  await audit(await site.storeOf(standIn), runId)
 })

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import { ResultAsync } from 'neverthrow'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { RunSession } from '../../src/agent/run/session.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
 import { Workshop } from '../agent/support.ts'
@@ -32,43 +32,25 @@ async function session(store: EventStore, runId: string, claimant: string): Prom
 
 const claim = (expected: string | null) => ({ type: 'claim', expected, pid: 1, host: 'h' }) as const
 
-async function claimed() {
-  const shop = await Workshop.open([])
-  onTestFinished(() => shop[Symbol.asyncDispose]())
+test.each([
+  ['notices a takeover before it does anything else', true],
+  ['continues if there was no takeover', false],
+])('a process that stalled in an append %s', async (_, isTakenOver) => {
+  await using shop = await Workshop.open([])
   const runId = await shop.create()
   let meanwhile = async (): Promise<void> => {}
-  const first = await session(
-    slow(shop.store, () => meanwhile()),
-    runId,
-    'first',
-  )
+  const store = slow(shop.store, () => meanwhile())
+  const first = await session(store, runId, 'first')
   expect((await first.record(claim(null))).isOk()).toBe(true)
-  return {
-    first,
-    behindNextAppend: (work: () => Promise<void>) => {
-      meanwhile = work
-    },
-    takeOver: async () => {
+  meanwhile = async () => {
+    if (isTakenOver) {
       const second = await session(shop.store, runId, 'second')
       expect((await second.record(claim('first'))).isOk()).toBe(true)
-    },
-  }
-}
-
-test('a process that stalled in an append notices a takeover before it does anything else', async () => {
-  const { first, behindNextAppend, takeOver } = await claimed()
-  behindNextAppend(async () => {
-    await takeOver()
+    }
     await delay(1_100)
-  })
+  }
   const recorded = await first.record({ type: 'record_retry', reason: 'busy', delayMs: 0 })
-  expect(recorded._unsafeUnwrapErr()).toMatchObject({ type: 'claim_lost', claimant: 'second' })
-})
-
-test('a process that stalled without a takeover continues', async () => {
-  const { first, behindNextAppend } = await claimed()
-  behindNextAppend(() => delay(1_100))
-  const recorded = await first.record({ type: 'record_retry', reason: 'busy', delayMs: 0 })
-  expect(recorded.isOk()).toBe(true)
-  expect(first.state.claimant).toBe('first')
+  const lost = { type: 'claim_lost', claimant: 'second' }
+  if (isTakenOver) expect(recorded._unsafeUnwrapErr()).toMatchObject(lost)
+  else expect([recorded.isOk(), first.state.claimant]).toEqual([true, 'first'])
 })
