@@ -41,14 +41,13 @@ export class FileChanges {
 
   /** In the order of their first call. */
   files(): ChangedFile[] {
-    const byPath = new Map<string, FileCall[]>()
-    for (const { seq, call, outcome } of this.#calls) {
-      for (const path of writtenFiles(call)) {
-        const calls = byPath.get(path) ?? []
-        byPath.set(path, [...calls, { seq, tool: call.tool, outcome }])
-      }
-    }
-    return [...byPath].map(([path, calls]) => ({ path, changed: changedBy(calls), calls }))
+    const named = this.#calls.flatMap(({ seq, call, outcome }) =>
+      writtenFiles(call).map((path) => ({ path, call: { seq, tool: call.tool, outcome } })),
+    )
+    return [...Map.groupBy(named, ({ path }) => path)].map(([path, of]) => {
+      const calls = of.map(({ call }) => call)
+      return { path, changed: changedBy(calls), calls }
+    })
   }
 }
 

@@ -127,38 +127,34 @@ export class Webhooks {
     const written = writeDurably(this.#file(id), JSON.stringify({ url, secret }))
     return ResultAsync.fromPromise(written, failed)
       .andThen(() => this.#record('webhook_created', { id, ...about, ...rest }, principal))
-      .map(() => ({ ...this.#viewOf(id), secret }))
+      .andThen(() => this.#own(id))
+      .map((deliverer) => ({ ...deliverer.view(), secret }))
   }
 
   /** Lets a stopped one continue where it was, and tries at once what is held. */
   resume(id: string, principal: string): ResultAsync<WebhookView, WebhookError> {
-    return this.#own(id)
-      .andThen(() => this.#record('webhook_resumed', { id }, principal))
-      .map(() => {
-        this.#deliverers.get(id)?.retry()
-        return this.#viewOf(id)
-      })
-  }
-
-  /** @returns what it was */
-  delete(id: string, principal: string): ResultAsync<WebhookView, WebhookError> {
-    return this.#own(id).andThen((before) =>
-      this.#record('webhook_deleted', { id }, principal).map(async () => {
-        await this.#ending
-        return before
+    return this.#own(id).andThen((deliverer) =>
+      this.#record('webhook_resumed', { id }, principal).map(() => {
+        deliverer.retry()
+        return deliverer.view()
       }),
     )
   }
 
-  #own(id: string): ResultAsync<WebhookView, UnknownWebhook> {
-    const view = this.get(id)
-    return view === null ? errAsync({ type: 'webhook_not_found' }) : okAsync(view)
+  /** @returns what it was */
+  delete(id: string, principal: string): ResultAsync<WebhookView, WebhookError> {
+    return this.#own(id).andThen((deliverer) => {
+      const before = deliverer.view()
+      return this.#record('webhook_deleted', { id }, principal).map(async () => {
+        await this.#ending
+        return before
+      })
+    })
   }
 
-  #viewOf(id: string): WebhookView {
-    const view = this.get(id)
-    if (view === null) throw new TypeError(`there is no webhook ${id}`)
-    return view
+  #own(id: string): ResultAsync<Deliverer, UnknownWebhook> {
+    const deliverer = this.#deliverers.get(id)
+    return deliverer === undefined ? errAsync({ type: 'webhook_not_found' }) : okAsync(deliverer)
   }
 
   #file = (id: string): string => join(this.#deps.dataDir, 'keys', `webhook-${id}.json`)

@@ -24,15 +24,9 @@ const RUN = 'f7c2a5de-2c55-4b5c-8a34-4c1a3c1b2a10'
 const OTHER = 'f7c2a5de-2c55-4b5c-8a34-4c1a3c1b2a11'
 const PATIENCE_MS = 30_000
 
-function openStore(): EventStore {
-  const store = memoryStore()
-  onTestFinished(() => store.close())
-  return store
-}
-
 /** A store that holds long runs with these ids. */
 async function storeOf(...runIds: string[]): Promise<EventStore> {
-  const store = openStore()
+  const store = memoryStore()
   for (const runId of runIds) await write(store, longRun(runId))
   return store
 }
@@ -106,7 +100,7 @@ describe('the projector', () => {
     )
     await fc.assert(
       fc.asyncProperty(plan, async ([runs, restarts]) => {
-        const store = openStore()
+        const store = memoryStore()
         let { projector, readModel, stop, file } = start(store)
         const heads = new Map<number, LoadedRun>()
         const longest = Math.max(...runs.map((appends) => appends.length))
@@ -128,7 +122,6 @@ describe('the projector', () => {
           expect(readModel.get(runId)).toEqual(head)
         }
         await stop()
-        await store.close()
       }),
       { numRuns: 15 },
     )
@@ -162,7 +155,7 @@ describe('the projector', () => {
   })
 
   test('lets other work have turns while it projects a long history', async () => {
-    const store = openStore()
+    const store = memoryStore()
     const events = numbered(
       Array.from({ length: 3000 }, (_, i) => {
         return createdRecord(RUN.slice(0, -4) + String(i).padStart(4, '0'))
@@ -184,7 +177,7 @@ describe('the projector', () => {
   })
 
   test('folds records again if a redaction comes before their commit', async () => {
-    const store = openStore()
+    const store = memoryStore()
     const records = [createdRecord(RUN)]
     const events = numbered(eventsOf(records))
     const goal = records[0]?.kind === 'run_created' ? records[0].payload.config.goal : ''
@@ -220,7 +213,7 @@ const withSubscriptions = (store: EventStore, deliver: () => Iterable<Subscripti
 
 describe('what goes wrong', () => {
   test('a damaged run stops no other run, and is logged once', async () => {
-    const store = openStore()
+    const store = memoryStore()
     const records = longRun(RUN)
     await write(store, records.slice(0, 3))
     const broken = { id: LOG_ID, type: 'tool_call', data: '{}', metadata: '{}' }
@@ -244,7 +237,7 @@ describe('what goes wrong', () => {
     const before = await storeOf(RUN, OTHER)
     const file = await projected(before)
 
-    const after = openStore()
+    const after = memoryStore()
     const written = await write(after, longRun(RUN).slice(0, 2))
     const { projector, readModel, lines } = start(after, file)
     await projector.caughtUpOnce()
@@ -254,7 +247,7 @@ describe('what goes wrong', () => {
   })
 
   test('if damage is found while a batch is folded, no record is lost', async () => {
-    const store = openStore()
+    const store = memoryStore()
     const records = longRun(RUN)
     await write(store, longRun(OTHER))
     const head = await write(store, records.slice(0, 3))

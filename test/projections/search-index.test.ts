@@ -40,7 +40,6 @@ async function follow() {
   onTestFinished(async () => {
     await projector.stop()
     readModel.close()
-    await memory.close()
   })
   const file = newFile()
   const index = (asOfNow = (event: RecordedEvent) => event) =>

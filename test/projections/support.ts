@@ -97,15 +97,7 @@ export function commit(readModel: SqliteReadModel, events: readonly RecordedEven
 
 /** The states that the first `length` events of a log fold to, by run id. */
 export function statesAfter(log: readonly RecordedEvent[], length: number): Map<string, RunState> {
-  const byRun = new Map<string, RunRecord[]>()
-  for (const { data } of log.slice(0, length)) {
-    const record = JSON.parse(data) as RunRecord
-    byRun.set(record.run_id, [...(byRun.get(record.run_id) ?? []), record])
-  }
-  const states = new Map<string, RunState>()
-  for (const [runId, records] of byRun) {
-    const state = fold(records)
-    if (state !== null) states.set(runId, state)
-  }
-  return states
+  const records = log.slice(0, length).map(({ data }): RunRecord => JSON.parse(data))
+  const runs = [...Map.groupBy(records, ({ run_id }) => run_id).values()]
+  return new Map(runs.flatMap((run) => fold(run) ?? []).map((state) => [state.runId, state]))
 }

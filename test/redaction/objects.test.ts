@@ -5,11 +5,7 @@ import { memoryStore } from '../support/memory-store.ts'
 import { createdRecord } from '../support/run-records.ts'
 
 test('a place of artifacts that is away is a failure that the answer names', async () => {
-  await using store = Object.assign(memoryStore(), {
-    async [Symbol.asyncDispose]() {
-      await store.close()
-    },
-  })
+  const store = memoryStore()
   const accept = { sha256: 'a'.repeat(64), files: 1 }
   const created = createdRecord('550e8400-e29b-41d4-a716-446655440000', { accept })
   const prepared = prepare(created.run_id, null, [created], { commandId: 'c' })

@@ -24,15 +24,9 @@ async function add(store: EventStore, events: Events): Promise<void> {
   ;(await store.append(events[0]?.stream ?? '', events, options))._unsafeUnwrap()
 }
 
-function newStore(): EventStore {
-  const store = memoryStore()
-  onTestFinished(() => store.close())
-  return store
-}
-
 /** A log with these runs, each a list of events. */
 async function logOf(...runs: readonly Events[]): Promise<EventStore> {
-  const store = newStore()
+  const store = memoryStore()
   for (const events of runs) await add(store, events)
   return store
 }
@@ -117,10 +111,9 @@ describe('the traces of runs', () => {
   test('show failed requests without their texts', async () => {
     const records = failing()
     const runId = records[0]?.run_id ?? ''
-    const { events } = prepare(runId, null, records, { commandId: 'a command' })
-    const store = newStore()
-    const options = { expectedRevision: 'no_stream' } as const
-    ;(await store.append(streamOf(runId), events, options))._unsafeUnwrap()
+    const store = memoryStore()
+    const prepared = prepare(runId, null, records, { commandId: 'a command' })
+    ;(await append(store, prepared))._unsafeUnwrap()
     const spans = await exported(store, 5)
     expect(spans.map(({ name, isError }) => [name, isError])).toEqual([
       ['chat claude-sonnet-4-6', true],
@@ -156,7 +149,7 @@ describe('an export', () => {
   /** A log of many runs, whose appends are mixed. */
   async function manyRuns() {
     const runs = fc.sample(validAppends(), { numRuns: 15, seed: 31 })
-    const store = newStore()
+    const store = memoryStore()
     const heads = runs.map((appends) => ({ appends: [...appends], head: null }) as Head)
     for (
       let left = heads;
