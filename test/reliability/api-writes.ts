@@ -3,7 +3,7 @@ import { expect } from 'vitest'
 import * as z from 'zod'
 import { streamOf } from '../../src/log/run-log.ts'
 import type { EventStore, RecordedEvent } from '../../src/store/event-store.ts'
-import { type Answer, runIn, type Site, type SiteServer, until } from '../support/site.ts'
+import { type Answer, answered, runIn, type Site, type SiteServer, until } from '../support/site.ts'
 
 /** The token of the servers whose answers are compared with their log. */
 export const TOKEN = 'a-token-for-tests-of-every-write'
@@ -25,29 +25,35 @@ async function waitingRun(site: Site, server: SiteServer): Promise<string> {
   const cwd = await site.project(randomUUID())
   const wanted = runIn(cwd, { hitl_enabled: true })
   // A store that has just come back may refuse some more.
-  const { body } = await until(
-    () => server.ask('POST', '/api/runs', wanted),
-    ({ status }) => status === 201,
-  )
+  const { body } = await until(() => server.ask('POST', '/api/runs', wanted), answered(201))
   const runId = String(body.run_id)
-  await until(
-    () => server.ask('GET', `/api/runs/${runId}`),
-    (answer) => answer.body.status === 'awaiting_human',
-  )
+  await server.untilStatus(runId, 'awaiting_human')
   return runId
 }
 
 const Frames = z.array(z.looseObject({ kind: z.string(), seq: z.int() }))
 
-const tokenBody = (name: string) => ({ name, role: 'viewer' })
+const newName = (): string => `t${randomUUID().slice(0, 8)}`
+const createToken = (server: SiteServer, name: string): Promise<Answer> =>
+  server.ask('POST', '/api/tokens', { name, role: 'viewer' })
 
-const holds =
-  (stream: (id: string) => string, kind: string, text: (id: string) => string = () => '') =>
-  (log: readonly RecordedEvent[], id: string): boolean =>
-    log.some(
-      (event) =>
-        event.stream === stream(id) && event.type === kind && event.data.includes(text(id)),
-    )
+type Stored = (stream: string, kind: string, text?: string) => (event: RecordedEvent) => boolean
+const isStoredIn: Stored =
+  (stream, kind, text = '') =>
+  (event) =>
+    event.stream === stream && event.type === kind && event.data.includes(text)
+
+/** A command on a run that waits for a person. */
+const onRun = (
+  name: string,
+  [method, path, body]: readonly [method: string, path: string, body: object],
+  ...[kind, text]: readonly [kind: string, text?: string]
+): Write => ({
+  name,
+  prepare: waitingRun,
+  send: (server, id) => server.ask(method, `/api/runs/${id}/${path}`, body),
+  isStored: (log, id) => log.some(isStoredIn(streamOf(id), kind, text)),
+})
 
 /** Every request of the API that writes to the log. */
 const WRITES: readonly Write[] = [
@@ -58,33 +64,18 @@ const WRITES: readonly Write[] = [
     isStored: (log, cwd) =>
       log.some(({ type, data }) => type === 'run_created' && data.includes(cwd)),
   },
-  {
-    name: 'resume a run',
-    prepare: waitingRun,
-    send: (server, id) => server.ask('POST', `/api/runs/${id}/resume`, { decision: 'approve' }),
-    isStored: holds(streamOf, 'human_check_response'),
-  },
-  {
-    name: 'abort a run',
-    prepare: waitingRun,
-    send: (server, id) => server.ask('POST', `/api/runs/${id}/abort`, { reason: 'enough' }),
-    isStored: holds(streamOf, 'run_end', () => '"aborted"'),
-  },
-  {
-    name: 'configure a run',
-    prepare: waitingRun,
-    send: (server, id) => server.ask('PATCH', `/api/runs/${id}/config`, { max_iterations: 9 }),
-    isStored: holds(streamOf, 'run_config_changed'),
-  },
+  onRun('resume a run', ['POST', 'resume', { decision: 'approve' }], 'human_check_response'),
+  onRun('abort a run', ['POST', 'abort', { reason: 'enough' }], 'run_end', '"aborted"'),
+  onRun('configure a run', ['PATCH', 'config', { max_iterations: 9 }], 'run_config_changed'),
   {
     name: 'redact a text',
     prepare: async (site, server) => {
       const runId = await waitingRun(site, server)
       // What a run still needs cannot be redacted.
-      const answered = ({ status }: Answer): boolean => status < 500
-      await until(() => server.ask('POST', `/api/runs/${runId}/abort`, {}), answered)
+      const isDone = ({ status }: Answer): boolean => status < 500
+      await until(() => server.ask('POST', `/api/runs/${runId}/abort`, {}), isDone)
       const history = `/api/runs/${runId}/events?kinds=all`
-      const { body } = await until(() => server.ask('GET', history), answered)
+      const { body } = await until(() => server.ask('GET', history), isDone)
       const message = Frames.parse(body).find(({ kind }) => kind === 'assistant_message')
       return `${runId}:${message?.seq}`
     },
@@ -93,38 +84,24 @@ const WRITES: readonly Write[] = [
       const request = { seq: Number(seq), pointer: '/text', reason: 'it is private' }
       return server.ask('POST', `/api/runs/${runId}/redact`, request)
     },
-    isStored: holds(
-      () => 'retrai-redactions',
-      'redacted',
-      (place) => place.split(':')[0] ?? '',
-    ),
+    isStored: (log, place) =>
+      log.some(isStoredIn('retrai-redactions', 'redacted', place.split(':')[0])),
   },
   {
     name: 'create a token',
-    prepare: async () => `t${randomUUID().slice(0, 8)}`,
-    send: (server, id) => server.ask('POST', '/api/tokens', tokenBody(id)),
-    isStored: holds(
-      () => 'retrai-tokens',
-      'token_created',
-      (id) => `"${id}"`,
-    ),
+    prepare: async () => newName(),
+    send: createToken,
+    isStored: (log, name) => log.some(isStoredIn('retrai-tokens', 'token_created', `"${name}"`)),
   },
   {
     name: 'revoke a token',
     prepare: async (_, server) => {
-      const name = `t${randomUUID().slice(0, 8)}`
-      const { body } = await until(
-        () => server.ask('POST', '/api/tokens', tokenBody(name)),
-        ({ status }) => status === 201,
-      )
+      const name = newName()
+      const { body } = await until(() => createToken(server, name), answered(201))
       return String(body.id)
     },
     send: (server, id) => server.ask('DELETE', `/api/tokens/${id}`),
-    isStored: holds(
-      () => 'retrai-tokens',
-      'token_revoked',
-      (id) => id,
-    ),
+    isStored: (log, id) => log.some(isStoredIn('retrai-tokens', 'token_revoked', id)),
   },
 ]
 

@@ -6,7 +6,7 @@ import { artifactOfStream } from '../../src/log/run-log.ts'
 import type { EventStore, RecordedEvent } from '../../src/store/event-store.ts'
 import { CLI, cleanEnv, retrai } from '../cli/support.ts'
 import { append, dense, newEvent, observeAll, observeStream } from '../store/contract/support.ts'
-import { bash, printed, type Site, until } from '../support/site.ts'
+import { bash, isAtLeast, printed, type Site, until } from '../support/site.ts'
 import { test } from '../support/test.ts'
 import { audit } from './support.ts'
 
@@ -67,10 +67,7 @@ test('a log stays the same when it is copied to EventStoreDB and back, even with
     env: cleanEnv(),
     stdio: 'ignore',
   })
-  await until(
-    async () => standIn.log.all.length,
-    (length) => length > 30,
-  )
+  await until(() => standIn.log.all.length, isAtLeast(31))
   child.kill('SIGKILL')
   await once(child, 'exit')
   standIn.faults.delayMs = 0

@@ -5,7 +5,7 @@ import type { LoggedRecord } from '../../src/log/codec.ts'
 import { retraiProcess } from '../cli/support.ts'
 import { expectAllDead, isAlive } from '../runner/support.ts'
 import { dense } from '../store/contract/support.ts'
-import { bash, linesOf, type Site, until, untilRecords } from '../support/site.ts'
+import { bash, isAtLeast, linesOf, type Site, until, untilRecords } from '../support/site.ts'
 import { test } from '../support/test.ts'
 import { audit, claimsOf } from './support.ts'
 
@@ -54,10 +54,7 @@ test('a server that stalls and wakes up after a takeover stops its work at once'
   const [commanding = '', , stepping = ''] = runIds
   const pids = () => pidsOf(site)
   await until(pids, (found) => found.length === 2)
-  await until(
-    async () => asked.length,
-    (requests) => requests >= 2,
-  )
+  await until(() => asked.length, isAtLeast(2))
   await untilRecords(standIn, stepping, 12)
   stalled.process.kill('SIGSTOP')
 

@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
 import * as z from 'zod'
 import { retrai } from '../cli/support.ts'
-import { bash, type SiteServer, until } from '../support/site.ts'
+import { bash, hasLength, type SiteServer, until } from '../support/site.ts'
 import { test } from '../support/test.ts'
 
 const DONE = bash('touch done')
@@ -25,10 +25,7 @@ test('a run whose pool has no server is queued by the other pool, and continues 
   const [east, west] = [await serve('east', 'east'), await serve('west', 'west', slow)]
   await Promise.all([east.untilReady(), west.untilReady()])
   const runId = await west.start()
-  await until(
-    () => claimants(west, runId),
-    ({ length }) => length === 1,
-  )
+  await until(() => claimants(west, runId), hasLength(1))
   // Each works on its own runs only.
   expect(await claimants(west, runId)).toEqual([west.process.pid])
   const other = await east.start('other')

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { expect } from 'vitest'
 import type { Script } from '../../examples/scripted-model/script.ts'
 import type { StandIn } from '../support/eventstore-stand-in/index.ts'
-import { bash, printed, type SiteServer, until } from '../support/site.ts'
+import { answered, bash, printed, type SiteServer, until } from '../support/site.ts'
 import { test } from '../support/test.ts'
 
 /** Reaches its goal at once, except in a project named WAITS. */
@@ -111,10 +111,7 @@ test('a store that comes back and lacks only a token and a redaction is noticed,
   const redaction = { seq: 0, pointer: '/system_prompt', reason: 'a password', secret: null }
   expect((await before.post(`/api/runs/${runId}/redact`, redaction)).status).toBe(200)
   await before.retrai('token', 'create', 'ada', '--role', 'admin')
-  await until(
-    () => before.get('/api/runs'),
-    ({ status }) => status === 401,
-  )
+  await until(() => before.get('/api/runs'), answered(401))
 
   await replace(store, backup)
 

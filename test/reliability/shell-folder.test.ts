@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import { bash, until } from '../support/site.ts'
+import { bash, is, until } from '../support/site.ts'
 import { test } from '../support/test.ts'
 
 type Event = { readonly kind: string; readonly payload: Readonly<Record<string, unknown>> }
@@ -18,10 +18,7 @@ test('after a crash of its server, a run continues in the folder where its last 
   })
   const first = await site.serve('data', { model })
   const runId = await first.start(cwd)
-  await until(
-    async () => model.requests.length,
-    (count) => count === 3,
-  )
+  await until(() => model.requests.length, is(3))
   await first.kill()
   const second = await site.serve('data', { model })
   release()

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { expect } from 'vitest'
 import WebSocket from 'ws'
 import { createClient } from '../../src/client/index.ts'
-import { type SiteServer, until } from '../support/site.ts'
+import { is, type SiteServer, until } from '../support/site.ts'
 import { test } from '../support/test.ts'
 
 const statusFor = async (server: SiteServer, token?: string): Promise<number> => {
@@ -23,18 +23,12 @@ test('servers that share a log accept the same tokens, and refuse them after the
   const created = await one.retrai('token', 'create', 'root', '--role', 'admin')
   const root = created.stdout.trim()
   for (const server of [one, two]) {
-    await until(
-      () => statusFor(server),
-      (status) => status === 401,
-    )
+    await until(() => statusFor(server), is(401))
     expect(await statusFor(server, root)).toBe(200)
   }
   const { tokens } = createClient({ baseUrl: one.url, token: root })
   const ada = (await tokens.create({ name: 'ada', role: 'viewer' }))._unsafeUnwrap()
-  await until(
-    () => statusFor(two, ada.secret),
-    (status) => status === 200,
-  )
+  await until(() => statusFor(two, ada.secret), is(200))
   const socket = new WebSocket(`${two.url.replace('http', 'ws')}/api/ws`, {
     headers: { authorization: `Bearer ${ada.secret}` },
   })
@@ -59,9 +53,6 @@ test('servers that share a log accept the same tokens, and refuse them after the
   expect(await statusFor(fresh, root)).toBe(503)
   expect(await statusFor(fresh)).toBe(503)
   await standIn.faults.up()
-  await until(
-    () => statusFor(fresh, root),
-    (status) => status === 200,
-  )
+  await until(() => statusFor(fresh, root), is(200))
   expect(await statusFor(fresh)).toBe(401)
 })

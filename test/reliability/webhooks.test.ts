@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import { bash, until } from '../support/site.ts'
+import { bash, is, until } from '../support/site.ts'
 import { test } from '../support/test.ts'
 import { expectAll, seedRuns, serve, subscribe } from '../webhooks/killed-server.ts'
 import { startReceiver } from '../webhooks/receiver.ts'
@@ -16,10 +16,7 @@ test.for(['before', 'after'] as const)(
       return 200
     })
     await subscribe(server, receiver)
-    await until(
-      () => server.process.signalCode,
-      (signal) => signal === 'SIGKILL',
-    )
+    await until(() => server.process.signalCode, is('SIGKILL'))
     const before = receiver.all.length
     expect(before).toBeGreaterThan(0)
     server = await serve(site)
@@ -54,10 +51,7 @@ test('a server that starts while its EventStoreDB is away delivers everything on
   await server.untilStatus(two, 'achieved')
   const runs = new Map([one, two].map((id) => [id, store.log.events(`run-${id}`).length] as const))
   const total = [...runs.values()].reduce((sum, length) => sum + length, 0)
-  await until(
-    () => new Set(receiver.taken.map(({ id }) => id)).size,
-    (count) => count === total,
-  )
+  await until(() => new Set(receiver.taken.map(({ id }) => id)).size, is(total))
   expectAll(receiver.taken, runs)
 })
 

@@ -217,10 +217,7 @@ export class SiteServer {
   }
 
   untilReady(status = 200): Promise<Answer> {
-    return until(
-      () => this.get('/health/ready'),
-      (answer) => answer.status === status,
-    )
+    return until(() => this.get('/health/ready'), answered(status))
   }
 
   untilStatus(runId: string, status: string): Promise<Answer> {
@@ -276,6 +273,14 @@ export async function until<T>(
   }
 }
 
+/** What `until` waits for. */
+export const is = (wanted: unknown) => (value: unknown) => value === wanted
+export const isAtLeast = (least: number) => (value: number) => value >= least
+export const hasLength = (wanted: number) => (value: { readonly length: number }) =>
+  value.length === wanted
+export const answered = (wanted: number) => (answer: { readonly status: number }) =>
+  answer.status === wanted
+
 export { writeFiles }
 
 /** The lines of a file; empty if the file does not exist. */
@@ -293,7 +298,4 @@ export const untilLines = (file: string, count: number): Promise<string[]> =>
 
 /** Resolves when the log of an EventStoreDB holds more than so many records of a run. */
 export const untilRecords = ({ log }: StandIn, runId: string, count: number): Promise<number> =>
-  until(
-    () => log.events(`run-${runId}`).length,
-    (length) => length > count,
-  )
+  until(() => log.events(`run-${runId}`).length, isAtLeast(count + 1))

@@ -10,7 +10,7 @@ import { temporaryFolder } from '../runner/support.ts'
 import { memoryStore } from '../support/memory-store.ts'
 import { createdRecord } from '../support/run-records.ts'
 import { RunWriter } from '../support/server.ts'
-import { until } from '../support/site.ts'
+import { is, isAtLeast, until } from '../support/site.ts'
 
 test('what is pending stays so, and nothing is sent again, if the run of the cursor is removed and the server is started again', async () => {
   const store = memoryStore()
@@ -47,23 +47,14 @@ test('what is pending stays so, and nothing is sent again, if the run of the cur
     )
   const before = start(null)
   await begin(first)
-  await until(
-    () => taken.length,
-    (length) => length === 1,
-  )
+  await until(() => taken.length, is(1))
   await begin(removed)
-  await until(
-    () => before.view().state,
-    (state) => state === 'retrying',
-  )
+  await until(() => before.view().state, is('retrying'))
   await before.close()
   const after = start(streamOf(removed))
   await begin(last)
   after.retry()
-  await until(
-    () => taken.length,
-    (length) => length >= 3,
-  )
+  await until(() => taken.length, isAtLeast(3))
   await after.close()
   expect(taken.toSorted()).toEqual([first, removed, last].toSorted())
 })

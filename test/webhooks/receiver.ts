@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { onTestFinished } from 'vitest'
-import { until } from '../support/site.ts'
+import { isAtLeast, until } from '../support/site.ts'
 
 export type Delivery = {
   readonly headers: IncomingMessage['headers']
@@ -58,21 +58,14 @@ export async function startReceiver(
     reopen: async () => {
       server = await listen(port)
     },
-    untilTaken: (count: number) =>
-      until(
-        () => taken.length,
-        (length) => length >= count,
-      ),
+    untilTaken: (count: number) => until(() => taken.length, isAtLeast(count)),
   }
   return receiver
 }
 export type Receiver = Awaited<ReturnType<typeof startReceiver>>
 
 /** Deliveries by run, each as its seq. */
-export const seqsByRun = (deliveries: readonly Delivery[]): Map<string, number[]> => {
-  const runs = new Map<string, number[]>()
-  for (const { data } of deliveries) {
-    runs.set(data.run_id, [...(runs.get(data.run_id) ?? []), data.seq])
-  }
-  return runs
+export function seqsByRun(deliveries: readonly Delivery[]): Map<string, number[]> {
+  const runs = [...Map.groupBy(deliveries, ({ data }) => data.run_id)]
+  return new Map(runs.map(([runId, all]) => [runId, all.map(({ data }) => data.seq)]))
 }
