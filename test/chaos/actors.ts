@@ -6,6 +6,16 @@ import { Random } from './random.ts'
 /** The limit of memory of a command, which some calls exceed. */
 export const MEMORY_MIB = 96
 const READING = { read: 4, search: 2 } as const
+const COMMANDS_OFTEN = { write: 8, long: 2, slow: 3, stubborn: 2, greedy: 1 } as const
+/** What a command does after it has left its entry. */
+const COMMANDS: Readonly<Record<keyof typeof COMMANDS_OFTEN, (entry: string) => string>> = {
+  write: () => '',
+  // Too long for a record: it becomes an artifact.
+  long: (entry) => `yes ${entry} | head -c 40000`,
+  slow: () => 'sleep 0.3',
+  stubborn: () => 'trap "" TERM; (setsid sleep 1 &); sleep 0.5; wait',
+  greedy: () => `head -c ${2 * MEMORY_MIB}M /dev/zero | tail | wc -c`,
+}
 
 /** The client and the model of a chaos run: what each run is asked for, and what the model replies, by the seed alone. */
 export class Actors {
@@ -41,29 +51,14 @@ export class Actors {
   }
 
   #call(random: Random) {
-    switch (
-      random.weighted({ write: 8, long: 2, slow: 3, stubborn: 2, greedy: 1, ...READING, bad: 1 })
-    ) {
-      case 'write':
-        return bash(leaves(this.#entry()))
-      case 'long': {
-        // Too long for a record: it becomes an artifact.
-        const entry = this.#entry()
-        return bash(leaves(entry, `yes ${entry} | head -c 40000`))
-      }
-      case 'slow':
-        return bash(leaves(this.#entry(), 'sleep 0.3'))
-      case 'stubborn':
-        return bash(leaves(this.#entry(), `trap "" TERM; (setsid sleep 1 &); sleep 0.5; wait`))
-      case 'greedy':
-        return bash(leaves(this.#entry(), `head -c ${2 * MEMORY_MIB}M /dev/zero | tail | wc -c`))
-      case 'read':
-        return { tool: 'file_read', args: { path: '.retrai.yml' } }
-      case 'search':
-        return { tool: 'grep_search', args: { pattern: 'check' } }
-      case 'bad':
-        return { tool: random.pick(['rm_rf', 'file_read']), args: { wrong: true } }
+    const kind = random.weighted({ ...COMMANDS_OFTEN, ...READING, bad: 1 })
+    if (kind === 'read') return { tool: 'file_read', args: { path: '.retrai.yml' } }
+    if (kind === 'search') return { tool: 'grep_search', args: { pattern: 'check' } }
+    if (kind === 'bad') {
+      return { tool: random.pick(['rm_rf', 'file_read']), args: { wrong: true } }
     }
+    const entry = this.#entry()
+    return bash(leaves(entry, COMMANDS[kind](entry)))
   }
 
   /** Each entry is in one reply only, so the entries on disk show which calls ran. */

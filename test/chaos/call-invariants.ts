@@ -55,11 +55,10 @@ function resultProblems(
 /** The entries on disk fit the calls in the log. */
 export function effectProblems(records: readonly RunRecord[], { ledger }: Evidence): string[] {
   const outcomes = outcomesByEntry(records)
-  const counts = new Map<string, number>()
-  for (const entry of ledger) counts.set(entry, (counts.get(entry) ?? 0) + 1)
+  const counts = Map.groupBy(ledger, (entry) => entry)
   const problems: string[] = []
-  for (const [entry, count] of counts) {
-    if (count > 1) problems.push(`${entry} ran ${count} times`)
+  for (const [entry, { length }] of counts) {
+    if (length > 1) problems.push(`${entry} ran ${length} times`)
     if (!outcomes.has(entry)) problems.push(`${entry} ran without a tool_call`)
   }
   for (const [entry, outcome] of outcomes) {

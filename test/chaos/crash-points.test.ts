@@ -39,6 +39,10 @@ type Case = { readonly plan: Plan; readonly at: readonly At[]; readonly shows: S
 const at = (plan: Plan, shows: Shown, ...points: readonly At[]): Case[] =>
   points.map((point) => ({ plan, at: [point], shows }))
 
+/** The same right before and right after a step. */
+const around = (plan: Plan, shows: Shown, ...steps: readonly string[]): Case[] =>
+  steps.flatMap((step) => at(plan, shows, `before ${step}` as At, `after ${step}` as At))
+
 const achieved = { end: { status: 'achieved' } }
 const WROTE = { ...achieved, ledger: ['0.0', '0.1', '1.0'] }
 const CERTAIN = { ...WROTE, outcomes: ['ok', 'ok', 'ok'], asked: [1, 1, 1] }
@@ -143,31 +147,18 @@ const ENDED = { outcomes: ['ok', 'ok'], ledger: ['0.0', '0.1'] }
 describe('a server that is killed while a run waits for a sub-agent or a person', () => {
   // A sub-agent with two calls in its first turn. Its parent waits for it.
   const CHILDREN: readonly Case[] = [
-    ...at(
-      delegating,
-      ENDED,
-      'before append of subagent_started',
-      'after append of subagent_started',
-    ),
-    ...at(delegating, ENDED, 'before append of run_created#2', 'after append of run_created#2'),
-    ...at(delegating, ENDED, 'before append of run_end', 'after append of run_end'),
-    ...at(delegating, ENDED, 'before append of tool_result#3', 'after append of tool_result#3'),
+    ...around(delegating, ENDED, 'append of subagent_started', 'append of run_created#2'),
+    ...around(delegating, ENDED, 'append of run_end', 'append of tool_result#3'),
     ...at(delegating, ENDED, 'after model#2'),
     ...at(delegating, { outcomes: ['unknown', 'ok'], ledger: ['0.1'] }, 'before tool#2'),
     ...at(delegating, { ...ENDED, outcomes: ['unknown', 'ok'] }, 'after tool'),
   ]
   // While the second of two sub-agents side by side is started, and between their results.
   const PAIRS: readonly Case[] = [
-    ...at(pairing, {}, 'before append of subagent_started#2', 'after append of subagent_started#2'),
-    ...at(pairing, {}, 'before append of run_created#3', 'after append of run_created#3'),
-    ...at(pairing, {}, 'before append of tool_result', 'after append of tool_result'),
+    ...around(pairing, {}, 'append of subagent_started#2', 'append of run_created#3'),
+    ...around(pairing, {}, 'append of tool_result'),
   ]
-  const WAITING = at(
-    waiting,
-    {},
-    'before append of human_check_required',
-    'after append of human_check_required',
-  )
+  const WAITING = around(waiting, {}, 'append of human_check_required')
   const CASES = [...CHILDREN, ...PAIRS]
   const played = crashed([...CASES, ...WAITING])
 

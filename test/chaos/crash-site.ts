@@ -1,16 +1,12 @@
 import { rmSync, writeFileSync } from 'node:fs'
-import { mkdtemp, realpath, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { startScriptedModel } from '../../examples/scripted-model/server.ts'
 import { heldFile } from '../support/crash-points.ts'
-import { linesOf } from '../support/site.ts'
+import { linesOf, Site } from '../support/site.ts'
 import { Client } from './client.ts'
 import { ALL_PLANS, scriptOf } from './plans.ts'
 import { Server } from './server-process.ts'
 
 type Settings = Readonly<Record<string, string>>
-type Model = Awaited<ReturnType<typeof startScriptedModel>>
+type Model = Awaited<ReturnType<Site['model']>>
 const never = new AbortController().signal
 
 /**
@@ -18,15 +14,15 @@ const never = new AbortController().signal
  * one can then work on other runs and die, so each crash takes one start.
  */
 export class CrashSite implements AsyncDisposable {
-  readonly folder: string
+  readonly site: Site
   readonly model: Model
   readonly #settings: Settings
   #server: Server
   /** The number of runs so far. */
   runs = 0
 
-  private constructor(folder: string, model: Model, settings: Settings) {
-    this.folder = folder
+  private constructor(site: Site, model: Model, settings: Settings) {
+    this.site = site
     this.model = model
     this.#settings = settings
     this.#server = this.#start()
@@ -34,20 +30,16 @@ export class CrashSite implements AsyncDisposable {
 
   /** @param settings of all its servers */
   static async open(settings: Settings = {}): Promise<CrashSite> {
-    const folder = await realpath(await mkdtemp(join(tmpdir(), 'retrai-crash-')))
-    return new CrashSite(
-      folder,
-      await startScriptedModel({ script: scriptOf(ALL_PLANS) }),
-      settings,
-    )
+    const site = await Site.open()
+    return new CrashSite(site, await site.model(scriptOf(ALL_PLANS)), settings)
   }
 
   get dataDir(): string {
-    return join(this.folder, 'data')
+    return this.site.path('data')
   }
 
   get #crashAt(): string {
-    return join(this.folder, 'crash-at')
+    return this.site.path('crash-at')
   }
 
   get server(): Server {
@@ -90,7 +82,6 @@ export class CrashSite implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.kill()
     await this.#server.exit
-    await this.model.close()
-    await rm(this.folder, { recursive: true, force: true, maxRetries: 5 })
+    await this.site.close()
   }
 }

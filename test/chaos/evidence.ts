@@ -59,13 +59,9 @@ const EVENTS = `SELECT revision, e.id, type, data, metadata FROM events e
   JOIN streams s ON s.id = e.stream_id`
 
 function rowsInFile(dataDir: string, condition: string, value: string): StoredEvent[] {
-  const db = new DatabaseSync(join(dataDir, 'log.sqlite'), { readOnly: true })
-  try {
-    const rows = db.prepare(`${EVENTS} WHERE ${condition} = ? ORDER BY position`).all(value)
-    return rows.map((row) => Row.parse(row))
-  } finally {
-    db.close()
-  }
+  using db = new DatabaseSync(join(dataDir, 'log.sqlite'), { readOnly: true })
+  const rows = db.prepare(`${EVENTS} WHERE ${condition} = ? ORDER BY position`).all(value)
+  return rows.map((row) => Row.parse(row))
 }
 
 /** The stream of a run in the file of the embedded store. */

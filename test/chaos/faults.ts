@@ -104,7 +104,7 @@ export async function applyFault(
     case 'kill_runner':
       return slot.signalRunner('SIGKILL')
     case 'stall_runner':
-      return keep(slot.stallRunner(lastsMs))
+      return keep(slot.stall(lastsMs, 'signalRunner'))
     case 'strand_runner':
       // The server dies while its runner cannot notice it.
       slot.signalRunner('SIGSTOP')

@@ -2,7 +2,6 @@ import { readdir, readFile, readlink } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { retrai } from '../cli/support.ts'
 import { Client } from './client.ts'
-import type { Environment } from './environment.ts'
 import type { Evidence } from './evidence.ts'
 import { violations } from './invariants.ts'
 import { readLedger } from './ledger.ts'
@@ -23,11 +22,9 @@ const AT_ONCE = 8
 /** Requests each run from each server once more, verifies all through each, ends the servers, and checks every run from outside. */
 export async function inspect({ scenarios, slots, environment }: World): Promise<Inspected> {
   const details = new Map<Scenario, unknown[]>()
-  const queue = [...scenarios]
+  const left = scenarios.values()
   const ask = async (): Promise<void> => {
-    for (let scenario = queue.shift(); scenario !== undefined; scenario = queue.shift()) {
-      details.set(scenario, await lastLook(scenario, slots))
-    }
+    for (const scenario of left) details.set(scenario, await lastLook(scenario, slots))
   }
   await Promise.all(Array.from({ length: AT_ONCE }, ask))
   const found = (await Promise.all(slots.map(verification))).flat()
@@ -39,35 +36,19 @@ export async function inspect({ scenarios, slots, environment }: World): Promise
       found.push(`the run of ${scenario.project} was never created`)
       continue
     }
-    const seen = await evidenceOf(
-      scenario,
-      scenario.runId,
-      details.get(scenario) ?? [],
-      environment,
-    )
+    const { runId, observations, project, person } = scenario
+    const seen: Evidence = {
+      ...{ runId, observations, settled: true, details: details.get(scenario) ?? [] },
+      events: await environment.events(runId),
+      ledger: await readLedger(project),
+      acknowledged: person.acknowledged,
+    }
     evidence.push(seen)
     for (const { invariant, message } of violations(seen)) {
       found.push(`run ${scenario.runId} (${scenario.project}): ${invariant}: ${message}`)
     }
   }
   return { evidence, violations: found }
-}
-
-async function evidenceOf(
-  { observations, project, person }: Scenario,
-  runId: string,
-  details: readonly unknown[],
-  environment: Environment,
-): Promise<Evidence> {
-  return {
-    runId,
-    events: await environment.events(runId),
-    observations,
-    ledger: await readLedger(project),
-    acknowledged: person.acknowledged,
-    settled: true,
-    details,
-  }
 }
 
 /** Verifies all runs, and their artifacts, through a server. */

@@ -32,7 +32,7 @@ export class PlannedRun {
 
   static async on(site: CrashSite, plan: Plan): Promise<PlannedRun> {
     site.runs += 1
-    const project = join(site.folder, `run-${site.runs}`, plan.name)
+    const project = site.site.path(`run-${site.runs}`, plan.name)
     await mkdir(join(project, PART), { recursive: true })
     await writeFile(join(project, '.retrai.yml'), GOAL)
     // Snapshots leave it out, and it is hashed.
@@ -48,19 +48,16 @@ export class PlannedRun {
   /** Plays it until it has ended, waits for an answer that the plan does not give, or the server is gone. */
   async play(client: Client, gone: AbortSignal): Promise<void> {
     const { body, answers } = this.plan
-    const request = { goal: 'shell-goal', model_name: 'scripted', cwd: this.project, ...body }
-    const runId = await client.create(this.project, request)
+    const runId = await client.create(this.project, body)
     if (runId === null) return
     this.#runId = runId
     this.#acknowledged.push({ type: 'created' })
     const enough = new AbortController()
-    const reactions: Promise<void>[] = []
+    const reactions: Promise<unknown>[] = []
     const onFrame = (frame: Frame): void => {
-      if (frame.kind === 'approval_required') reactions.push(this.#allow(frame, client))
-      if (frame.kind === 'run_paused') reactions.push(this.#change(client))
-      if (frame.kind !== 'human_check_required') return
-      if (answers) reactions.push(this.#answer(frame.seq, client))
-      else enough.abort()
+      const waits = frame.kind === 'human_check_required' && !answers
+      if (waits) enough.abort()
+      else reactions.push(this.#react(frame, client))
     }
     const signal = AbortSignal.any([gone, enough.signal])
     this.#observations.push(await watch(client.url, runId, { signal, onFrame }))
@@ -110,32 +107,38 @@ export class PlannedRun {
     })
   }
 
-  /** Allows the call that waits since this record. If it was allowed before, the server refuses that. */
-  async #allow({ seq, payload }: Frame, client: Client): Promise<void> {
+  /** What the person does about a record. If they did it before, the server refuses it. */
+  async #react({ kind, seq, payload }: Frame, client: Client): Promise<unknown> {
+    if (kind === 'run_paused') return this.#change(client)
+    if (kind === 'human_check_required') return this.#answer(seq, client)
+    if (kind !== 'approval_required') return undefined
     const allowing = { decision: 'allow', call_sha256: payload.call_sha256 }
-    const path = `/api/runs/${this.runId}/approvals/${seq}`
-    const answered = await client.send('POST', path, allowing)
-    if (answered?.status === 200) this.#acknowledged.push({ type: 'allowed', seq })
+    return this.#command(client, { type: 'allowed', seq }, 'POST', `approvals/${seq}`, allowing)
   }
 
   async #change(client: Client): Promise<void> {
     const { changes } = this.plan
     if (changes === undefined) return
-    const changed = await client.send('PATCH', `/api/runs/${this.runId}/config`, changes)
-    if (changed?.status === 200) this.#acknowledged.push({ type: 'configured', changes })
+    await this.#command(client, { type: 'configured', changes }, 'PATCH', 'config', changes)
   }
 
   async #answer(seq: number, client: Client): Promise<void> {
     await this.#change(client)
     const key = `${this.plan.name}-${seq}`
     const words = { text: 'Please finish it.' }
-    const said = await client.send('POST', `/api/runs/${this.runId}/messages`, words, {
-      'idempotency-key': key,
-    })
-    if (said?.status === 201 || said?.status === 200) this.#acknowledged.push({ type: 'said', key })
+    const named = { 'idempotency-key': key }
+    await this.#command(client, { type: 'said', key }, 'POST', 'messages', words, named)
     const decision = { decision: 'approve', seq } as const
-    const answered = await client.send('POST', `/api/runs/${this.runId}/resume`, decision)
-    if (answered?.status === 200) this.#acknowledged.push({ type: 'resumed', ...decision })
+    await this.#command(client, { type: 'resumed', ...decision }, 'POST', 'resume', decision)
+  }
+
+  #command(
+    client: Client,
+    promise: Acknowledged,
+    ...[method, path, ...request]: Parameters<Client['send']>
+  ): Promise<unknown> {
+    const command = [method, `/api/runs/${this.runId}/${path}`, ...request] as const
+    return client.command(this.#acknowledged, promise, ...command)
   }
 }
 

@@ -42,9 +42,7 @@ export class Scenario {
   async play(body: Readonly<Record<string, unknown>>): Promise<void> {
     await mkdir(this.project)
     await writeFile(join(this.project, '.retrai.yml'), GOAL)
-    const request = { goal: 'shell-goal', model_name: 'scripted', cwd: this.project, ...body }
-    // No earlier chaos on the same store has used this key.
-    this.runId = await this.person.create(this.project, request)
+    this.runId = await this.person.create(this.project, body)
     if (this.runId !== null) await this.#follow(this.runId)
     await Promise.all(this.#actions)
   }

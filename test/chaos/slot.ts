@@ -76,25 +76,17 @@ export class Slot {
     this.#server.kill('SIGTERM')
   }
 
-  /** Stops the server in the middle of its work, and lets it continue later. */
-  async stall(ms: number): Promise<void> {
+  /** Stops the server, or the process that runs its commands, in the middle of its work, and lets it continue later. */
+  async stall(ms: number, what: 'kill' | 'signalRunner' = 'kill'): Promise<void> {
     const server = this.#server
-    server.kill('SIGSTOP')
+    server[what]('SIGSTOP')
     await delay(ms)
-    server.kill('SIGCONT')
+    server[what]('SIGCONT')
   }
 
   /** Sends a signal to the process that runs the commands of the server, if there is one now. */
   signalRunner(signal: NodeJS.Signals): void {
     this.#server.signalRunner(signal)
-  }
-
-  /** Stops that process in the middle of its work, and lets it continue later. */
-  async stallRunner(ms: number): Promise<void> {
-    const server = this.#server
-    server.signalRunner('SIGSTOP')
-    await delay(ms)
-    server.signalRunner('SIGCONT')
   }
 
   /** Ends the last server for good. */

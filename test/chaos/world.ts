@@ -24,6 +24,8 @@ type Options = {
 const answers = (program: string): boolean =>
   spawnSync(program, ['--version'], { stdio: 'ignore' }).status === 0
 
+type Part = 'folder' | 'environment' | 'model' | 'witnesses'
+
 /** All that takes part in a chaos run: servers, their store, a model, runs and people. */
 export class World {
   readonly folder: string
@@ -37,28 +39,27 @@ export class World {
   readonly #servers: Server[] = []
   readonly witnesses: ChaosWitnesses
   readonly #timeUp = new AbortController()
-  /** Every other seed isolates commands, if that is possible here. */
-  readonly #commands: Readonly<Record<string, string>>
+  /** Of all servers. */
+  readonly #settings: Readonly<Record<string, string>>
 
   private constructor(
     seed: number,
-    folder: string,
-    environment: Environment,
     actors: Actors,
-    model: Model,
-    witnesses: ChaosWitnesses,
+    { folder, environment, model, witnesses }: Pick<World, Part>,
   ) {
-    this.witnesses = witnesses
     this.#seed = seed
+    this.#actors = actors
+    this.folder = folder
+    this.environment = environment
+    this.model = model
+    this.witnesses = witnesses
+    // Every other seed isolates commands, if that is possible here.
     const isolates = new Random(seed, 'isolation').chance(0.5) && answers('bwrap')
-    this.#commands = {
+    this.#settings = {
+      ...{ ...environment.settings, ...witnesses.settings },
       RETRAI_ISOLATION: isolates ? 'namespaces' : 'none',
       RETRAI_COMMAND_MEMORY_MIB: String(MEMORY_MIB),
     }
-    this.folder = folder
-    this.environment = environment
-    this.#actors = actors
-    this.model = model
     this.slots = environment.dataDirs.map((dataDir) => {
       const start = (settings: Readonly<Record<string, string>>) => this.server(dataDir, settings)
       return new Slot(start, (...end) => this.#died(...end))
@@ -72,16 +73,13 @@ export class World {
     const model = await startScriptedModel({ script: (request) => actors.reply(request) })
     const urls = (): string[] => world.slots.flatMap(({ url }) => url ?? [])
     const witnesses = await ChaosWitnesses.open(folder, new Random(seed, 'witnesses'), urls)
-    const world = new World(seed, folder, environment, actors, model, witnesses)
+    const world = new World(seed, actors, { folder, environment, model, witnesses })
     return world
   }
 
   server(dataDir: string, settings: Readonly<Record<string, string>> = {}): Server {
-    const all = {
-      ...{ ...this.environment.settings, ...this.witnesses.settings },
-      ...{ ...this.#commands, ...settings },
-    }
-    const server = new Server({ dataDir, modelUrl: this.model.url }, all)
+    const place = { dataDir, modelUrl: this.model.url }
+    const server = new Server(place, { ...this.#settings, ...settings })
     this.#servers.push(server)
     return server
   }

@@ -52,6 +52,14 @@ const HOSTILE_TEXTS = [
 ] as const
 const hostileText = fc.oneof(fc.constantFrom(...HOSTILE_TEXTS), fc.string({ unit: 'binary' }))
 
+/** One of these, each as often as its weight. */
+const weighted = <T>(...of: readonly (readonly [weight: number, arbitrary: fc.Arbitrary<T>])[]) =>
+  fc.oneof(...of.map(([weight, arbitrary]) => ({ weight, arbitrary })))
+
+/** What a schema lists; nothing if it has no such list. */
+const listIn = <T>(item: z.ZodType<T>, list: unknown): readonly T[] =>
+  z.array(item).catch([]).parse(list)
+
 /** A number for this schema: its bounds, the numbers next to them, or any other. */
 function numberOf({ minimum, maximum, exclusiveMinimum }: Schema): fc.Arbitrary<number> {
   const bounds = [minimum, maximum, exclusiveMinimum].filter((bound) => typeof bound === 'number')
@@ -64,15 +72,12 @@ function valuesOf(schema: Schema, document: ApiDocument): fc.Arbitrary<unknown> 
   const reference = /^#\/components\/schemas\/(.+)$/.exec(String(schema.$ref ?? ''))?.[1]
   if (reference !== undefined)
     return valuesOf(document.components.schemas[reference] ?? {}, document)
-  const examples = z.array(z.unknown()).catch([]).parse(schema.examples)
-  const alternatives = z
-    .array(Schema)
-    .catch([])
-    .parse(schema.anyOf ?? schema.oneOf)
+  const examples = listIn(z.unknown(), schema.examples)
+  const alternatives = listIn(Schema, schema.anyOf ?? schema.oneOf)
   if (alternatives.length > 0) {
     return fc.oneof(...alternatives.map((one) => valuesOf(one, document)))
   }
-  const listed = z.array(z.unknown()).catch([]).parse(schema.enum)
+  const listed = listIn(z.unknown(), schema.enum)
   if (listed.length > 0) return fc.constantFrom(...listed)
   if ('const' in schema) return fc.constant(schema.const)
   const own = examples.length > 0 ? [fc.constantFrom(...examples)] : []
@@ -106,11 +111,7 @@ function textOf({ pattern }: Schema): fc.Arbitrary<string> {
 
 /** A value, and now and then one that does not belong there. */
 const maybe = (value: fc.Arbitrary<unknown>): fc.Arbitrary<unknown> =>
-  fc.oneof(
-    { weight: 6, arbitrary: value },
-    { weight: 1, arbitrary: hostileText },
-    { weight: 1, arbitrary: fc.jsonValue({ maxDepth: 3 }) },
-  )
+  weighted([6, value], [1, hostileText], [1, fc.jsonValue({ maxDepth: 3 })])
 
 const RAW_BODIES = [
   ...['', '{', 'null', '[]', '"x"', '1e999', '\ufeff{}', '{"a":1,"a":2}'],
@@ -137,11 +138,7 @@ function bodyOf(operation: Operation, document: ApiDocument): fc.Arbitrary<strin
   if (schema === undefined) return raw
   const fitting = valuesOf(schema, document).map((value) => JSON.stringify(value))
   const good = fc.constantFrom(...(GOOD[operation.operationId] ?? ['{}']))
-  return fc.oneof(
-    { weight: 4, arbitrary: fitting },
-    { weight: 2, arbitrary: good },
-    { weight: 1, arbitrary: raw },
-  )
+  return weighted<string | undefined>([4, fitting], [2, good], [1, raw])
 }
 
 const HEADERS = {
@@ -183,15 +180,15 @@ function parameterOf(
 ): fc.Arbitrary<string> {
   const known = name === 'run_id' ? '{run}' : name === 'id' ? '{token}' : undefined
   const fitting = valuesOf(schema, document).map(String)
-  return fc.oneof(
-    { weight: 4, arbitrary: known === undefined ? fitting : fc.constant(known) },
-    { weight: 1, arbitrary: fitting },
-    { weight: 2, arbitrary: hostileText },
-  )
+  const usual = known === undefined ? fitting : fc.constant(known)
+  return weighted([4, usual], [1, fitting], [2, hostileText])
 }
 
 const inAddress = (text: string): string =>
   /^\{\w+\}$/.test(text) ? text : encodeURIComponent(text.toWellFormed())
+
+type Query = readonly (readonly [name: string, value: string])[]
+const ODD_QUERY: Query = [['__proto__', 'x'], ...['1', '2'].map((n) => ['limit', n] as const)]
 
 /** Requests to one operation. @param identities how many there are to ask */
 function requestTo(
@@ -207,25 +204,15 @@ function requestTo(
         parameterOf(parameter, document).map((value) => [parameter.name, value] as const),
       ),
     )
-  const query = fc.oneof<fc.MaybeWeightedArbitrary<readonly (readonly [string, string])[]>[]>(
-    { weight: 8, arbitrary: values('query').chain((all) => fc.subarray([...all])) },
-    {
-      weight: 1,
-      arbitrary: fc.constant([
-        ['__proto__', 'x'],
-        ['limit', '1'],
-        ['limit', '2'],
-      ] as const),
-    },
+  const query = weighted<Query>(
+    [8, values('query').chain((all) => fc.subarray([...all]))],
+    [1, fc.constant(ODD_QUERY)],
   )
   return fc
     .record({
       inPath: values('path'),
       query,
-      headers: fc.oneof(
-        { weight: 3, arbitrary: fc.constant<Record<string, string>>({}) },
-        { weight: 1, arbitrary: headers },
-      ),
+      headers: weighted([3, fc.constant<Record<string, string>>({})], [1, headers]),
       body: bodyOf(operation, document),
       identity: fc.nat({ max: identities - 1 }),
     })
@@ -248,10 +235,10 @@ function requestTo(
 /** Requests to all operations of the description; those that make something come more often. */
 export function requests(document: ApiDocument, identities: number): fc.Arbitrary<FuzzRequest> {
   const all = Object.entries(document.paths).flatMap(([path, methods]) =>
-    Object.entries(methods).map(([method, operation]) => ({
-      weight: operation.operationId === 'createRun' ? 4 : 1,
-      arbitrary: requestTo([method, path, operation], document, identities),
-    })),
+    Object.entries(methods).map(([method, operation]) => {
+      const weight = operation.operationId === 'createRun' ? 4 : 1
+      return [weight, requestTo([method, path, operation], document, identities)] as const
+    }),
   )
-  return fc.oneof(...all)
+  return weighted(...all)
 }

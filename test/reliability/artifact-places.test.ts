@@ -4,8 +4,9 @@ import * as z from 'zod'
 import { artifactStream } from '../../src/log/run-log.ts'
 import { cleanEnv, retrai, retraiProcess } from '../cli/support.ts'
 import { ACCESS_KEY, BUCKET, S3StandIn, SECRET_KEY } from '../support/s3-stand-in.ts'
-import { bash, printed, type Site, type SiteServer, until } from '../support/site.ts'
+import { answered, bash, printed, type Site, type SiteServer, until } from '../support/site.ts'
 import { test } from '../support/test.ts'
+import { fails, prints } from './support.ts'
 
 type Place = {
   readonly env: Readonly<Record<string, string>>
@@ -125,10 +126,9 @@ test('artifacts in a bucket stay there when the log is copied to an EventStoreDB
   await other.untilReady()
   expect((await artifact.from(other)).status).toBe(200)
   await other.stop()
-  expect(await copyTo(site, to, withPlace(place), '--artifacts', 'log')).toMatchObject({
-    code: 0,
-    stdout: expect.stringMatching(/; [1-9]\d* artifacts\n/),
-  })
+  expect(await copyTo(site, to, withPlace(place), '--artifacts', 'log')).toMatchObject(
+    prints(/; [1-9]\d* artifacts\n/),
+  )
   expect(await retrai(['verify', '--store', to])).toMatchObject(HOLDS)
 
   // A copy names those that are lost, and copies the rest.
@@ -148,10 +148,7 @@ test('copy takes artifacts from the data folder into a shared one, or into the l
   for (const place of [await folder(site), NOWHERE_ELSE]) {
     const store = await site.standIn()
     const copied = await copyTo(site, store.connectionString, withPlace(place))
-    expect(copied).toMatchObject({
-      code: 0,
-      stdout: expect.stringMatching(/; [1-9]\d* artifacts\n/),
-    })
+    expect(copied).toMatchObject(prints(/; [1-9]\d* artifacts\n/))
     const verify = ['verify', '--store', store.connectionString]
     expect(await retrai(verify, withPlace(place))).toMatchObject(HOLDS)
     if (place !== NOWHERE_ELSE) continue
@@ -179,24 +176,22 @@ test('a bucket that cannot be reached is told apart from lost artifacts, by ever
       /store_unavailable.*The bucket of artifacts at .* cannot be reached/,
     ),
   })
-  expect(await retrai(['verify', '--server', server.url])).toMatchObject({
-    code: 3,
-    stderr: expect.stringContaining('The bucket of artifacts'),
-  })
+  expect(await retrai(['verify', '--server', server.url])).toMatchObject(
+    fails('The bucket of artifacts'),
+  )
   const verified = await verifyFolder(site, withPlace(place))
-  expect(verified).toMatchObject({
-    code: 3,
-    stdout: expect.stringMatching(
+  expect(verified).toMatchObject(
+    prints(
       new RegExp(`NOT EVERYTHING COULD BE READ[\\s\\S]*unreachable: its artifact ${sha256}`),
+      3,
     ),
-  })
+  )
   expect(verified.stdout).not.toContain('DOES NOT HOLD')
   await server.stop()
   const copied = await copyTo(site, site.path('copy'), withPlace(place), '--artifacts', 'log')
-  expect(copied).toMatchObject({
-    code: 3,
-    stderr: expect.stringMatching(new RegExp(`not these artifacts: .*${sha256}.*\\. The bucket`)),
-  })
+  expect(copied).toMatchObject(
+    fails(new RegExp(`not these artifacts: .*${sha256}.*\\. The bucket`)),
+  )
 })
 
 test('an artifact of one server is served, verified, copied and redacted by every other, and not missing while the log is away', async ({
@@ -217,10 +212,7 @@ test('an artifact of one server is served, verified, copied and redacted by ever
   expect(await verifyCopy('copy')).toMatch(/hold, and [1-9]\d* artifacts/)
   await rm(site.path('data', 'artifacts'), { recursive: true })
   // With so short a deadline, a busy machine may need several attempts.
-  await until(
-    () => artifact.from(),
-    ({ status }) => status === 200,
-  )
+  await until(() => artifact.from(), answered(200))
   await faults.down()
   expect(await artifact.from()).toMatchObject({
     status: 503,
@@ -232,10 +224,7 @@ test('an artifact of one server is served, verified, copied and redacted by ever
   const redaction = { seq, pointer: '/output', reason: 'a password', secret: null }
   expect((await other.post(`/api/runs/${runId}/redact`, redaction)).status).toBe(200)
   for (const server of [one, other]) {
-    await until(
-      () => artifact.from(server),
-      ({ status }) => status === 404,
-    )
+    await until(() => artifact.from(server), answered(404))
   }
   expect(await printed(['verify', '--server', one.url])).toContain('The store holds')
   await copy('clean')
@@ -259,10 +248,7 @@ test('artifacts that an earlier version kept in its data folder become readable 
   await other.untilReady()
   expect((await artifact.from(other)).status).toBe(404)
   await site.serve('data', options)
-  await until(
-    () => artifact.from(other),
-    ({ status }) => status === 200,
-  )
+  await until(() => artifact.from(other), answered(200))
 })
 
 test('a bucket without a key keeps the server from starting, and the message says what to set', async ({

@@ -6,7 +6,7 @@ import { retrai } from '../cli/support.ts'
 import { dense } from '../store/contract/support.ts'
 import { bash, linesOf, type Site, untilLines } from '../support/site.ts'
 import { test } from '../support/test.ts'
-import { audit } from './support.ts'
+import { audit, fails } from './support.ts'
 
 const backup = (site: Site, file: string, ...more: readonly string[]) =>
   retrai(['backup', file, '--data-dir', site.path('data'), ...more])
@@ -59,14 +59,10 @@ test('a backup that is made during runs holds the log at one moment, and a serve
 
 test('an existing file is kept, unless --force replaces it', async ({ usedFolder: _, site }) => {
   const file = await site.write('log.backup', 'dear')
-  expect(await backup(site, site.path('nowhere', 'log.backup'))).toMatchObject({
-    code: 3,
-    stderr: expect.stringContaining('it needs an existing folder'),
-  })
-  expect(await backup(site, file)).toMatchObject({
-    code: 3,
-    stderr: expect.stringContaining(`${file} exists already`),
-  })
+  expect(await backup(site, site.path('nowhere', 'log.backup'))).toMatchObject(
+    fails('it needs an existing folder'),
+  )
+  expect(await backup(site, file)).toMatchObject(fails(`${file} exists already`))
   expect(await readFile(file, 'utf8')).toBe('dear')
   expect((await backup(site, file, '--force')).code).toBe(0)
   expect((await backup(site, site.path('again.backup'))).code).toBe(0)
@@ -117,10 +113,7 @@ test('a backup does not replace the log of another server', async ({ usedFolder:
   const other = await site.serve('other')
   const log = site.path('other', 'log.sqlite')
   const { ino } = await stat(log)
-  expect(await backup(site, log, '--force')).toMatchObject({
-    code: 3,
-    stderr: expect.stringContaining(`${log} is a database in use`),
-  })
+  expect(await backup(site, log, '--force')).toMatchObject(fails(`${log} is a database in use`))
   expect((await stat(log)).ino).toBe(ino)
   await other.start('other-project')
 

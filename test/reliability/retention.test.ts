@@ -16,8 +16,9 @@ import { RETENTION } from '../../src/retention/ledger.ts'
 import { CLI, cleanEnv, retrai, WITH_PARENT } from '../cli/support.ts'
 import { SocketReader } from '../http/live/watcher.ts'
 import type { StandIn } from '../support/eventstore-stand-in/index.ts'
-import { bash, Site, type SiteServer, until } from '../support/site.ts'
+import { answered, bash, Site, type SiteServer, until } from '../support/site.ts'
 import { test as base } from '../support/test.ts'
+import { fails } from './support.ts'
 
 const SECRET = 'orchid-on-the-sill'
 const help = { tool: 'run_subagent', args: { instructions: 'Help.' } }
@@ -83,17 +84,23 @@ async function holds(folder: string, text: string): Promise<boolean> {
   return false
 }
 
-const verified = async (place: readonly string[]) => {
+/** Verifies a log or exports, with this exit code. @returns what that prints */
+async function verified(place: readonly string[], expected = 0): Promise<string> {
   const { code, stdout, stderr } = await retrai(['verify', ...place], cleanEnv())
-  return { code, text: stdout + stderr }
+  expect(code, stdout + stderr).toBe(expected)
+  return stdout + stderr
+}
+
+/** @returns what a command that succeeded has printed */
+async function done(running: ReturnType<typeof retrai>): Promise<string> {
+  const { code, stdout, stderr } = await running
+  expect(code, stderr).toBe(0)
+  return stdout
 }
 
 /** Resolves once the last checkpoint covers the ledger. */
 const untilCovered = (server: SiteServer) =>
-  until(
-    () => server.get('/api/checkpoints/latest/runs/retrai-retention'),
-    ({ status }) => status === 200,
-  )
+  until(() => server.get('/api/checkpoints/latest/runs/retrai-retention'), answered(200))
 
 /** Runs in `gone` and its sub-agent, in `gone2`, which starts none, and in `kept`. */
 type Ids = Readonly<Record<'gone' | 'subagent' | 'gone2' | 'kept', string>>
@@ -169,9 +176,8 @@ describe.for(['a data folder', 'an EventStoreDB'])('in %s', (kind) => {
       ...{ reason: 'A lawsuit', principal: 'local' },
     })
     const before = [await ledgerOf(server), await idsOf(server)]
-    const dry = await server.retrai('retention', '--policy', policy, '--dry-run', '--json')
-    expect(dry.code, dry.stderr).toBe(0)
-    const listed = dry.stdout
+    const dry = await done(server.retrai('retention', '--policy', policy, '--dry-run', '--json'))
+    const listed = dry
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line))
@@ -186,8 +192,7 @@ describe.for(['a data folder', 'an EventStoreDB'])('in %s', (kind) => {
     )
     expect([await ledgerOf(server), await idsOf(server)]).toEqual(before)
 
-    const done = await server.retrai('retention', '--policy', policy)
-    expect(done.code, done.stderr).toBe(0)
+    await done(server.retrai('retention', '--policy', policy))
     for (const path of ['', '/events', '/export', '/proof', '/conversation', '/redactions']) {
       const answer = await server.get(`/api/runs/${gone}${path}`)
       expect(answer.status, path).toBe(410)
@@ -218,12 +223,10 @@ describe.for(['a data folder', 'an EventStoreDB'])('in %s', (kind) => {
     feed.socket.close()
     await untilCovered(server)
     const whole = await verified(['--server', server.url])
-    expect(whole.code, whole.text).toBe(0)
-    expect(whole.text).toContain('Removed: 2 runs, all recorded.')
+    expect(whole).toContain('Removed: 2 runs, all recorded.')
     await server.stop()
     const log = store ? ['--store', store.connectionString] : ['--data-dir', site.path('data')]
-    const stopped = await verified(log)
-    expect(stopped.code, stopped.text).toBe(0)
+    await verified(log)
     // A new read model knows as little of it.
     for (const name of await readdir(site.path('data'))) {
       if (name.startsWith('read-model')) await rm(site.path('data', name))
@@ -257,11 +260,10 @@ async function archiving(site: Site, { site: origin }: Left): Promise<string[]> 
 /** Nothing of these runs is left, and their archives hold. */
 async function expectArchived(site: Site, ids: readonly string[]): Promise<void> {
   expect(await holds(site.path('data'), SECRET)).toBe(false)
-  const whole = await verified(['--data-dir', site.path('data')])
-  expect(whole.code, whole.text).toBe(0)
+  await verified(['--data-dir', site.path('data')])
   const files = await readdir(site.path('archive'))
   expect(files.sort()).toEqual(ids.map((id) => `retrai-run-${id}.tar.gz`).sort())
-  for (const file of files) expect((await verified([site.path('archive', file)])).code).toBe(0)
+  for (const file of files) await verified([site.path('archive', file)])
 }
 
 test('commands without a server that are killed, each at another point, are ended by the next one', async ({
@@ -286,8 +288,7 @@ test('commands without a server that are killed, each at another point, are ende
     expect((await retrai([...args, '--dry-run'], cleanEnv())).code, point).toBe(0)
     expect(await there(), point).toEqual(before)
   }
-  const done = await retrai(args, cleanEnv())
-  expect(done.code, done.stderr).toBe(0)
+  await done(retrai(args, cleanEnv()))
   expect(await there()).toEqual([kept])
   await expectArchived(site, [gone, subagent, gone2])
 })
@@ -306,8 +307,7 @@ test.for(['after append of run_removed', 'before removal of run#2'])(
     const statuses = async () =>
       Promise.all(ids.map(async (id) => (await again.get(`/api/runs/${id}`)).status))
     expect((await statuses()).filter((status) => status === 410)).toHaveLength(recorded)
-    const done = await again.retrai(...command)
-    expect(done.code, done.stderr).toBe(0)
+    await done(again.retrai(...command))
     expect(await statuses()).toEqual([410, 410, 410])
     expect(await ledgerOf(again)).toHaveLength(3)
     expect(await idsOf(again)).toEqual([kept])
@@ -337,25 +337,20 @@ test('a stopped server: a hold on a sub-agent keeps the whole family, until it i
   const server = await serve(site)
   expect((await server.retrai('hold', ids.subagent, '--release')).stdout).toContain('not on hold')
   await server.stop()
-  const done = await offline(site, policy, '--archive', site.path('archive'))
-  expect(done, done.stderr).toMatchObject({ code: 0, stderr: '2 runs removed.\n' })
+  const removed = await offline(site, policy, '--archive', site.path('archive'))
+  expect(removed, removed.stderr).toMatchObject({ code: 0, stderr: '2 runs removed.\n' })
   const exports = ['gone', 'subagent'].map((name) =>
     site.path('archive', `retrai-run-${ids[name as 'gone']}.tar.gz`),
   )
-  expect((await verified(exports)).text).toContain('Compared 1 sub-agent')
+  expect(await verified(exports)).toContain('Compared 1 sub-agent')
   const back = await retrai(
     ['import', exports[0] ?? '', '--data-dir', site.path('data')],
     cleanEnv(),
   )
-  expect(back).toMatchObject({ code: 3, stderr: expect.stringContaining('this log removed') })
-  const other = await retrai(
-    ['import', exports[0] ?? '', '--data-dir', site.path('other')],
-    cleanEnv(),
-  )
-  expect(other.code, other.stderr).toBe(0)
+  expect(back).toMatchObject(fails('this log removed'))
+  await done(retrai(['import', exports[0] ?? '', '--data-dir', site.path('other')], cleanEnv()))
   expect(await holds(site.path('data'), SECRET)).toBe(false)
-  const whole = await verified(['--data-dir', site.path('data')])
-  expect(whole.code, whole.text).toBe(0)
+  await verified(['--data-dir', site.path('data')])
 })
 
 describe('verification finds', () => {
@@ -380,14 +375,13 @@ describe('verification finds', () => {
   test.for(Object.entries(cases))('%s', async ([, alter], { left, ids, site }) => {
     const policy = await policyFor(site, left.site.path('gone'), 'remove')
     expect((await offline(site, policy)).code).toBe(0)
-    expect((await verified(['--data-dir', site.path('data')])).code).toBe(0)
+    await verified(['--data-dir', site.path('data')])
     const db = new DatabaseSync(site.path('data', 'log.sqlite'))
     db.exec('PRAGMA foreign_keys = OFF')
     alter(db, ids)
     db.close()
-    const found = await verified(['--data-dir', site.path('data')])
-    expect(found.code).toBe(1)
-    expect(found.text).toContain('DOES NOT HOLD')
+    const found = await verified(['--data-dir', site.path('data')], 1)
+    expect(found).toContain('DOES NOT HOLD')
   })
 })
 
@@ -408,22 +402,17 @@ test('an entry that nobody has signed is found, and one that is not carried out,
       if (sign !== undefined) return
       expect((await store.removeStream?.(streamOf(runId), end.length - 1))?.isOk()).toBe(true)
     })
-  const verify = () => verified(['--data-dir', site.path('data')])
+  const verify = (code: number) => verified(['--data-dir', site.path('data')], code)
   await remove(gone, signingOf(site.path('data')))
-  const pending = await verify()
-  expect(pending.code).toBe(1)
-  expect(pending.text).toContain(`run ${gone}: unexpected`)
+  expect(await verify(1)).toContain(`run ${gone}: unexpected`)
   const server = await serve(site)
   expect((await server.get(`/api/runs/${gone}`)).status).toBe(410)
   await server.stop()
-  const carriedOut = await verify()
   // Its sub-agent says who has started it.
-  expect(carriedOut.text).toContain(`run ${gone}, whose agent started it`)
-  expect(carriedOut.code, carriedOut.text).toBe(0)
+  expect(await verify(0)).toContain(`run ${gone}, whose agent started it`)
   await remove(kept)
-  const forged = await verify()
-  expect(forged.code).toBe(1)
-  expect(forged.text).toContain('ledger retention, record 1: signature: nobody has signed it')
+  const unsigned = 'ledger retention, record 1: signature: nobody has signed it'
+  expect(await verify(1)).toContain(unsigned)
 })
 
 test('a copy that is not applied keeps its run, and a run that waits for a person is not listed', async ({

@@ -42,3 +42,10 @@ export async function audit(store: EventStore, runId: string): Promise<LoggedRec
 /** How often a run was claimed. */
 export const claimsOf = (records: readonly LoggedRecord[]): number =>
   records.filter(({ record }) => record.kind === 'run_claimed').length
+
+const holding = (text: string | RegExp) =>
+  typeof text === 'string' ? expect.stringContaining(text) : expect.stringMatching(text)
+
+/** A command that ended with this code, and printed this. */
+export const prints = (text: string | RegExp, code = 0) => ({ code, stdout: holding(text) })
+export const fails = (text: string | RegExp, code = 3) => ({ code, stderr: holding(text) })
