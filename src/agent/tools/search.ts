@@ -3,7 +3,6 @@ import * as z from 'zod'
 import { NulFree, optional } from '../../domain/fields.ts'
 import { processMask } from '../../log/masking.ts'
 import type { Answers, Grep, Questions, Search } from '../../workspace/protocol.ts'
-import type { Failure } from '../../workspace/workspace.ts'
 import { cutLine, FOUND_LINE_CHARS } from './recorded-output.ts'
 import {
   defineTool,
