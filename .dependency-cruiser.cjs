@@ -4,40 +4,42 @@ const ROOMS = {
   domain: [],
   store: ['domain', 'lib'],
   // What changed between the files of two snapshots.
-  snapshots: ['api', 'artifacts', 'domain', 'lib', 'log'],
-  log: ['domain', 'lib', 'store/event-store.ts'],
+  snapshots: ['api', 'artifacts', 'domain', 'lib', 'log', 'masking'],
+  // What is masked, and the secrets of this process.
+  masking: ['lib'],
+  log: ['artifacts', 'domain', 'lib', 'masking', 'store/event-store.ts'],
   redaction: ['artifacts', 'domain', 'lib', 'log', 'store/event-store.ts'],
-  retention: ['api', 'artifacts', 'domain', 'lib', 'log', 'projections', 'store/event-store.ts'],
+  retention: ['api', 'artifacts', 'domain', 'lib', 'log', 'store/event-store.ts'],
   projections: ['domain', 'lib', 'log', 'redaction', 'store/event-store.ts'],
   api: ['domain'],
-  queries: ['api', 'domain', 'log', 'projections', 'store/event-store.ts'],
-  artifacts: ['lib', 'log', 'store/event-store.ts'],
+  queries: ['api', 'domain', 'lib', 'log', 'projections', 'store/event-store.ts'],
+  artifacts: ['lib'],
   // What a command sees, and what it reaches.
   sandbox: ['domain', 'lib'],
   // Outputs are masked where they are cut, with the secrets of the process.
-  runner: ['domain', 'lib', 'log/masking.ts', 'sandbox'],
+  runner: ['domain', 'lib', 'masking', 'sandbox'],
   // The program of it runs where commands run, so it brings only what has no other room in it.
   workspace: ['domain', 'lib', 'runner'],
-  models: ['domain', 'lib', 'log/masking.ts'],
+  models: ['domain', 'lib', 'masking'],
   // Goals, and how each is checked.
   checks: ['domain', 'lib', 'runner', 'workspace'],
   // The MCP servers of a run, and the tools that they offer.
-  mcp: ['domain', 'lib', 'log', 'models', 'runner', 'sandbox'],
+  mcp: ['domain', 'lib', 'log', 'masking', 'models', 'runner', 'sandbox'],
   // Copies of projects, and files carried between snapshots and folders.
   carry: [
-    ...['artifacts', 'domain', 'lib', 'log', 'runner', 'sandbox', 'snapshots'],
+    ...['artifacts', 'domain', 'lib', 'log', 'masking', 'runner', 'sandbox', 'snapshots'],
     ...['store/event-store.ts', 'workspace'],
   ],
   // What is under way in runs and not recorded yet: the agent writes it, and http delivers it.
-  live: ['domain'],
+  live: ['masking'],
   agent: [
-    ...['artifacts', 'carry', 'checks', 'domain', 'lib', 'live', 'log', 'mcp', 'models'],
+    ...['artifacts', 'carry', 'checks', 'domain', 'lib', 'live', 'log', 'masking', 'mcp', 'models'],
     ...['runner', 'sandbox', 'snapshots', 'store/event-store.ts', 'workspace'],
   ],
   // The keys of a server, the checkpoints that it signs with them, and the witnesses that see these.
   checkpoints: ['api', 'domain', 'lib', 'log', 'store/event-store.ts'],
   audit: [
-    ...['api', 'artifacts', 'checkpoints', 'domain', 'lib', 'log', 'redaction'],
+    ...['api', 'artifacts', 'checkpoints', 'domain', 'lib', 'log', 'masking', 'redaction'],
     ...['retention/ledger.ts', 'store/event-store.ts'],
   ],
   auth: ['api', 'domain', 'lib', 'log', 'store/event-store.ts'],
@@ -48,13 +50,19 @@ const ROOMS = {
   ],
   http: [
     ...['api', 'audit', 'auth', 'checkpoints/merkle.ts', 'domain', 'lib', 'live', 'log'],
-    ...['projections', 'queries'],
+    ...['masking', 'projections', 'queries'],
     ...['redaction', 'retention', 'snapshots', 'store/event-store.ts', 'webhooks'],
   ],
   // Spans of runs, made from the log.
   traces: ['domain', 'lib', 'log', 'store/event-store.ts'],
   // The domain's types that are on the wire come through api/records.ts.
-  client: ['api', 'lib'],
+  client: [
+    'api',
+    'lib',
+    ...['file-changes', 'pause', 'plain-text', 'records', 'verdict'].map(
+      (name) => `domain/${name}.ts`,
+    ),
+  ],
   server: [
     ...['agent', 'api', 'artifacts', 'audit', 'auth', 'carry', 'checkpoints', 'checks', 'domain'],
     'http',
@@ -62,6 +70,7 @@ const ROOMS = {
       'lib',
       'live',
       'log',
+      'masking',
       'mcp',
       'models',
       'projections',
@@ -74,7 +83,7 @@ const ROOMS = {
   ],
   cli: [
     ...['api', 'artifacts', 'audit', 'checkpoints', 'client', 'domain', 'lib', 'log'],
-    ...['server', 'store'],
+    ...['masking', 'server', 'store'],
     ...['redaction/redaction-index.ts', 'retention/ledger.ts'],
   ],
 }
@@ -96,7 +105,7 @@ const CONSOLE = [
 /** What a page of evidence may import besides: the verifier of exports, and what shows its result and changed files. */
 const EVIDENCE = [
   ...['audit/bundle/(bundle-format|evidence-page|tar-parts)\\.ts$', 'audit/verify/', 'lib/'],
-  ...['cli/terminal/(event-line|plain-text|report-lines)\\.ts$', 'domain/records\\.ts$'],
+  ...['client/gist\\.ts$', 'domain/(plain-text|records)\\.ts$'],
   'snapshots/(compare-trees|file-diff)\\.ts$',
 ]
 

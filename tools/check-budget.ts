@@ -24,6 +24,8 @@ const Budget = z.strictObject({
   flags: z.int(),
   /** Per cent of the files in `src` that exactly one other file imports. */
   single_importers: z.number(),
+  /** How many rooms, the console and the benches among them, stand one above another: each above all that it imports. */
+  floors: z.int(),
 })
 type Budget = z.infer<typeof Budget>
 
@@ -60,15 +62,39 @@ function flagsCount(): number {
   return new Set(names).size
 }
 
+/** The files that a file imports by their paths. */
+const importsOf = (file: string): string[] =>
+  [...read(file).matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g)].map(([, path = '']) =>
+    join(dirname(file), path),
+  )
+
 function singleImporters(files: readonly string[]): number {
   const importers = new Map(files.map((file) => [file, new Set<string>()]))
-  for (const file of files) {
-    for (const [, path = ''] of read(file).matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g)) {
-      importers.get(join(dirname(file), path))?.add(file)
-    }
-  }
+  for (const file of files) for (const path of importsOf(file)) importers.get(path)?.add(file)
   const single = [...importers.values()].filter(({ size }) => size === 1).length
   return Math.round((single / files.length) * 1000) / 10
+}
+
+/** The room of a file: a folder in `src`, or one beside it. */
+const roomOf = (file: string): string => /^(?:src\/)?([^/]+)\//.exec(file)?.[1] ?? ''
+
+function floors(files: readonly string[]): number {
+  const below = new Map<string, Set<string>>()
+  for (const file of files) {
+    const room = roomOf(file)
+    const rooms = below.get(room) ?? new Set()
+    for (const path of importsOf(file)) if (roomOf(path) !== room) rooms.add(roomOf(path))
+    below.set(room, rooms)
+  }
+  const heights = new Map<string, number>()
+  const heightOf = (room: string): number => {
+    const known = heights.get(room)
+    if (known !== undefined) return known
+    const height = 1 + Math.max(0, ...[...(below.get(room) ?? [])].map(heightOf))
+    heights.set(room, height)
+    return height
+  }
+  return Math.max(...[...below.keys()].map(heightOf))
 }
 
 function used(): Budget {
@@ -89,6 +115,7 @@ function used(): Budget {
     settings: settingsCount(),
     flags: flagsCount(),
     single_importers: singleImporters(src),
+    floors: floors([...src, ...filesOf('web/src/**/*.ts', 'web/src/**/*.tsx', 'bench/**/*.ts')]),
   }
 }
 

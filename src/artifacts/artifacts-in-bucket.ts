@@ -6,7 +6,7 @@ import { Backoff, type PauseBoundsMs } from '../lib/backoff.ts'
 import { messageOf } from '../lib/message-of.ts'
 import { sha256 as sha256Of } from '../lib/sha256.ts'
 import type { Artifacts } from './artifacts.ts'
-import { ArtifactsUnreachable } from './artifacts-in-log.ts'
+import { ArtifactsUnreachable } from './artifacts.ts'
 
 /** A bucket that keeps objects over the protocol of S3. */
 export type BucketPlace = {

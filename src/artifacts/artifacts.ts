@@ -31,6 +31,9 @@ export type ArtifactFolder = Artifacts & {
   names(): AsyncIterable<string>
 }
 
+/** The place of artifacts does not answer now: nothing is known about whether it has one. */
+export class ArtifactsUnreachable extends Error {}
+
 const SHA256 = /^[0-9a-f]{64}$/
 
 /** Content-addressed files below `dir`, as `dir/ab/abcd…`. The first artifact creates the folder. */

@@ -9,11 +9,10 @@ import {
   turnCount,
 } from './conversation.ts'
 import { BrokenInvariant } from './errors.ts'
-import { masksIn } from './mask/finder.ts'
 import { offerTools } from './mcp-tools.ts'
 import type { Kind, PayloadOf, ProviderItems, RunRecord } from './records.ts'
 import type { SinceOrigin } from './snapshots.ts'
-import { REDACTED } from './texts.ts'
+import { masksIn, REDACTED } from './texts.ts'
 
 function open({ config, system_prompt, instructions }: PayloadOf<'run_created'>): Conversation {
   const task = `Work towards the goal ${config.goal} in the project at ${config.cwd}.`

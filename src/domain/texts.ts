@@ -32,6 +32,11 @@ export const REDACTED = '[redacted]'
 /** What is left of a string that was redacted, and what replaces a secret. */
 const MARK = /\[redacted\]|\[masked:[\w-]+\]/
 
+/** All masks in a text, each once. */
+export const masksIn = (text: string): string[] => [
+  ...new Set(text.match(/\[masked:[\w-]+\]/g) ?? []),
+]
+
 /** Whether two JSON values can be the same text: they differ only in strings of which a part is redacted or masked. */
 export function mayBeSame(a: unknown, b: unknown): boolean {
   if (a === b) return true

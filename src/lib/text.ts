@@ -2,6 +2,9 @@
 export const counted = (count: number, noun: string): string =>
   `${count} ${noun}${count === 1 ? '' : 's'}`
 
+/** ISO 8601 in UTC with milliseconds. @param ts seconds since the epoch */
+export const timestamp = (ts: number): string => new Date(Math.round(ts * 1000)).toISOString()
+
 /** A text as one word of a shell. */
 export const shellWord = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`
 

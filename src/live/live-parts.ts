@@ -1,4 +1,4 @@
-import type { Mask } from '../domain/mask/mask.ts'
+import type { Mask } from '../masking/mask.ts'
 
 /** What a part belongs to: a reply of the model, or what a command prints. */
 export type PartName =

@@ -1,10 +1,11 @@
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
-import { maskPayload } from '../domain/mask/mask.ts'
 import { RunRecord } from '../domain/records.ts'
 import { REDACTED } from '../domain/texts.ts'
 import { jsonOr, wellFormed } from '../lib/json.ts'
 import { messageOf } from '../lib/message-of.ts'
+import { maskPayload } from '../masking/mask.ts'
+import { processMask } from '../masking/process-mask.ts'
 import type { NewEvent, RecordedEvent } from '../store/event-store.ts'
 import {
   type EntrySeal,
@@ -24,7 +25,6 @@ import {
   NotAsRedacted,
   type RedactedSalts,
 } from './commitment.ts'
-import { processMask } from './masking.ts'
 
 export { type Logged, SCHEMA } from './chain.ts'
 export type LoggedRecord = Logged<RunRecord>

@@ -12,7 +12,7 @@ import type { ImageType } from '../domain/records.ts'
 import { stripTerminalCodes } from '../domain/texts.ts'
 import { jsonOr } from '../lib/json.ts'
 import { messageOf } from '../lib/message-of.ts'
-import { processMask } from '../log/masking.ts'
+import { processMask } from '../masking/process-mask.ts'
 import { imageIn, type ShownImage } from '../models/images.ts'
 
 /** What a call came to, for the model. */

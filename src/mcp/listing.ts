@@ -1,12 +1,12 @@
 import type { Tool } from '@modelcontextprotocol/client'
 import * as z from 'zod'
 import { Json } from '../domain/fields.ts'
-import { maskPayload } from '../domain/mask/mask.ts'
 import type { McpServer } from '../domain/mcp-servers.ts'
 import { MCP_PREFIX, type McpListing } from '../domain/mcp-tools.ts'
 import { sha256 } from '../lib/sha256.ts'
 import { canonicalText } from '../log/commitment.ts'
-import { processMask } from '../log/masking.ts'
+import { maskPayload } from '../masking/mask.ts'
+import { processMask } from '../masking/process-mask.ts'
 
 type ListedTool = McpListing['tools'][number]
 type LeftOut = NonNullable<McpListing['left_out']>[number]

@@ -1,7 +1,6 @@
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { allows } from '../domain/hosts.ts'
-import type { OwnSecret } from '../domain/mask/mask.ts'
 import {
   formProblem,
   MCP_DEFAULTS,
@@ -12,6 +11,7 @@ import {
 import { withoutPresets } from '../domain/network.ts'
 import { present } from '../domain/present.ts'
 import { readSettingFile } from '../lib/setting-file.ts'
+import type { OwnSecret } from '../masking/mask.ts'
 import { isPrivateHost } from '../sandbox/network/public-only.ts'
 
 /** A server that runs may use: what is recorded of it, and what is not. */

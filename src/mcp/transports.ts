@@ -8,7 +8,7 @@ import {
 } from '@modelcontextprotocol/client'
 import type { McpServer } from '../domain/mcp-servers.ts'
 import { unended } from '../domain/texts.ts'
-import { processMask } from '../log/masking.ts'
+import { processMask } from '../masking/process-mask.ts'
 import { fetchWith } from '../models/patient-fetch.ts'
 import type { ProcessEnd, RunningProcess } from '../runner/run-command.ts'
 import { isPrivateHost, PrivateAddress, publicOnly } from '../sandbox/network/public-only.ts'

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { unended } from '../domain/texts.ts'
-import { processMask } from '../log/masking.ts'
+import { processMask } from '../masking/process-mask.ts'
 import type { ModelFailure, TransientKind } from './model.ts'
 
 /** The endpoint and the model of a call. */

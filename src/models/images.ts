@@ -3,7 +3,7 @@ import { JPG } from 'image-size/types/jpg'
 import { PNG } from 'image-size/types/png'
 import { WEBP } from 'image-size/types/webp'
 import type { ImageType, ResultImage } from '../domain/records.ts'
-import { processMask } from '../log/masking.ts'
+import { processMask } from '../masking/process-mask.ts'
 
 /** An image may become 5 MB in base64, the least that a provider takes. */
 const MAX_BYTES = 3_750_000

@@ -1,7 +1,7 @@
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
-import type { OwnSecret } from '../domain/mask/mask.ts'
 import { readSettingFile } from '../lib/setting-file.ts'
+import type { OwnSecret } from '../masking/mask.ts'
 
 /** US dollars for a million tokens each. */
 export type TokenPrices = {

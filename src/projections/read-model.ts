@@ -11,6 +11,7 @@ import {
   type RunStatus,
   statusOf,
 } from '../domain/state.ts'
+import { timestamp } from '../lib/text.ts'
 import type { LoadedRun } from '../log/run-log.ts'
 import type { Totals } from './batch.ts'
 
@@ -34,9 +35,6 @@ const waitRow = (wait: ModelWait | null) =>
 
 const pausedRow = ({ phase }: RunState) =>
   phase.type === 'paused' ? Paused.parse(phase) : undefined
-
-/** ISO 8601 in UTC with milliseconds. @param ts seconds since the epoch */
-export const timestamp = (ts: number): string => new Date(Math.round(ts * 1000)).toISOString()
 
 /** A run in a list. Its tags are those of its beginning. */
 export type ListedRun = Readonly<ReturnType<typeof listedRun>>
@@ -143,10 +141,3 @@ export interface ReadModel {
   /** Whether the whole log has been projected at least once since the start. */
   readonly caughtUp: boolean
 }
-
-/** The tags that a run has now. */
-export const tagsOf = (
-  readModel: Pick<ReadModel, 'get' | 'laterTags'>,
-  runId: string,
-): readonly string[] =>
-  readModel.laterTags(runId)?.tags ?? readModel.get(runId)?.state.config.tags ?? []

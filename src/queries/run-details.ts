@@ -7,7 +7,8 @@ import { verdictOf } from '../domain/run-verdict.ts'
 import { type RunState, statusOf } from '../domain/state.ts'
 import type { Subagent } from '../domain/subagents.ts'
 import type { RunVerdict } from '../domain/verdict.ts'
-import { runRow, timestamp } from '../projections/read-model.ts'
+import { timestamp } from '../lib/text.ts'
+import { runRow } from '../projections/read-model.ts'
 
 /**
  * What a client sees of a run, read from its folded state alone.

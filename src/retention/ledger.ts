@@ -3,6 +3,7 @@ import * as z from 'zod'
 import { Archived, REMOVING, type RunHold, type RunRemoval } from '../api/retention.ts'
 import { OWN_STREAM_PREFIX, Sha256 } from '../domain/fields.ts'
 import type { Logger } from '../lib/logger.ts'
+import { timestamp } from '../lib/text.ts'
 import type { Logged } from '../log/codec.ts'
 import type { StreamDefinition } from '../log/decider.ts'
 import { LedgerWork } from '../log/ledger-work.ts'
@@ -55,7 +56,7 @@ export class RetentionIndex {
   add({ seq, record: { kind, payload, ts }, meta }: Logged<RetentionEntry>): void {
     if (seq <= this.#known) return
     this.#known = seq
-    const at = new Date(Math.round(ts * 1000)).toISOString()
+    const at = timestamp(ts)
     const { principal = null } = meta
     const { run_id } = payload
     if (kind === 'run_held') {

@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import type { Result } from 'neverthrow'
 import type { RunRemoval } from '../api/retention.ts'
-import type { RecentArtifacts } from '../artifacts/recent-artifacts.ts'
 import { allArtifactsOf, NAMING_KINDS } from '../domain/named-artifacts.ts'
 import { within } from '../lib/promises.ts'
 import { decode } from '../log/codec.ts'
 import { RUN_STREAM_PREFIX, streamOf } from '../log/run-log.ts'
 import { eventAt, logPages, streamPages } from '../log/stream-pages.ts'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'
+import type { RecentArtifacts } from './recent-artifacts.ts'
 import type { Retention } from './retention.ts'
 
 type Deps = {

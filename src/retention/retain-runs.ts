@@ -5,22 +5,37 @@ import type * as z from 'zod'
 import type { RetainedRun, RetainRuns, RetentionRule } from '../api/retention.ts'
 import { present } from '../domain/present.ts'
 import type { RunState } from '../domain/state.ts'
+import { timestamp } from '../lib/text.ts'
 import { decode } from '../log/codec.ts'
 import type { Author } from '../log/decider.ts'
-import { type LoadedRun, streamOf } from '../log/run-log.ts'
+import { type LoadError, type LoadedRun, streamOf } from '../log/run-log.ts'
 import { eventAt, type StreamReader, streamPages } from '../log/stream-pages.ts'
-import { type ReadModel, type RunQuery, tagsOf, timestamp } from '../projections/read-model.ts'
-import type { TagLedger } from '../projections/tag-ledger.ts'
+import type { AppendError } from '../store/event-store.ts'
 import type { Hold, RetentionIndex, RunRemoved } from './ledger.ts'
 import type { Remover } from './remover.ts'
 import type { Retention, RetentionError } from './retention.ts'
+
+/** Which runs of the list: all, those that the agent of a run has started, or those that begin from a run. */
+type Relatives = { readonly parent?: string; readonly origin?: string }
+
+/** The runs of the log, as a read model has them. */
+type Runs = {
+  get(runId: string): LoadedRun | null
+  list(query: Relatives & { readonly limit: number; readonly cursor?: string }): {
+    readonly runs: readonly { readonly run_id: string }[]
+    readonly next: string | null
+  } | null
+}
+
+type Tagged = ReadonlyMap<string, { readonly tags: readonly string[] }>
 
 type Deps = {
   readonly retention: Retention
   readonly remover: Pick<Remover, 'settled'>
   readonly store: StreamReader
-  readonly readModel: Pick<ReadModel, 'get' | 'list' | 'laterTags'>
-  readonly tags: Pick<TagLedger, 'read'>
+  readonly readModel: Runs
+  /** The tags that runs were given after they began. */
+  readonly tags: { read(): ResultAsync<Tagged, AppendError | LoadError> }
   /** Seconds since the epoch. */
   readonly now: () => number
 }
@@ -66,10 +81,10 @@ function retainRuns(
 ): ResultAsync<readonly RetainedRun[], RetentionError> {
   const { retention, remover, now } = deps
   const retain = async (): Promise<Result<readonly RetainedRun[], RetentionError>> => {
-    const read = await deps.tags.read().andThen(() => retention.work.read())
+    const read = await deps.tags.read().andThen((tagged) => retention.work.read().map(() => tagged))
     if (read.isErr()) return err(read.error)
     const { index } = retention
-    const units = await planRetention(rules, { ...deps, index, now: now() })
+    const units = await planRetention(rules, { ...deps, index, tagged: read.value, now: now() })
     const rows: RetainedRun[] = []
     for (const unit of units) {
       const kept = unit.kept ?? (dry_run ? null : whyNotArchived(unit, archived))
@@ -118,6 +133,7 @@ function rowOf({ state, head }: LoadedRun, { rule }: Unit): Omit<RetainedRun, 'k
 
 /** `now` is in seconds since the epoch. */
 type PlanDeps = Pick<Deps, 'readModel' | 'store'> & {
+  readonly tagged: Tagged
   readonly index: Pick<RetentionIndex, 'holds'>
   readonly now: number
 }
@@ -133,13 +149,13 @@ type Unit = {
 
 /** What rules do not keep, newest first. */
 async function planRetention(rules: readonly RetentionRule[], deps: PlanDeps): Promise<Unit[]> {
-  const { readModel, now } = deps
+  const { readModel, tagged, now } = deps
   const units: Unit[] = []
   for await (const run of runsOf(readModel, {})) {
     const { parent } = run.state
     // The parent of a run that was imported may be elsewhere.
     if (parent !== undefined && readModel.get(parent.run_id) !== null) continue
-    const tags = tagsOf(readModel, run.state.runId)
+    const tags = tagged.get(run.state.runId)?.tags ?? run.state.config.tags ?? []
     const rule = rules.find((each) => matches(each, run.state, { now, tags }))
     if (rule === undefined || rule.action === 'keep') continue
     const runs = [run, ...(await withSubagents(run, readModel))] as const
@@ -170,10 +186,7 @@ function matches({ match }: RetentionRule, state: RunState, { now, tags }: Now):
 }
 
 /** Runs of a list, in its order. */
-async function* runsOf(
-  readModel: Deps['readModel'],
-  query: Pick<RunQuery, 'parent' | 'origin'>,
-): AsyncGenerator<LoadedRun> {
+async function* runsOf(readModel: Deps['readModel'], query: Relatives): AsyncGenerator<LoadedRun> {
   let cursor: string | undefined
   do {
     const page = readModel.list({ ...query, limit: 1000, ...present({ cursor }) })

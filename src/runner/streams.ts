@@ -2,7 +2,7 @@ import { Readable, Writable } from 'node:stream'
 import { StringDecoder } from 'node:string_decoder'
 import type { Notice } from '../domain/records.ts'
 import { characterStart, nextCharacterStart } from '../lib/text.ts'
-import { processMask } from '../log/masking.ts'
+import { processMask } from '../masking/process-mask.ts'
 import {
   type CallEnd,
   type FromRunner,

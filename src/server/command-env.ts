@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import type { OwnSecret } from '../domain/mask/mask.ts'
+import type { OwnSecret } from '../masking/mask.ts'
 import { KEY_VARIABLES } from '../models/providers.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>

@@ -1,5 +1,5 @@
 import { ok, type Result, safeTry } from 'neverthrow'
-import type { OwnSecret } from '../domain/mask/mask.ts'
+import type { OwnSecret } from '../masking/mask.ts'
 import { type McpConfiguration, readServersFile, secretsOfServers } from '../mcp/servers.ts'
 import { readPriceFile, readProviderFile } from '../models/operator-files.ts'
 import type { ModelSettings } from '../models/routing.ts'

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { guardSecrets } from '../../src/log/masking.ts'
-import { FAKES } from '../domain/mask/fakes.ts'
+import { guardSecrets } from '../../src/masking/process-mask.ts'
+import { FAKES } from '../masking/fakes.ts'
 import { check, project } from './support.ts'
 
 const OWN = 'q8Zr-own-key-of-the-server'

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod'
 import type { Script } from '../../examples/scripted-model/script.ts'
 import type { ScriptedModel } from '../../examples/scripted-model/server.ts'
-import { FAKES, pem } from '../domain/mask/fakes.ts'
+import { FAKES, pem } from '../masking/fakes.ts'
 import { runIn, Site, SiteServer } from '../support/site.ts'
 import { cleanEnv, type Running, start } from './support.ts'
 

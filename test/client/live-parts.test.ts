@@ -9,7 +9,7 @@ import {
   partsAfter,
 } from '../../src/client/index.ts'
 import { LiveParts } from '../../src/live/live-parts.ts'
-import { processMask } from '../../src/log/masking.ts'
+import { processMask } from '../../src/masking/process-mask.ts'
 import { CLAIM, iteration, type TestServer } from '../support/server.ts'
 import { testWith } from '../support/test.ts'
 import { proxyOf } from './support.ts'

@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { createMask } from '../../src/domain/mask/mask.ts'
 import { Attempt, MAX_PART_CHARS, type PartName, plainEscapes } from '../../src/live/live-parts.ts'
+import { createMask } from '../../src/masking/mask.ts'
 
-import { FAKES } from '../domain/mask/fakes.ts'
+import { FAKES } from '../masking/fakes.ts'
 
 const secret = 'hunter2-hunter2'
 const mask = createMask([{ name: 'password', value: secret }])

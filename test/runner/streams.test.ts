@@ -1,9 +1,9 @@
 import { Readable } from 'node:stream'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { processMask } from '../../src/log/masking.ts'
+import { processMask } from '../../src/masking/process-mask.ts'
 import { collectOutput } from '../../src/runner/streams.ts'
-import { FAKES, KEEPING, pem } from '../domain/mask/fakes.ts'
+import { FAKES, KEEPING, pem } from '../masking/fakes.ts'
 
 const endless = () => new Readable({ objectMode: true, read() {} })
 const LIMITS = { maxTotalBytes: Number.POSITIVE_INFINITY, onTooMuch: () => {} }

@@ -7,7 +7,7 @@ import type { ProjectContext } from '../../domain/records.ts'
 import type { RunConfig } from '../../domain/run-config.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import { characterStart } from '../../lib/text.ts'
-import { processMask } from '../../log/masking.ts'
+import { processMask } from '../../masking/process-mask.ts'
 import type { Workspace } from '../../workspace/workspace.ts'
 import { printedText, searchFiles } from '../tools/search.ts'
 

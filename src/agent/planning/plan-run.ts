@@ -12,7 +12,6 @@ import {
 import type { ApprovalRules } from '../../domain/approvals/rules.ts'
 import type { PlannedRun } from '../../domain/commands.ts'
 import type { IsolationPolicy } from '../../domain/isolation.ts'
-import { maskPayload } from '../../domain/mask/mask.ts'
 import { NETWORK_TOOL, withoutPresets } from '../../domain/network.ts'
 import { present } from '../../domain/present.ts'
 import type {
@@ -23,7 +22,8 @@ import type {
   RunRequest,
 } from '../../domain/run-config.ts'
 import { messageOf } from '../../lib/message-of.ts'
-import { processMask } from '../../log/masking.ts'
+import { maskPayload } from '../../masking/mask.ts'
+import { processMask } from '../../masking/process-mask.ts'
 import { type McpRules, planServers } from '../../mcp/servers.ts'
 import type { Wanted } from '../../runner/command.ts'
 import { folderAt } from '../../sandbox/project-folder.ts'

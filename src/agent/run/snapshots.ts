@@ -9,7 +9,7 @@ import {
   type Tampered,
 } from '../../domain/snapshots.ts'
 import { shownPath } from '../../lib/git-objects.ts'
-import { processMask } from '../../log/masking.ts'
+import { processMask } from '../../masking/process-mask.ts'
 import { compareTrees } from '../../snapshots/compare-trees.ts'
 import { type FilesOf, MAX_FILE_BYTES, WITHIN_MS } from '../../snapshots/run-files.ts'
 import type { Questions } from '../../workspace/protocol.ts'

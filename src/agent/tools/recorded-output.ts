@@ -2,7 +2,7 @@ import type { Artifacts } from '../../artifacts/artifacts.ts'
 import type { PayloadOf } from '../../domain/records.ts'
 import { codeOf } from '../../lib/message-of.ts'
 import { characterStart, counted, nextCharacterStart } from '../../lib/text.ts'
-import { processMask } from '../../log/masking.ts'
+import { processMask } from '../../masking/process-mask.ts'
 import type { ToolOutput } from './tool.ts'
 
 /** Bytes of output that a record holds. Longer output becomes an artifact as a whole. */

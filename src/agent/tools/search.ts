@@ -1,7 +1,7 @@
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { NulFree, optional } from '../../domain/fields.ts'
-import { processMask } from '../../log/masking.ts'
+import { processMask } from '../../masking/process-mask.ts'
 import type { Answers, Grep, Questions, Search } from '../../workspace/protocol.ts'
 import { cutLine, FOUND_LINE_CHARS } from './recorded-output.ts'
 import {

@@ -7,7 +7,7 @@ import {
 } from '../../lib/git-objects.ts'
 import { readPack } from '../../lib/git-pack.ts'
 import { writePack } from '../../lib/write-pack.ts'
-import { maskedContent } from '../../log/masking.ts'
+import { maskedContent } from '../../masking/process-mask.ts'
 import { namedObjects, type TreeAt } from '../verify/files-check.ts'
 import { type Manifest, objectsPath } from './bundle-format.ts'
 

@@ -3,6 +3,7 @@ import { err } from 'neverthrow'
 import type { RedactRun } from '../../api/redactions.ts'
 import type { AccessQuery, LoggedAccess, Redacted } from '../../client/index.ts'
 import { ACCESS_KINDS } from '../../domain/access.ts'
+import { linesOf, oneLine, timeOf } from '../../domain/plain-text.ts'
 import { counted } from '../../lib/text.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
 import { agrees, atTerminal } from '../terminal/ask.ts'
@@ -14,7 +15,6 @@ import {
   someOf,
   wordsOf,
 } from '../terminal/option-values.ts'
-import { linesOf, oneLine, timeOf } from '../terminal/plain-text.ts'
 import { print, printJson, printList, say } from '../terminal/print.ts'
 import type { Calls } from '../terminal/steps.ts'
 

@@ -13,6 +13,7 @@ import {
   importRun,
 } from '../../audit/bundle/import-run.ts'
 import { bundleFile } from '../../audit/bundle/unpack.ts'
+import { bundleLines } from '../../audit/verify/report-lines.ts'
 import { queryOf } from '../../client/call.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { counted } from '../../lib/text.ts'
@@ -23,7 +24,6 @@ import { io } from '../terminal/io.ts'
 import { DATA_DIR } from '../terminal/option-values.ts'
 import { say } from '../terminal/print.ts'
 import { withProgress } from '../terminal/progress.ts'
-import { bundleLines } from '../terminal/report-lines.ts'
 import { type Calls, offline, PLAIN_EXIT_CODES, type Steps } from '../terminal/steps.ts'
 import { type AnchorOptions, readAnchors, withAnchors } from './verify.ts'
 

@@ -3,10 +3,10 @@ import type { Seen } from '../../api/records.ts'
 import type { AgentEvent, Kind, RequestError, RunDetails } from '../../client/index.ts'
 import { nameOfRule } from '../../domain/approvals/rules.ts'
 import { isLimit, type PausedBy } from '../../domain/pause.ts'
+import { linesOf, oneLine, visibleJson } from '../../domain/plain-text.ts'
 import type { CallDecision, Decision } from '../../domain/records.ts'
 import type { Connection } from '../connection.ts'
 import { atTerminal, talk } from '../terminal/ask.ts'
-import { linesOf, oneLine, visibleJson } from '../terminal/plain-text.ts'
 import { say } from '../terminal/print.ts'
 
 /** A question, and what is done with the answer of the person. */

@@ -8,6 +8,7 @@ import {
   type RunSummary,
   type SearchResult,
 } from '../../client/index.ts'
+import { oneLine } from '../../domain/plain-text.ts'
 import { planLines } from '../../domain/plan.ts'
 import { RUN_STATUSES } from '../../domain/state.ts'
 import { counted } from '../../lib/text.ts'
@@ -26,8 +27,7 @@ import {
   repeated,
   someOf,
 } from '../terminal/option-values.ts'
-import { type Line, oneLine, outcome } from '../terminal/plain-text.ts'
-import { print, printJson, printList, say } from '../terminal/print.ts'
+import { type Line, outcome, print, printJson, printList, say } from '../terminal/print.ts'
 import type { Calls } from '../terminal/steps.ts'
 import { callLines, pauseHints, shownHash } from './human-checks.ts'
 

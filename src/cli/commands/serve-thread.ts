@@ -1,5 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads'
-import { guardSecrets } from '../../log/masking.ts'
+import { guardSecrets } from '../../masking/process-mask.ts'
 import { secretsOf } from '../../server/settings.ts'
 import { startServer } from '../../server/start-server.ts'
 import { createLog } from '../terminal/log.ts'

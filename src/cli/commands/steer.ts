@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander'
 import { err, type ResultAsync } from 'neverthrow'
 import { type ApplyRun, ConfigureRun } from '../../api/run-requests.ts'
 import type { CarriedFiles, RequestError, RunStanding } from '../../client/index.ts'
+import { oneLine } from '../../domain/plain-text.ts'
 import { present } from '../../domain/present.ts'
 import { counted } from '../../lib/text.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
@@ -16,7 +17,6 @@ import {
   withConfig,
   wordsOf,
 } from '../terminal/option-values.ts'
-import { oneLine } from '../terminal/plain-text.ts'
 import { print, printJson, say } from '../terminal/print.ts'
 import type { Calls } from '../terminal/steps.ts'
 import { printPatch } from './diff.ts'

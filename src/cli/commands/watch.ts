@@ -12,6 +12,7 @@ import {
   WatchError,
   type WatchState,
 } from '../../client/index.ts'
+import { oneLine } from '../../domain/plain-text.ts'
 import { EndStatus } from '../../domain/records.ts'
 import { doubtOf } from '../../domain/verdict.ts'
 import { counted } from '../../lib/text.ts'
@@ -19,7 +20,6 @@ import { type Connection, connected, serverCommand } from '../connection.ts'
 import { eventLine, shownKinds, waitText } from '../terminal/event-line.ts'
 import { io, type Output } from '../terminal/io.ts'
 import { JSON_EVENTS, type JsonOption, KINDS, seq } from '../terminal/option-values.ts'
-import { oneLine } from '../terminal/plain-text.ts'
 import { print, printJson, rendered, say } from '../terminal/print.ts'
 import { ERASE } from '../terminal/progress.ts'
 import { type Calls, EXIT, exitCodeOf, OUTCOME_EXIT_CODES } from '../terminal/steps.ts'

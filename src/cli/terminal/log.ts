@@ -1,11 +1,11 @@
 import { isatty } from 'node:tty'
 import { type DestinationStream, type Logger, pino } from 'pino'
 import pretty from 'pino-pretty'
-import { processMask } from '../../log/masking.ts'
+import { visibleJson, withoutControls } from '../../domain/plain-text.ts'
+import { processMask } from '../../masking/process-mask.ts'
 import type { StorePlace } from '../../server/read-settings.ts'
 import type { About } from '../../server/start-server.ts'
-import { type Line, visibleJson, withoutControls } from './plain-text.ts'
-import { rendered } from './print.ts'
+import { type Line, rendered } from './print.ts'
 
 /** How many characters of lines wait while they cannot be written. More are lost. */
 const MOST_WAITING = 1024 * 1024

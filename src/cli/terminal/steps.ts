@@ -1,8 +1,8 @@
 import type { Err } from 'neverthrow'
 import type { RequestError } from '../../client/index.ts'
+import { oneLine } from '../../domain/plain-text.ts'
 import type { EndStatus } from '../../domain/records.ts'
 import { io } from './io.ts'
-import { oneLine } from './plain-text.ts'
 import { say } from './print.ts'
 
 /**

@@ -13,7 +13,7 @@ import {
 } from '../../api/run-requests.ts'
 import { RunAndStatus } from '../../api/runs.ts'
 import { pathBytes } from '../../lib/git-objects.ts'
-import { maskedContent } from '../../log/masking.ts'
+import { maskedContent } from '../../masking/process-mask.ts'
 import { changesAsPatch, changesOf } from '../../snapshots/changes.ts'
 import { RunFiles, type SnapshotAt, snapshotsOf } from '../../snapshots/run-files.ts'
 import { type AppDeps, type CarryResult, PROJECTION_WAIT_MS } from '../deps.ts'

@@ -14,7 +14,7 @@ import { createCatalogue } from '../../../src/models/catalogue.ts'
 import { DEFAULT_LIMITS } from '../../../src/runner/run-command.ts'
 import { type Isolation, NO_ISOLATION } from '../../../src/sandbox/isolation.ts'
 import { policyOfRun } from '../../../src/server/commands.ts'
-import { FAKES } from '../../domain/mask/fakes.ts'
+import { FAKES } from '../../masking/fakes.ts'
 import { openWorkspace } from '../../workspace/support.ts'
 
 let cwd: string

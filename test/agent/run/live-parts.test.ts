@@ -2,10 +2,10 @@ import { isDeepStrictEqual } from 'node:util'
 import { errAsync, ResultAsync } from 'neverthrow'
 import { describe, expect, test } from 'vitest'
 import { type Attempt, LiveParts } from '../../../src/live/live-parts.ts'
-import { processMask } from '../../../src/log/masking.ts'
+import { processMask } from '../../../src/masking/process-mask.ts'
 import type { ModelFailure, ModelPart, ModelReply, Models } from '../../../src/models/model.ts'
 import { createModels } from '../../../src/models/models.ts'
-import { FAKES } from '../../domain/mask/fakes.ts'
+import { FAKES } from '../../masking/fakes.ts'
 import { reachGoal, Workshop } from '../support.ts'
 
 /** An observer that keeps what it has seen of each attempt. */

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { RequestedCalls } from '../../../src/agent/run/calls.ts'
-import { FAKES } from '../../domain/mask/fakes.ts'
+import { FAKES } from '../../masking/fakes.ts'
 import { payloadsOf, played, reachGoal, Workshop } from '../support.ts'
 
 const [token = ''] = FAKES['github-token'] ?? []

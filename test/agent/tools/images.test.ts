@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { buffer } from 'node:stream/consumers'
 import { deflateSync } from 'node:zlib'
 import { expect, test } from 'vitest'
-import { guardSecrets } from '../../../src/log/masking.ts'
+import { guardSecrets } from '../../../src/masking/process-mask.ts'
 import { GIF, jpegOf, PNG, webp } from '../images.ts'
 import { projectWith } from './support.ts'
 

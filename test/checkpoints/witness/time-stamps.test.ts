@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { LOG_PROOF, STAMP } from '../../../src/audit/bundle/bundle-format.ts'
+import { bundleLines } from '../../../src/audit/verify/report-lines.ts'
 import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
 import { NO_ANCHORS } from '../../../src/checkpoints/public-keys.ts'
 import {
@@ -9,7 +10,6 @@ import {
   type StampProof,
 } from '../../../src/checkpoints/witness/log-proofs.ts'
 import { stampInAnswer, TimeStamps } from '../../../src/checkpoints/witness/time-stamps.ts'
-import { bundleLines } from '../../../src/cli/terminal/report-lines.ts'
 import { fetchUpTo } from '../../../src/models/patient-fetch.ts'
 import { inPython } from '../../audit/python.ts'
 import { archived, exportedFrom, type Part, partsOf, sampleRun } from '../../audit/support.ts'

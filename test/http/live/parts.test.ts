@@ -1,7 +1,7 @@
 import { describe, expect } from 'vitest'
 import { PartFrame, PartsEnd } from '../../../src/api/frames.ts'
 import { type Attempt, LiveParts, type PartName } from '../../../src/live/live-parts.ts'
-import { processMask } from '../../../src/log/masking.ts'
+import { processMask } from '../../../src/masking/process-mask.ts'
 import { ask } from '../../support/requests.ts'
 import { CLAIM, iteration, type TestServer } from '../../support/server.ts'
 import { testWith } from '../../support/test.ts'

@@ -1,5 +1,5 @@
 import './node-buffer.ts'
-import { bundleLines } from '../../../src/cli/terminal/report-lines.ts'
+import { bundleLines } from '../../../src/audit/verify/report-lines.ts'
 import { messageOf } from '../../../src/lib/message-of.ts'
 import { changes } from './changes.ts'
 import { type Child, element, json, list } from './element.ts'

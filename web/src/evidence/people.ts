@@ -1,5 +1,5 @@
-import { gist } from '../../../src/cli/terminal/event-line.ts'
-import { timeOf } from '../../../src/cli/terminal/plain-text.ts'
+import { gist } from '../../../src/client/gist.ts'
+import { timeOf } from '../../../src/domain/plain-text.ts'
 import { type Child, element, facts, json } from './element.ts'
 import type { Evidence, HeldRecord } from './read-export.ts'
 import { personOf } from './sections.ts'

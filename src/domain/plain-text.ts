@@ -1,4 +1,4 @@
-import { stripTerminalCodes } from '../../domain/texts.ts'
+import { stripTerminalCodes } from './texts.ts'
 
 /**
  * Characters that are invisible, or that change how other text looks: control characters, line separators, lone
@@ -63,22 +63,4 @@ const escaped = (unit: number): string =>
 export function timeOf(seconds: number): string {
   const time = new Date(seconds * 1000)
   return Number.isNaN(time.getTime()) ? `${seconds} s` : time.toISOString()
-}
-
-/** A line for people. Its parts are plain or have a style. */
-export type Line = string | readonly (string | Styled)[]
-export type Styled = {
-  readonly text: string
-  readonly style: 'bold' | 'cyan' | 'dim' | 'green' | 'red' | 'yellow'
-}
-
-const OUTCOMES: Readonly<Record<string, Styled['style']>> = {
-  ...{ achieved: 'green', failed: 'red', aborted: 'dim' },
-  ...{ awaiting_human: 'yellow', paused: 'yellow', running: 'cyan' },
-}
-
-/** The status of a run, in its colour. @param text what is shown of it; without it, the status */
-export const outcome = (status: string, text = status): string | Styled => {
-  const style = OUTCOMES[status]
-  return style === undefined ? text : { text, style }
 }

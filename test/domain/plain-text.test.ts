@@ -1,13 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { rendered } from '../../src/cli/terminal/print.ts'
 import {
   oneLine,
   shorten,
   timeOf,
   visibleJson,
   withoutControls,
-} from '../../src/cli/terminal/plain-text.ts'
-import { rendered } from '../../src/cli/terminal/print.ts'
+} from '../../src/domain/plain-text.ts'
 import { expectLinearTime } from '../support/linear-time.ts'
 
 /** Every terminal command begins with one of these characters, and every line ends with one. */

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { createMask, maskPayload } from '../../../src/domain/mask/mask.ts'
-import { RunRecord } from '../../../src/domain/records.ts'
-import { validRun } from '../../support/run-records.ts'
+import { RunRecord } from '../../src/domain/records.ts'
+import { createMask, maskPayload } from '../../src/masking/mask.ts'
+import { validRun } from '../support/run-records.ts'
 import { FAKES } from './fakes.ts'
 
 const { text } = createMask([{ name: 'OPENAI_API_KEY', value: 'achieved' }])

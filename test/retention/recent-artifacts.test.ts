@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { RecentArtifacts } from '../../src/artifacts/recent-artifacts.ts'
 import { sha256 } from '../../src/lib/sha256.ts'
+import { RecentArtifacts } from '../../src/retention/recent-artifacts.ts'
 import { append, newEvent } from '../store/contract/support.ts'
 import { memoryStore } from '../support/memory-store.ts'
 

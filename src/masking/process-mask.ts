@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer'
-import { canBeMasked, createMask, type Mask, type OwnSecret } from '../domain/mask/mask.ts'
 import { shownPath } from '../lib/git-objects.ts'
+import { canBeMasked, createMask, type Mask, type OwnSecret } from './mask.ts'
 
 let secrets: readonly OwnSecret[] = []
 let mask = createMask(secrets)

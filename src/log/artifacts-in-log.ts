@@ -1,14 +1,18 @@
 import { Readable } from 'node:stream'
 import type { Result } from 'neverthrow'
 import * as z from 'zod'
+import {
+  type ArtifactSource,
+  type Artifacts,
+  ArtifactsUnreachable,
+} from '../artifacts/artifacts.ts'
 import { Backoff, type PauseBoundsMs } from '../lib/backoff.ts'
 import { sha256 as sha256Of } from '../lib/sha256.ts'
-import { uuidOfHash } from '../log/chain.ts'
-import { patientStore, type StreamStore } from '../log/patience.ts'
-import { artifactStream } from '../log/run-log.ts'
-import { eventAt, type StreamReader, streamPages } from '../log/stream-pages.ts'
 import type { EventStore, NewEvent } from '../store/event-store.ts'
-import type { ArtifactSource, Artifacts } from './artifacts.ts'
+import { uuidOfHash } from './chain.ts'
+import { patientStore, type StreamStore } from './patience.ts'
+import { artifactStream } from './run-log.ts'
+import { eventAt, type StreamReader, streamPages } from './stream-pages.ts'
 
 const KIND = 'artifact_chunk'
 /** In Base64 they are 800 kB, which fits into one append. */
@@ -149,6 +153,3 @@ function unwrap<T>(
   const { type, message = words(type) } = result.error
   throw new ArtifactsUnreachable(message)
 }
-
-/** The place of artifacts does not answer now: nothing is known about whether it has one. */
-export class ArtifactsUnreachable extends Error {}

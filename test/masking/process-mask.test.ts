@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
 import { recordHash } from '../../src/log/chain.ts'
 import { encode } from '../../src/log/codec.ts'
-import { guardSecrets, processMask } from '../../src/log/masking.ts'
-import { FAKES } from '../domain/mask/fakes.ts'
+import { guardSecrets, processMask } from '../../src/masking/process-mask.ts'
+import { FAKES } from './fakes.ts'
 
 const [token = ''] = FAKES['github-token'] ?? []
 const META = { command_id: 'c', salt: '0'.repeat(32), prev_hash: '0'.repeat(64) }

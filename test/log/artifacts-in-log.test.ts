@@ -2,9 +2,13 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { artifactsIn, createArtifacts } from '../../src/artifacts/artifacts.ts'
-import { ArtifactsUnreachable, artifactsInLog } from '../../src/artifacts/artifacts-in-log.ts'
+import {
+  ArtifactsUnreachable,
+  artifactsIn,
+  createArtifacts,
+} from '../../src/artifacts/artifacts.ts'
 import { sha256 as sha256Of } from '../../src/lib/sha256.ts'
+import { artifactsInLog } from '../../src/log/artifacts-in-log.ts'
 import { artifactStream } from '../../src/log/run-log.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
 import { type EventStore, storeWith } from '../../src/store/event-store.ts'

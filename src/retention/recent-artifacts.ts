@@ -1,5 +1,5 @@
+import type { Artifacts } from '../artifacts/artifacts.ts'
 import { type EventStore, storeWith } from '../store/event-store.ts'
-import type { Artifacts } from './artifacts.ts'
 
 /**
  * Artifacts, and which of them were put by this process and are named by no record yet. Two runs that keep the same

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { KINDS } from '../../../src/domain/mask/known-shapes.ts'
-import { createMask, type Mask } from '../../../src/domain/mask/mask.ts'
-import { expectLinearTime } from '../../support/linear-time.ts'
+import { KINDS } from '../../src/masking/known-shapes.ts'
+import { createMask, type Mask } from '../../src/masking/mask.ts'
+import { expectLinearTime } from '../support/linear-time.ts'
 import { FAKES, KEEPING, pem } from './fakes.ts'
 
 const known = createMask([])

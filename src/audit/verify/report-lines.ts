@@ -1,5 +1,8 @@
 import { isolationFacts } from '../../api/about-server.ts'
-import type { LiveReport } from '../../audit/verify/live-report.ts'
+import type { Trust } from '../../checkpoints/public-keys.ts'
+import { linesOf, oneLine, timeOf } from '../../domain/plain-text.ts'
+import { counted } from '../../lib/text.ts'
+import type { LiveReport } from './live-report.ts'
 import {
   type BundleReport,
   type FamilyReport,
@@ -9,10 +12,7 @@ import {
   type RedactionReport,
   type ReportedRedaction,
   type SeenCheckpoint,
-} from '../../audit/verify/report.ts'
-import type { Trust } from '../../checkpoints/public-keys.ts'
-import { counted } from '../../lib/text.ts'
-import { linesOf, oneLine, timeOf } from './plain-text.ts'
+} from './report.ts'
 
 /** The report on an export, for people. */
 export function bundleLines(report: BundleReport): string[] {

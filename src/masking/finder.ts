@@ -18,11 +18,6 @@ export type Finder = {
 /** The text that replaces a secret. */
 export const maskOf = (kind: string): string => `[masked:${kind}]`
 
-/** All masks in a text, each once. */
-export const masksIn = (text: string): string[] => [
-  ...new Set(text.match(/\[masked:[\w-]+\]/g) ?? []),
-]
-
 /** How far a finder looks for the end of a secret, in characters. */
 const REACH_CHARS = 24_000
 /** How far it looks at the text before a secret, in characters. */
