@@ -5,9 +5,8 @@ import fastify from 'fastify'
 import pino from 'pino'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { Runner } from '../../src/runner/runner.ts'
-import { listen } from '../../src/server/listen.ts'
 import { readSettings } from '../../src/server/read-settings.ts'
-import { startServer } from '../../src/server/start-server.ts'
+import { listen, startServer } from '../../src/server/start-server.ts'
 import { temporaryFolder } from '../runner/support.ts'
 
 test('a start that fails waits for the trials of commands that it has begun', async () => {

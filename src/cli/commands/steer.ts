@@ -19,7 +19,7 @@ import {
 } from '../terminal/option-values.ts'
 import { print, printJson, say } from '../terminal/print.ts'
 import type { Calls } from '../terminal/steps.ts'
-import { printPatch } from './diff.ts'
+import { printPatch } from './history.ts'
 import { callLines, shownHash } from './human-checks.ts'
 
 /** What a person may say about a decision. */

@@ -23,7 +23,7 @@ import { JSON_EVENTS, type JsonOption, KINDS, seq } from '../terminal/option-val
 import { print, printJson, rendered, say } from '../terminal/print.ts'
 import { ERASE } from '../terminal/progress.ts'
 import { type Calls, EXIT, exitCodeOf, OUTCOME_EXIT_CODES } from '../terminal/steps.ts'
-import { statOf } from './diff.ts'
+import { statOf } from './history.ts'
 import { Questions } from './human-checks.ts'
 
 /** `retrai watch RUN`: the history of a run, then its new records until it ends. */

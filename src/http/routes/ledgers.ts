@@ -1,12 +1,20 @@
-import type { FastifyInstance } from 'fastify'
-import { err } from 'neverthrow'
+import { Readable } from 'node:stream'
+import type { FastifyInstance, FastifyReply } from 'fastify'
+import { err, type ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import { LedgerName, LedgerProof } from '../../api/audit.ts'
-import { AccessFrame, LedgerParams, ListAccessesQuery } from '../../api/audit-requests.ts'
-import type { Audit } from '../../audit/audit.ts'
+import {
+  AccessFrame,
+  LedgerParams,
+  ListAccessesQuery,
+  LogNoteQuery,
+  TileParams,
+} from '../../api/audit-requests.ts'
+import { LogState } from '../../api/log.ts'
+import type { Audit, AuditError } from '../../audit/audit.ts'
 import type { AccessEntry } from '../../domain/access.ts'
 import { described, operation } from '../operation.ts'
-import { problemOf } from '../problems/problem-of.ts'
+import { orProblem, problemOf, type Refusal } from '../problems/problem-of.ts'
 import { JSON_TYPE, NDJSON, preferred, sendStream } from '../replies/format.ts'
 import { type Item, type Source, sendStored } from '../replies/json.ts'
 import { KEEP_IT } from './proofs.ts'
@@ -120,4 +128,65 @@ function selects(query: ListAccessesQuery, { kind, payload }: AccessEntry): bool
   if (!('principal' in payload)) return true
   if (run_id !== undefined && payload.run_id !== run_id) return false
   return principal === undefined || payload.principal === principal
+}
+
+const TEXT = 'text/plain'
+const TILE = 'application/octet-stream'
+const AS_C2SP = 'As C2SP describes it'
+const BASE = { tag: 'audit' } as const
+
+/** What the log of checkpoints has; a problem if it does not have that. */
+const existing = <T>(read: ResultAsync<T | null, AuditError>): ResultAsync<T, Refusal> =>
+  read.andThen(orProblem({ code: 'not_found' }))
+
+const sendNote = (reply: FastifyReply, note: string): FastifyReply =>
+  sendStream(
+    reply.header('cache-control', 'no-cache'),
+    `${TEXT}; charset=utf-8`,
+    Readable.from([note]),
+  )
+
+/** The log of all checkpoints that this server has signed, for witnesses and others who follow it (C2SP). */
+export function log(app: FastifyInstance, audit: Audit): void {
+  operation(app, 'GET /api/log', {
+    ...BASE,
+    needs: 'checkpoints:read',
+    id: 'showLog',
+    summary: 'The log of all checkpoints that this server has signed, and who has seen it',
+    answers: { 200: described('The log', LogState) },
+    handle: () => audit.log.state(),
+  })
+  operation(app, 'GET /api/log/checkpoint', {
+    ...BASE,
+    needs: 'checkpoints:read',
+    id: 'readLogCheckpoint',
+    summary: 'The newest note about the log (tlog-checkpoint), with its cosignatures',
+    query: LogNoteQuery,
+    answers: { 200: described(AS_C2SP, z.string(), TEXT) },
+    handle: ({ query }, reply) =>
+      existing(audit.log.note(query.size)).map((note) => sendNote(reply, note)),
+  })
+  operation(app, 'GET /api/log/key', {
+    ...BASE,
+    needs: 'runs:verify',
+    id: 'readLogKey',
+    summary: 'The key that signs the notes about the log, as witnesses need it (signed-note)',
+    answers: { 200: described(AS_C2SP, z.string(), TEXT) },
+    handle: (_request, reply) => audit.log.key().map((line) => sendNote(reply, `${line}\n`)),
+  })
+  operation(app, 'GET /api/log/tile/*', {
+    ...BASE,
+    needs: 'checkpoints:read',
+    id: 'readLogTile',
+    summary:
+      'A tile of the tree, or a bundle of its entries: checkpoints in canonical form (tlog-tiles)',
+    params: TileParams,
+    answers: { 200: described(AS_C2SP, z.string(), TILE) },
+    handle: ({ params }, reply) =>
+      existing(audit.log.tile(params['*'])).map((tile) => {
+        // It never changes, and only auditors may read it.
+        reply.header('cache-control', 'private, max-age=31536000, immutable')
+        return sendStream(reply, TILE, Readable.from([tile]))
+      }),
+  })
 }
