@@ -1,10 +1,19 @@
+import {
+  copyFileSync,
+  existsSync,
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join, relative } from 'node:path'
 import { type LinkedWorktree, lineOf, linkedWorktree } from '../../lib/linked-worktree.ts'
 import type { Answers, Questions } from '../protocol.ts'
 import { ROOT } from './paths.ts'
 import { type Ran, run } from './run-program.ts'
-import { copyFileSync, existsSync, lstatSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { dirname, join, relative } from 'node:path'
 
 const MAX_CONFIG_BYTES = 1024 * 1024
 const MAX_INDEX_BYTES = 512 * 1024 * 1024
