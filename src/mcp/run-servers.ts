@@ -192,7 +192,7 @@ const MAX_TOOLS = 100
  * What a run records of the tools of a server. Secrets are masked before anything is hashed or measured.
  * @param others how many tools of other servers the run has
  */
-export function listingOf(
+function listingOf(
   server: McpServer,
   listed: readonly Tool[],
   others: number,

@@ -202,7 +202,7 @@ async function listenOnSocket(app: Listener, path: string): Promise<Result<strin
 }
 
 /** Removes the socket, so that the next client does not find one that nobody listens on. Never rejects. */
-export const removeSocket = (path: string): Promise<void> => unlink(path).catch(() => {})
+const removeSocket = (path: string): Promise<void> => unlink(path).catch(() => {})
 
 /** Removes a socket that a killed server has left. Returns why something else stays. */
 async function clear(path: string): Promise<string | null> {

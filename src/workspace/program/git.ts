@@ -21,7 +21,7 @@ const MAX_OUTPUT_BYTES = 8 * 1024 * 1024
 const COMMITS = 20
 
 /** Why a repository is not read, as the git tools say it. It is thrown, and caught where git is run. */
-export class GitRefusal extends Error {
+class GitRefusal extends Error {
   /** What somebody can do who wanted a branch. */
   readonly advice: string
 
@@ -70,7 +70,7 @@ export async function git({ show }: Questions['git']): Promise<Ran> {
 }
 
 /** Does something with such a folder in the place of `.git`, or returns why the repository is not used. */
-export async function inView<T>(
+async function inView<T>(
   act: (git: Git, repository: Repository) => Promise<T>,
 ): Promise<T | GitRefusal> {
   const view = mkdtempSync(join(tmpdir(), 'git-'))

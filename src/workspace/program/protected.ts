@@ -196,7 +196,7 @@ const NO_COMMAND = /\$\((?:[\w.-]+|dirname [^()]*)\)/g
  * name could tell apart from the product is the product.
  * @param read a text file of the project, by its path; null if there is none, or it is no script that people write
  */
-export function namedFiles(
+function namedFiles(
   commands: readonly string[],
   read: (path: string) => string | null,
 ): ReadonlySet<string> {
