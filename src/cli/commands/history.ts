@@ -11,7 +11,6 @@ import { bundleFile } from '../../audit/bundle/unpack.ts'
 import {
   type AgentEvent,
   HistoryError,
-  type Kind,
   type RequestError,
   type RunChanges,
 } from '../../client/index.ts'
@@ -22,11 +21,16 @@ import { decodeParsed } from '../../log/codec.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
 import { eventLine, shownKinds } from '../terminal/event-line.ts'
 import { io } from '../terminal/io.ts'
-import { JSON_EVENTS, JSON_LINES, type JsonOption, KINDS, seq } from '../terminal/option-values.ts'
+import {
+  JSON_EVENTS,
+  JSON_LINES,
+  type JsonOption,
+  KINDS,
+  type ShownEvents,
+  seq,
+} from '../terminal/option-values.ts'
 import { type Line, print, printJson, rendered, say } from '../terminal/print.ts'
 import type { Calls } from '../terminal/steps.ts'
-
-type ReplayOptions = JsonOption & { readonly from: number; readonly kinds?: readonly Kind[] }
 
 /** `retrai replay RUN|FILE`: what happened in a run so far, from a server or an export. */
 export const replayCommand = (): Command =>
@@ -46,7 +50,7 @@ type Events = AsyncGenerator<Result<AgentEvent, string | RequestError>>
 async function* replay(
   connection: Connection,
   run: string,
-  { from, kinds, json = false }: ReplayOptions,
+  { from, kinds, json = false }: ShownEvents,
 ): Calls {
   const { shows } = shownKinds(kinds, json)
   const events = existsSync(run)

@@ -19,7 +19,13 @@ import { counted } from '../../lib/text.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
 import { eventLine, shownKinds, waitText } from '../terminal/event-line.ts'
 import { io, type Output } from '../terminal/io.ts'
-import { JSON_EVENTS, type JsonOption, KINDS, seq } from '../terminal/option-values.ts'
+import {
+  JSON_EVENTS,
+  type JsonOption,
+  KINDS,
+  type ShownEvents,
+  seq,
+} from '../terminal/option-values.ts'
 import { print, printJson, rendered, say } from '../terminal/print.ts'
 import { ERASE } from '../terminal/progress.ts'
 import { type Calls, EXIT, exitCodeOf, OUTCOME_EXIT_CODES } from '../terminal/steps.ts'
@@ -38,13 +44,11 @@ export const watchCommand = (): Command =>
     .option(...JSON_EVENTS)
     .action(connected(follow))
 
-type Choice = JsonOption & { readonly from: number; readonly kinds?: readonly Kind[] }
-
 /** Prints a run while it happens, to its end, or until Ctrl+C. The value is the exit code for its outcome. */
 async function* follow(
   connection: Connection,
   runId: string,
-  { json = false, from, kinds: chosen }: Choice,
+  { json = false, from, kinds: chosen }: ShownEvents,
 ): Calls<number> {
   const after = from - 1
   const { client, hint } = connection

@@ -137,6 +137,9 @@ export const KINDS = [
 
 export type JsonOption = { readonly json?: boolean }
 
+/** Which events are printed, and how. */
+export type ShownEvents = JsonOption & { readonly from: number; readonly kinds?: readonly Kind[] }
+
 export const JSON_LINES = ['--json', 'print each as JSON, one a line'] as const
 
 export const JSON_EVENTS = ['--json', 'print each event as JSON, one a line'] as const

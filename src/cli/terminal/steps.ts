@@ -5,16 +5,17 @@ import type { EndStatus } from '../../domain/records.ts'
 import { io } from './io.ts'
 import { say } from './print.ts'
 
+// biome-ignore lint/suspicious/noConfusingVoidType: most commands return nothing
+type ExitCode = number | void
+
 /**
  * What a command does: steps that may fail with a text for people (`yield*` a Result to continue with its value). It
  * returns the exit code, or nothing if that is 0.
  */
-// biome-ignore lint/suspicious/noConfusingVoidType: most commands return nothing
-export type Steps<T = number | void> = AsyncGenerator<Err<never, string>, T, unknown>
+export type Steps<T = ExitCode> = AsyncGenerator<Err<never, string>, T, unknown>
 
 /** The same of a command that talks to a server: a call that fails is a step that fails. */
-// biome-ignore lint/suspicious/noConfusingVoidType: as above
-export type Calls<T = number | void> = AsyncGenerator<Err<never, string | RequestError>, T, unknown>
+export type Calls<T = ExitCode> = AsyncGenerator<Err<never, string | RequestError>, T, unknown>
 
 /** The action of a command that needs no server. */
 export const offline =

@@ -204,8 +204,8 @@ function measure(prometheus: Prometheus, deps: AppDeps, sockets: Live['sockets']
     cost: {},
   })
   counter('retrai_log_records_total', 'Records of runs', 'kind', { records: {} })
-  const behind = `Records that lists and states do not show yet; more than ${MOST_BEHIND} are not counted`
-  gauge('retrai_read_model_behind_records', behind, () => recordsBehind(deps))
+  const lag = `Records that lists and states do not show yet; more than ${MOST_BEHIND} are not counted`
+  gauge('retrai_read_model_behind_records', lag, () => recordsBehind(deps))
   gauge('retrai_sockets', 'Open WebSockets', () => sockets.count)
   gauge('retrai_commands_running', 'Commands of agents and checks', commandsRunning)
   gauge('retrai_webhook_pending', 'Deliveries of webhooks that are due', webhookPending)

@@ -146,7 +146,7 @@ const sendNote = (reply: FastifyReply, note: string): FastifyReply =>
     Readable.from([note]),
   )
 
-/** The log of all checkpoints that this server has signed, for witnesses and others who follow it (C2SP). */
+/** The log of all checkpoints that this server has signed, for witnesses and others that follow it (C2SP). */
 export function log(app: FastifyInstance, audit: Audit): void {
   operation(app, 'GET /api/log', {
     ...BASE,
