@@ -187,9 +187,8 @@ test('after any edits of rules, what is ignored is what a search leaves out', as
       tick(base)
       for (const one of edits) if (!/\n/.test(one.path + one.to)) apply(project, one)
       for (const { folder, lines } of rules) {
-        rmSync(join(project, folder, '.gitignore'), { recursive: true, force: true })
-        const text = lines.join('\n')
-        apply(project, { kind: 'write', path: join(folder, '.gitignore'), to: '', text })
+        const file = { path: join(folder, '.gitignore'), to: '', text: lines.join('\n') }
+        for (const kind of ['remove', 'write'] as const) apply(project, { ...file, kind })
       }
       const { tree } = await snapshot()
       const all = { path: '.', glob: '**/*', limit: 10_000, hidden: true, ignored: false }
