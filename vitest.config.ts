@@ -5,7 +5,8 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node'
 /** Random faults, crashes and requests for a given time, and runs that cheat in rare ways: `npm run test:chaos`. */
 const CHAOS = [
   'test/chaos/{chaos,crash-samples,trials,webhooks}.test.ts',
-  ...['test/verdict/rare.test.ts', 'test/fuzz/**/*.test.ts'],
+  'test/verdict/rare.test.ts',
+  'test/fuzz/**/*.test.ts',
 ]
 
 /** Browsers, containers, whole programs and machines that fail: `npm run test:system`. All others are `npm test`. */
@@ -13,26 +14,35 @@ const SYSTEM = [
   ...['chaos', 'console', 'package', 'reliability', 'sandbox', 'verdict'].map(
     (room) => `test/${room}/**/*.test.ts`,
   ),
-  ...[
-    'test/golden/folders.test.ts',
-    'test/cli/demo.test.ts',
-    'test/compose.test.ts',
-    'test/docker-image.test.ts',
-  ],
+  'test/golden/folders.test.ts',
+  'test/cli/demo.test.ts',
+  'test/compose.test.ts',
+  'test/docker-image.test.ts',
 ]
 
 /** Small files with tests that take long. */
 const LONG = [
-  ...['verdict/runs', 'verdict/rare', 'chaos/chaos', 'fuzz/fuzz'],
+  'verdict/runs',
+  'verdict/rare',
+  'chaos/chaos',
+  'fuzz/fuzz',
   ...['points', 'verdict'].map((crashes) => `chaos/crash-${crashes}`),
   ...['redaction', 'retention', 'artifact-places', 'fencing', 'carried-files'].map(
     (name) => `reliability/${name}`,
   ),
   ...['store-answers', 'pools', 'webhooks'].map((name) => `reliability/${name}`),
-  ...['sandbox/swapped-project', 'store/eventstoredb/stand-in', 'store/embedded/contract'],
-  ...['audit/constant-memory', 'audit/bundle/files', 'cli/demo', 'cli/fork', 'cli/stuck'],
-  ...['workspace/carry', 'carry/isolated-copies', 'carry/clean-copy-attacks'],
-  ...['agent/run/origin-tampering'],
+  'sandbox/swapped-project',
+  'store/eventstoredb/stand-in',
+  'store/embedded/contract',
+  'audit/constant-memory',
+  'audit/bundle/files',
+  'cli/demo',
+  'cli/fork',
+  'cli/stuck',
+  'workspace/carry',
+  'carry/isolated-copies',
+  'carry/clean-copy-attacks',
+  'agent/run/origin-tampering',
 ].map((name) => `/test/${name}.test.ts`)
 
 /** A first run starts with the largest files. The long tests would be the last, when the other workers have nothing left. */

@@ -46,7 +46,8 @@ export function run(): Promise<string> {
     const server = await startServerProcess(args, { PATH: process.env.PATH }, await buildProgram())
     const browser = await launchBrowser()
     try {
-      const [page, bare] = [await browser.newPage(), await browser.newPage()]
+      const page = await browser.newPage()
+      const bare = await browser.newPage()
       await bare.setContent(BARE)
       const began = performance.now()
       await page.goto(`${server.url}/runs/${runId}`)
@@ -56,7 +57,8 @@ export function run(): Promise<string> {
         .first()
         .waitFor()
       const shown = (performance.now() - began) / 1000
-      const [ours, limit]: [number[][], number[][]] = [[], []]
+      const ours: number[][] = []
+      const limit: number[][] = []
       for (let round = 0; round < ROUNDS; round += 1) {
         ours.push(await frames(page, TIMELINE))
         limit.push(await frames(bare, `document.getElementById('all')`))

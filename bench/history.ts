@@ -93,7 +93,8 @@ type Taken = { readonly ms: number; readonly bytes: number }
 /** Reads a whole response. @throws if a record is missing */
 async function take(url: string, { accept, linesEach }: Form, records: number): Promise<Taken> {
   const start = performance.now()
-  let [bytes, lines] = [0, 0]
+  let bytes = 0
+  let lines = 0
   await new Promise<void>((resolve, reject) => {
     const outgoing = request(url, { headers: { accept }, agent: false }, (response) => {
       response.on('data', (chunk: Buffer) => {

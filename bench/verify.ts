@@ -34,8 +34,11 @@ async function measure(count: number, verifier: Peer<VerifyOperations>): Promise
   const verified = median(rounds.map((one) => one.verified))
   const bare = median(rounds.map((one) => one.bare))
   return [
-    ...[integer(count), integer(bytes / count), `${verified.toFixed(0)} ms`],
-    ...[integer((1000 * count) / verified), `${bare.toFixed(0)} ms`],
+    integer(count),
+    integer(bytes / count),
+    `${verified.toFixed(0)} ms`,
+    integer((1000 * count) / verified),
+    `${bare.toFixed(0)} ms`,
   ]
 }
 

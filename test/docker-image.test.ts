@@ -28,7 +28,9 @@ async function startImage(modelUrl: string) {
   const name = `retrai-test-${randomUUID()}`
   const port = await freePort()
   const settings = {
-    ...{ RETRAI_ISOLATION: 'auto', RETRAI_TOKEN: TOKEN, RETRAI_LLM_BASE_URL: modelUrl },
+    RETRAI_ISOLATION: 'auto',
+    RETRAI_TOKEN: TOKEN,
+    RETRAI_LLM_BASE_URL: modelUrl,
     RETRAI_LISTEN: `0.0.0.0:${port}`,
   }
   const env = Object.entries(settings).flatMap(([key, value]) => ['--env', `${key}=${value}`])
@@ -37,7 +39,7 @@ async function startImage(modelUrl: string) {
     docker('volume', 'rm', '--force', `${name}-data`, `${name}-workspace`)
   })
   const volumes = ['data', 'workspace'].flatMap((at) => ['--volume', `${name}-${at}:/${at}`])
-  docker(...['run', '--detach', '--network', 'host', '--name', name, ...env, ...volumes], 'retrai')
+  docker('run', '--detach', '--network', 'host', '--name', name, ...env, ...volumes, 'retrai')
   const health = () => docker('inspect', '--format', '{{.State.Health.Status}}', name)
   const ask = async (method: string, path: string, body?: object): Promise<unknown> => {
     const headers = { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json' }

@@ -27,7 +27,11 @@ const { forbidden } = z
 const ROOMS = forbidden.flatMap(({ name }) => (name.startsWith('room-') ? [name.slice(5)] : []))
 
 const PACKAGES = [
-  ...['@anthropic-ai/sdk', '@eventstore/db-client', '@opentelemetry/api', 'fastify', 'openai'],
+  '@anthropic-ai/sdk',
+  '@eventstore/db-client',
+  '@opentelemetry/api',
+  'fastify',
+  'openai',
 ]
 
 /** An import that each rule forbids: the file that has it, and what it imports. */

@@ -118,7 +118,9 @@ function costRow(name: string, costs: readonly Costs[], isAsked: boolean): strin
   const ms = (of: (one: Costs) => number): string => `${median(costs.map(of)).toFixed(1)} ms`
   const verdict = atMostMs(median(costs.map((one) => one.within - one.without)), ASKED.costMs)
   return [
-    ...[name, ms(({ without }) => without), ms(({ within }) => within)],
+    name,
+    ms(({ without }) => without),
+    ms(({ within }) => within),
     ...(isAsked ? verdict : notAsked(verdict)),
   ]
 }

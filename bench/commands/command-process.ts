@@ -20,8 +20,14 @@ const isolated = commandRunner(DEFAULT_LIMITS, runner, chosen)
 const bare = commandRunner(DEFAULT_LIMITS, runner, NO_ISOLATION)
 
 const commandOf = ({ file, args, cwd }: Wanted): Command => ({
-  ...{ file, args, cwd, project: cwd, run: 'bench', timeoutMs: COMMAND_LIMIT_MS },
-  ...{ maxBytes: 8 * 1024 * 1024, signal: new AbortController().signal },
+  file,
+  args,
+  cwd,
+  project: cwd,
+  run: 'bench',
+  timeoutMs: COMMAND_LIMIT_MS,
+  maxBytes: 8 * 1024 * 1024,
+  signal: new AbortController().signal,
 })
 
 async function run(wanted: Wanted): Promise<number> {

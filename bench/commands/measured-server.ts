@@ -55,7 +55,9 @@ export class MeasuredServer {
   /** Creates a run; resolves to the milliseconds until the answer. */
   async createRun(model: Model): Promise<number> {
     return timeToCreate(this.#server.url, this.#agent, {
-      ...{ goal: 'make-test', cwd: this.#project, model_name: `openai/${model}` },
+      goal: 'make-test',
+      cwd: this.#project,
+      model_name: `openai/${model}`,
       max_turns_per_iteration: 10_000,
     })
   }

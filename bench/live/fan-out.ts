@@ -9,7 +9,9 @@ const ROUNDS = 5
 const PER_APPEND = 4
 const HISTORY = 20
 /** All frames of a burst, and the smallest and largest number of its appends. */
-const [FRAMES, FEWEST_APPENDS, MOST_APPENDS] = [200_000, 25, 500]
+const FRAMES = 200_000
+const FEWEST_APPENDS = 25
+const MOST_APPENDS = 500
 /** Frames a second, of all observers together, while delays are measured. */
 const CALM_FRAMES_PER_SECOND = 20_000
 const TRICKLE_MS = 1500

@@ -7,7 +7,9 @@ export type FrameUser = {
 }
 
 const NOTHING = Buffer.alloc(0)
-const [TEXT, CLOSE, PING] = [0x1, 0x8, 0x9]
+const TEXT = 0x1
+const CLOSE = 0x8
+const PING = 0x9
 
 /** Splits the stream of a server into its frames, which are neither masked nor fragmented. */
 export class FrameParser {

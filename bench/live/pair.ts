@@ -30,7 +30,8 @@ export async function startPair(folder: string): Promise<Pair> {
     const peer = stack.use(await startPeer<ServerOperations>(moduleOf(name), [data], OPTIONS))
     return { peer, port: await peer.ask('port') }
   }
-  const [ours, bare] = [await start('server'), await start('bare')]
+  const ours = await start('server')
+  const bare = await start('bare')
   const observers = stack.use(await startPeer<ObserverOperations>(moduleOf('observers')))
   const all = stack.move()
   return { ours, bare, observers, [Symbol.asyncDispose]: () => all.disposeAsync() }

@@ -52,7 +52,12 @@ const app = await buildApp({
   tools: effects.toolbox.specs,
   planRun: (request) =>
     planRun(request, {
-      ...{ goals, models: catalogue, ceilings, dataDir: null, isolate, network },
+      goals,
+      models: catalogue,
+      ceilings,
+      dataDir: null,
+      isolate,
+      network,
       tools: [],
       mcp: { configuration: NO_SERVERS, own: 'none' },
       openWorkspace,

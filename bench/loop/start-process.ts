@@ -8,7 +8,8 @@ const Ready = z.object({ url: z.string() })
 export type ServerProcess = AsyncDisposable & { readonly url: string }
 
 /** Longest times until a process is ready, and until it has ended, milliseconds. */
-const [READY_MS, END_MS] = [60_000, 15_000]
+const READY_MS = 60_000
+const END_MS = 15_000
 
 /**
  * Starts a module that sends its `url` to its parent once it listens, and ends on disconnect.

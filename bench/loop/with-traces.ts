@@ -41,8 +41,11 @@ export async function withTraces({ folder, project, modelUrl }: Places): Promise
     ['runs at once', 'runs/s without', 'runs/s with traces', 'cost', 'asked'],
     [
       [
-        ...[String(AT_ONCE), before.toFixed(1), after.toFixed(1)],
-        ...[cost <= ASKED ? percent : `**${percent}**`, `≤ ${ASKED * 100} %`],
+        String(AT_ONCE),
+        before.toFixed(1),
+        after.toFixed(1),
+        cost <= ASKED ? percent : `**${percent}**`,
+        `≤ ${ASKED * 100} %`,
       ],
     ],
   )

@@ -9,11 +9,14 @@ import { atLeast, below } from '../support/verdicts.ts'
 
 const OBSERVERS = 1_000
 const HISTORY = 20
-const [REPLIES, ROUNDS] = [20, 7]
+const REPLIES = 20
+const ROUNDS = 7
 /** The first replies warm up both sides and do not count. */
 const WARM_UP = 3
-const [ASKED_MS, ASKED_SHARE] = [50, 0.9]
-const [APPENDS, PER_APPEND] = [400, 4]
+const ASKED_MS = 50
+const ASKED_SHARE = 0.9
+const APPENDS = 400
+const PER_APPEND = 4
 
 const moduleOf = (path: string): URL => new URL(path, import.meta.url)
 

@@ -9,7 +9,8 @@ import { portOf } from '../live/process.ts'
 import { now } from '../live/writer.ts'
 
 /** Words of a reply, and the pause before each: about as fast as a model writes. */
-const [WORDS, PAUSE_MS] = [40, 10]
+const WORDS = 40
+const PAUSE_MS = 10
 
 const chunk = (delta: object, finish_reason: string | null = null): string =>
   `data: ${JSON.stringify({ choices: [{ index: 0, delta, finish_reason }] })}\n\n`

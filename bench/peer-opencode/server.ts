@@ -8,7 +8,8 @@ import { opencodeConfig, opencodeEnvironment } from './config.ts'
 import { OPENCODE_VERSION } from './install.ts'
 
 /** Longest times until it listens, and until it has ended, milliseconds. */
-const [START_MS, STOP_MS] = [60_000, 5_000]
+const START_MS = 60_000
+const STOP_MS = 5_000
 
 /**
  * Starts `opencode serve` on the project. It keeps all of its data in `folder`.

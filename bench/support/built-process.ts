@@ -16,7 +16,11 @@ export async function builtProcess(folder: string, module: string): Promise<URL>
   const entry = { ...Object.fromEntries(programs), process: module }
   await build({
     ...program,
-    ...{ entry, config: false, cwd: ROOT, outDir: folder, logLevel: 'error' },
+    entry,
+    config: false,
+    cwd: ROOT,
+    outDir: folder,
+    logLevel: 'error',
   })
   for (const name of ['package.json', 'node_modules']) {
     await symlink(join(ROOT, name), join(folder, name))

@@ -241,7 +241,9 @@ export const RollbackRun = z
     to: SeqInBody.describe(
       'seq of a record: the files as of that record, by the last snapshot before it',
     ),
-    ...{ dry_run, reason, seen },
+    dry_run,
+    reason,
+    seen,
   })
   .meta({
     id: 'RollbackRun',
@@ -262,7 +264,9 @@ export const ApplyRun = z
           'HEAD that a new branch names, without a change to files, index or HEAD',
       ),
     branch: z.string().min(1).max(200).exactOptional().describe('Without it: `retrai/<run_id>`'),
-    ...{ dry_run, reason, seen },
+    dry_run,
+    reason,
+    seen,
   })
   .meta({
     id: 'ApplyRun',

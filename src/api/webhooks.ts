@@ -4,7 +4,10 @@ import { ALL_KINDS, type Kind } from '../domain/records.ts'
 
 /** The kinds of records that need a person, or end a run. */
 const DUE_KINDS = [
-  ...(['human_check_required', 'approval_required', 'run_paused', 'run_end'] as const),
+  'human_check_required',
+  'approval_required',
+  'run_paused',
+  'run_end',
 ] as const satisfies readonly Kind[]
 
 const name = (longest: number) => z.string().min(1).max(longest).exactOptional()

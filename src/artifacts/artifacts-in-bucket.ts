@@ -77,8 +77,12 @@ export function artifactsInBucket({ place, credentials, region }: Deps): Artifac
   const send = async (method: string, sha256: string, body: Buffer | null = null) => {
     const bodySha256 = body === null ? EMPTY_SHA256 : sha256
     const signer = new AwsV4Signer({
-      ...{ method, url: objectUrl(place, region, sha256), service: 's3', region },
-      ...{ ...credentials, headers: { 'x-amz-content-sha256': bodySha256 } },
+      method,
+      url: objectUrl(place, region, sha256),
+      service: 's3',
+      region,
+      ...credentials,
+      headers: { 'x-amz-content-sha256': bodySha256 },
     })
     const { url, headers } = await signer.sign()
     return answer(url, { method, headers, body: body && new Uint8Array(body) })

@@ -24,7 +24,8 @@ const FLUSH_MS = 1000
 /** How many entries can wait for the store. */
 const MAX_WAITING = 10_000
 /** Entries in one append, and about how many bytes: far below the limit of an append. */
-const [BATCH, BATCH_BYTES] = [500, 300_000] as const
+const BATCH = 500
+const BATCH_BYTES = 300_000
 
 type End = Pick<Folded<boolean>, 'revision' | 'head'>
 /** The revision of a ledger without entries. */
@@ -151,7 +152,9 @@ export class AccessRecorder {
 
 /** The server learns of another log by itself, and starts over. */
 const replacedAt = ({ revision }: End): LoadError => ({
-  ...{ type: 'damaged_record', stream: ledgerStream('access'), seq: revision },
+  type: 'damaged_record',
+  stream: ledgerStream('access'),
+  seq: revision,
   message: 'it is not the entry that was written or read there before',
 })
 

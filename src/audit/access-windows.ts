@@ -79,7 +79,7 @@ export class AccessWindows {
   }
 
   closeAll(now: number): void {
-    for (const window of [...this.#windows.values()]) this.#close(window, now)
+    for (const window of this.#windows.values()) this.#close(window, now)
   }
 
   #open(window: Window): void {

@@ -97,7 +97,11 @@ export class LedgersCheck {
   /** Takes the next entry, or what is wrong with its line. @returns the end of the ledger; null if it does not hold */
   take(name: LedgerName, stored: StoredRecord | string): LedgerEnd | null {
     const ledger = this.#ledgers.get(name) ?? {
-      ...{ ...LEDGER_START, unsigned: null, sealed: 0, keys: new Set(), bad: null },
+      ...LEDGER_START,
+      unsigned: null,
+      sealed: 0,
+      keys: new Set(),
+      bad: null,
     }
     this.#ledgers.set(name, ledger)
     if (ledger.bad !== null) return null

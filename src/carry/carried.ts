@@ -56,7 +56,8 @@ export async function carriedChanges(
     return mode === '40000' ? null : { mode, id }
   }
   const wanted = [...paths].toSorted().map((path): CarriedChange => {
-    const [from, fresh] = [starts.map(({ tree }) => fileAt(tree, path)), fileAt(to.tree, path)]
+    const from = starts.map(({ tree }) => fileAt(tree, path))
+    const fresh = fileAt(to.tree, path)
     const isSame = fresh !== null && from[0]?.id === fresh.id
     return { path, action: fresh === null ? 'delete' : isSame ? 'mode' : 'write', from, to: fresh }
   })
@@ -98,11 +99,13 @@ const WITHIN_MS = 5 * 60_000
 const CONFLICT = 'Somebody has changed it since, or it cannot come where something else is.'
 
 export const shown = ({ path, action }: Pick<CarriedChange, 'path' | 'action'>) => ({
-  ...{ path: maskedPath(path), action },
+  path: maskedPath(path),
+  action,
 })
 
 const notCarried = ({ problem, path = '.' }: Failure): CarryError => ({
-  ...{ type: 'not_carried', message: describeProblem(path, problem) },
+  type: 'not_carried',
+  message: describeProblem(path, problem),
 })
 
 /** Writes all of the changes that are not made yet, or none if one of them is in conflict. */

@@ -84,7 +84,8 @@ export class Carrier {
         const done = await write(workspace, plan.value, files, how.dry_run)
         const trees = { to: seq, to_tree: snapshot.tree }
         return this.#recorded(done, plan.value, job, (common) => ({
-          ...{ kind: 'files_rolled_back', payload: { ...trees, ...common } },
+          kind: 'files_rolled_back',
+          payload: { ...trees, ...common },
         }))
       })
     })
@@ -100,7 +101,8 @@ export class Carrier {
     return this.#open(runId, how, author, async (job) => {
       const { own, starts, files, state } = job
       if (state.copy === undefined) return err({ type: 'no_copy' })
-      const [from, to] = [starts[0], own.at(-1) ?? own[0]]
+      const from = starts[0]
+      const to = own.at(-1) ?? own[0]
       const plan = await this.#plan(starts, to, files)
       if (plan.isErr()) return err(plan.error)
       const isOver = state.phase.type === 'ended' && state.copy.is === 'made'
@@ -260,7 +262,8 @@ export class Carrier {
   ): Outcome<Carried> {
     if (done.isErr() || dry_run) return done
     const carried = carriedOf({
-      ...{ files: changes.slice(0, MOST_NAMED).map(shown), count: changes.length },
+      files: changes.slice(0, MOST_NAMED).map(shown),
+      count: changes.length,
       ...(notCarried.length === 0 ? {} : { not_carried: [...notCarried] }),
       ...present({ reason }),
     })

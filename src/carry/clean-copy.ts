@@ -87,7 +87,10 @@ export const cleanCopies =
     const copy = { folder, replaces: true, at }
     const files = opened.use(openWorkspace({ ...project, copy }))
     return ok({
-      ...{ cwd: at, files, copied: copied.value, left: copied.value.left },
+      cwd: at,
+      files,
+      copied: copied.value,
+      left: copied.value.left,
       runCommand: (command) =>
         runCommand({ ...present({ folder: known }), ...command, project: cwd, copy }),
       async put(wanted) {

@@ -61,7 +61,9 @@ export async function copyProject(work: Work): Promise<Result<ProjectCopied, str
   await rename(folder, config.cwd)
   const notCopied = [...skip, ...left].slice(0, MOST_NAMED)
   return ok({
-    ...{ project: folderAt(config.cwd), files: copied.files, bytes: copied.bytes },
+    project: folderAt(config.cwd),
+    files: copied.files,
+    bytes: copied.bytes,
     ...(notCopied.length === 0 ? {} : { not_copied: notCopied }),
     ...restored.value,
   })

@@ -20,7 +20,9 @@ type OfRun = Pick<RunState, 'runId' | 'project' | 'parent'> & {
 }
 
 export const folderOfRun = ({ runId, project, config, pool = null }: OfRun): InFolder => ({
-  ...{ runId, pool, folder: project?.path ?? config.cwd },
+  runId,
+  pool,
+  folder: project?.path ?? config.cwd,
 })
 
 /** Whether a run waits for others in its folder, and they for it. Sub-agents work under the lock of their parent. */

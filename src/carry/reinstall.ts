@@ -87,8 +87,13 @@ async function install(
   }
   if ((await copy.put(wanted)).isErr()) return false
   const { end, exitCode } = await copy.runCommand({
-    ...{ file: 'bash', args: ['-c', INSTALL], cwd: join(copy.cwd, at), timeoutMs: TIMEOUT_MS },
-    ...{ network, signal, ...present({ checkHome }) },
+    file: 'bash',
+    args: ['-c', INSTALL],
+    cwd: join(copy.cwd, at),
+    timeoutMs: TIMEOUT_MS,
+    network,
+    signal,
+    ...present({ checkHome }),
   })
   const isRestored = (await copy.put(own)).isOk()
   return isRestored && end === 'exited' && exitCode === 0

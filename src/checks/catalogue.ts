@@ -135,7 +135,8 @@ async function checkLint(context: GoalContext): Promise<GoalVerdict> {
   if (linter === null) return cannotCheck(NO_LINTER)
   return checkWith(context, {
     ...linter,
-    ...{ minutes: 20, env: { CI: 'true', NO_COLOR: '1' } },
+    minutes: 20,
+    env: { CI: 'true', NO_COLOR: '1' },
     noise: /^(?:npm (?:error|ERR!|warn|notice)\b|> )/,
   })
 }
@@ -160,13 +161,18 @@ const lint: Goal = {
 /** All goals that a run may name. */
 export const goals: readonly Goal[] = [
   ...TOOL_GOALS.map(goalOf),
-  ...[lint, shellGoal, allOf, instructionsGoal],
+  lint,
+  shellGoal,
+  allOf,
+  instructionsGoal,
 ]
 
 /** A goal by its name. Of one that only an earlier version had, runs are read, but it cannot be checked. */
 export const findGoal = (name: string): Goal =>
   goals.find((goal) => goal.name === name) ?? {
-    ...{ name, description: '', prompt: '' },
+    name,
+    description: '',
+    prompt: '',
     check: async () => cannotCheck(`This version has no goal ${name}: ${INSTEAD}`),
   }
 

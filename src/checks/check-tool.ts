@@ -31,7 +31,8 @@ export async function checkWith(context: GoalContext, check: ToolCheck): Promise
   const lacking = own === null ? ((await check.needs?.(context.files)) ?? null) : null
   if (lacking !== null) return cannotCheck(lacking)
   const ran = await runCheck(context, {
-    ...{ tool, timeoutMs: minutes * 60_000 },
+    tool,
+    timeoutMs: minutes * 60_000,
     ...(own === null
       ? { programs: await check.programs(context.files), missing, ...(lacks && { lacks }) }
       : inBash(own.check_command)),

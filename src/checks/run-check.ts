@@ -116,7 +116,11 @@ export async function runCheck(
   for (const program of programs) {
     const command = {
       ...program,
-      ...{ cwd: config.cwd, timeoutMs, maxBytes: MAX_BYTES, env, signal },
+      cwd: config.cwd,
+      timeoutMs,
+      maxBytes: MAX_BYTES,
+      env,
+      signal,
       ...(isTimed ? { checkHome: null } : {}),
     }
     let result = await runCommand(command)

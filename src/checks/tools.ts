@@ -40,8 +40,12 @@ async function detectPytest(files: Workspace): Promise<Fit | null> {
 
 /** The cache is kept out of the project, and cleared: a `--lf` in the project's settings has no effect. */
 const PYTEST = [
-  ...['-q', '--tb=short', '--color=no', '--cache-clear'],
-  ...['-o', 'cache_dir=$TMPDIR/retrai-pytest'],
+  '-q',
+  '--tb=short',
+  '--color=no',
+  '--cache-clear',
+  '-o',
+  'cache_dir=$TMPDIR/retrai-pytest',
   // It names failed tests by itself; those that passed only if it is asked to.
   '-rpfEX',
 ]
@@ -250,6 +254,8 @@ export const TOOL_GOALS: readonly ToolGoal[] = [
 ]
 
 export const goalOf = (row: ToolGoal): Goal => ({
-  ...{ takesCheck: true, command: row.tool, ...row },
+  takesCheck: true,
+  command: row.tool,
+  ...row,
   check: (context) => checkWith(context, row),
 })

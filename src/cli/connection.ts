@@ -156,7 +156,10 @@ export function connect({
     return {
       client: createClient({ baseUrl: url, token, ...transport }),
       rest: createRest({
-        ...{ baseUrl: readBaseUrl(url), token, fetch: transport.fetch, headers },
+        baseUrl: readBaseUrl(url),
+        token,
+        fetch: transport.fetch,
+        headers,
         ...CLIENT_LIMITS,
       }),
       hint: (...args) => asTyped(['retrai', ...args, ...flag].map(quoted).join(' ')),

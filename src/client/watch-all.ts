@@ -56,7 +56,12 @@ export async function* watchAll<
   const { after, signal, onState, onCaughtUp } = options
   const wanted = wantedKinds(kinds)
   const query = {
-    ...{ kinds: kindsText(wanted), run_id: runIds?.join(','), goal, status, meta, live },
+    kinds: kindsText(wanted),
+    run_id: runIds?.join(','),
+    goal,
+    status,
+    meta,
+    live,
     // It names the end of the log, even if the connection is lost before an event came.
     caught_up: true,
   }

@@ -71,13 +71,17 @@ export async function* watch<
 ): AsyncGenerator<AgentEvent<ChosenKind<S>> | PartsOf<L>, void, undefined> {
   const wanted = wantedKinds(kinds)
   const reader = new RunReader<ChosenKind<S>, L>({
-    ...{ wanted, after, onCaughtUp },
+    wanted,
+    after,
+    onCaughtUp,
     fault: (what, seq) => new WatchError('not_understood', `The server sent ${what}.`, seq),
   })
   const query = {
     // run_end is always requested: it shows that the run has ended, and not only the connection.
     kinds: kindsText(new Set<Kind>([...wanted, 'run_end'])),
-    ...{ meta, live, caught_up: onCaughtUp !== undefined },
+    meta,
+    live,
+    caught_up: onCaughtUp !== undefined,
   }
   if (!z.uuid().safeParse(runId).success) {
     throw new WatchError('unknown_run', `"${runId}" is not a run id.`, after)

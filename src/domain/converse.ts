@@ -19,7 +19,9 @@ function open({ config, system_prompt, instructions }: PayloadOf<'run_created'>)
   return {
     system: system_prompt,
     opening: instructions === undefined ? [task] : [task, `# Instructions\n${instructions}`],
-    ...{ turns: null, takenOver: 0, cwd: config.cwd },
+    turns: null,
+    takenOver: 0,
+    cwd: config.cwd,
     compaction: null,
     seq: 0,
     omittedTurns: 0,
@@ -50,9 +52,15 @@ function goOn(
   const moved = cwd === before.cwd ? '' : ` The project is now the folder ${cwd}.`
   const taken: Conversation = {
     ...readInbox(before, allMessages(before)),
-    ...{ system, cwd, seq: 0, takenOver: turnCount(before) },
-    ...{ contextTokens: null, readMessages: 0, checked: false },
-    ...{ tools: [], excluded: tools?.exclude ?? [] },
+    system,
+    cwd,
+    seq: 0,
+    takenOver: turnCount(before),
+    contextTokens: null,
+    readMessages: 0,
+    checked: false,
+    tools: [],
+    excluded: tools?.exclude ?? [],
   }
   const told = say(taken, `${GOES_ON}${moved}`)
   return instructions === undefined ? told : say(told, fromPerson(instructions), 'person')

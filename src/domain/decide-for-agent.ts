@@ -174,7 +174,9 @@ function recordRetry(command: Command<'record_retry'>, state: RunState, now: num
   // If a person has chosen another model meanwhile, the run asks that one.
   const fallback = command.fallback?.from === modelInUse(state) ? command.fallback : undefined
   const retry = {
-    ...{ attempt: state.phase.failures + 1, reason, delay_ms },
+    attempt: state.phase.failures + 1,
+    reason,
+    delay_ms,
     ...present({ failure, context_tokens: contextTokens, fallback }),
   }
   return ok([...usageOf(command, state, now), recordOf(state, now, 'llm_retry', retry)])
@@ -204,7 +206,11 @@ function recordReview(command: Command<'record_review'>, state: RunState, now: n
     return ok([begun, deniedCall(state, now, call, { by: nameOfRule(name), reason })])
   }
   const question = {
-    ...{ call_id: call.call_id, tool: call.tool, call_sha256: callSha256, rule: name, content },
+    call_id: call.call_id,
+    tool: call.tool,
+    call_sha256: callSha256,
+    rule: name,
+    content,
     ...present({ doubt, network }),
   }
   return ok([recordOf(state, now, 'approval_required', question)])

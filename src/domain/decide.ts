@@ -48,7 +48,8 @@ function create(command: CreateCommand, state: RunState | null, now: number): De
     iteration: 0,
     ts: now,
     payload: {
-      ...{ ...known, ...present({ reason, instructions, pool }) },
+      ...known,
+      ...present({ reason, instructions, pool }),
       ...(server_approvals.length === 0 ? {} : { server_approvals }),
     },
   }
@@ -182,8 +183,11 @@ function answerApproval(
   }
   return ok([
     recordOf(state, now, 'approval_response', {
-      ...{ decision, call_id: call.call_id, call_sha256: callSha256 },
-      ...{ ...answerTo(answers, command, fromLog), ...(liftsRule && { lifts_rule: true }) },
+      decision,
+      call_id: call.call_id,
+      call_sha256: callSha256,
+      ...answerTo(answers, command, fromLog),
+      ...(liftsRule && { lifts_rule: true }),
     }),
   ])
 }
@@ -206,7 +210,8 @@ function configure(
   const problems = usedUp(changes, state, now)
   if (problems.length > 0) return err({ type: 'limits_used', problems })
   const changed = recordOf(state, now, 'run_config_changed', {
-    ...{ changes, ...present({ reason, seen }) },
+    changes,
+    ...present({ reason, seen }),
   })
   const { phase } = state
   if (phase.type !== 'paused' || !isLimit(phase.by)) return ok([changed])

@@ -44,7 +44,8 @@ export function retry(
   const invalid = invalidReplies + (failure === 'invalid_reply' ? 1 : 0)
   return {
     phase: {
-      ...{ type: 'planning', failures: failures + 1 },
+      type: 'planning',
+      failures: failures + 1,
       ...(invalid > 0 ? { invalidReplies: invalid } : {}),
       wait: { what, since: wait?.since ?? ts, nextTry: ts + delay_ms / 1_000 },
     },
@@ -120,7 +121,8 @@ function waitWith(
 ): Pick<RunState, 'waitedSeconds' | 'waitedTwice'> {
   const before = waitedOnce(state)
   const { ts, waitedBefore } = state.subagents?.find((one) => one.run_id === run_id)?.began ?? {
-    ...{ ts: state.createdAt, waitedBefore: before },
+    ts: state.createdAt,
+    waitedBefore: before,
   }
   const once = Math.max(before, waitedBefore + Math.min(waited, Math.max(0, now - ts)))
   const waitedSeconds = state.waitedSeconds + waited
@@ -131,7 +133,10 @@ function waitWith(
 
 /** What has ended holds nothing back. */
 const ended = ({ run_id, call_id, seq }: Subagent, end: SubagentEnd): Subagent => ({
-  ...{ run_id, call_id, seq, end },
+  run_id,
+  call_id,
+  seq,
+  end,
 })
 
 /** A call that is open, or works beside the open one, starts a run. */
@@ -229,8 +234,14 @@ export function askAboutCall(
   return {
     waitingSince: ts,
     phase: {
-      ...{ type: 'awaiting_approval', seq: seq + 1, pending: phase.pending },
-      ...{ callSha256, rule, content, doubt, ...present({ network }) },
+      type: 'awaiting_approval',
+      seq: seq + 1,
+      pending: phase.pending,
+      callSha256,
+      rule,
+      content,
+      doubt,
+      ...present({ network }),
     },
   }
 }

@@ -235,7 +235,8 @@ const FOLDS: Folds = {
     return { summary: { text, source }, phase: { type: 'ending', reason, isSummarized: true } }
   },
   run_end: (_, { ts, payload: { status, reason, verdict } }) => ({
-    ...{ endedAt: ts, waitingSince: null },
+    endedAt: ts,
+    waitingSince: null,
     phase: { type: 'ended', status, reason, ...present({ against: doubtOf(verdict) }) },
   }),
 }
@@ -265,7 +266,8 @@ export function evolve(state: RunState | null, record: RunRecord): RunState {
     ...(isOfWork(record.kind) && { crashes: 0, queued: null, awaitsTurn: false }),
     idleSeconds: idleUntil(state, lastAt),
     ...change(state, record as never),
-    ...{ lastAt, seq: state.seq + 1 },
+    lastAt,
+    seq: state.seq + 1,
   }
 }
 

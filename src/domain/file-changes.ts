@@ -60,9 +60,7 @@ export function writtenFiles({ tool, args }: RequestedCall): readonly string[] {
   return paths.every((path) => typeof path === 'string') ? paths : []
 }
 
-const UNCHANGED: ReadonlySet<CallOutcome> = new Set([
-  ...(['error', 'rejected', 'denied', 'not_isolated'] as const),
-])
+const UNCHANGED: ReadonlySet<CallOutcome> = new Set(['error', 'rejected', 'denied', 'not_isolated'])
 
 /** A call that was rejected or reports an error has not changed the file. */
 function changedBy(calls: readonly Pick<FileCall, 'outcome'>[]): ChangedFile['changed'] {

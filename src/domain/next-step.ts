@@ -22,10 +22,21 @@ type Plain = Exclude<NextStep, { readonly call: unknown }>['type']
 
 /** What follows a phase, if nothing else is due in it. */
 const NEXT: { readonly [T in Phase['type']]: Plain } = {
-  ...{ ready: 'proceed', planning: 'call_model', replied: 'proceed', acting: 'proceed' },
-  ...{ evaluating: 'check_goal', checked: 'proceed', iterated: 'proceed', consulting: 'proceed' },
-  ...{ awaiting_human: 'await_human', awaiting_approval: 'await_human', paused: 'await_human' },
-  ...{ aborting: 'proceed', erred: 'proceed', ending: 'proceed', ended: 'end' },
+  ready: 'proceed',
+  planning: 'call_model',
+  replied: 'proceed',
+  acting: 'proceed',
+  evaluating: 'check_goal',
+  checked: 'proceed',
+  iterated: 'proceed',
+  consulting: 'proceed',
+  awaiting_human: 'await_human',
+  awaiting_approval: 'await_human',
+  paused: 'await_human',
+  aborting: 'proceed',
+  erred: 'proceed',
+  ending: 'proceed',
+  ended: 'end',
 }
 
 export function nextStep(state: RunState): NextStep {

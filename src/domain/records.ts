@@ -61,8 +61,14 @@ export type FailureKind = z.infer<typeof FailureKind>
  * `aborted` with its run, `unknown` if the server stopped during the call.
  */
 export const ToolOutcome = z.enum([
-  ...(['ok', 'error', 'rejected', 'denied'] as const),
-  ...(['not_isolated', 'timed_out', 'aborted', 'unknown'] as const),
+  'ok',
+  'error',
+  'rejected',
+  'denied',
+  'not_isolated',
+  'timed_out',
+  'aborted',
+  'unknown',
 ])
 
 export const IMAGE_TYPES = ['image/png', 'image/jpeg', 'image/gif', 'image/webp'] as const
@@ -142,8 +148,16 @@ export type ProjectContext = z.infer<typeof ProjectContext>
 export const Stuck = z.strictObject({
   /** `malformed`, `empty`, `cut` and `refused` are replies that are not whole. Earlier versions had `alternating` and `failing`. */
   pattern: z.enum([
-    ...(['repeating', 'alternating', 'circling', 'barren', 'failing', 'idle'] as const),
-    ...(['malformed', 'empty', 'cut', 'refused'] as const),
+    'repeating',
+    'alternating',
+    'circling',
+    'barren',
+    'failing',
+    'idle',
+    'malformed',
+    'empty',
+    'cut',
+    'refused',
   ]),
   /** How many turns in a row show it. */
   times: count,

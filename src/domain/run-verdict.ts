@@ -42,7 +42,11 @@ export function verdictOf(state: RunState): RunVerdict | null {
   // Before its first iteration, the agent has done nothing.
   const asAtStart = isUntouched(state)
   return {
-    ...{ as_is, original_checks: asAtStart ? as_is : null, accept: null, tampering },
-    ...{ dependencies: asAtStart ? 'same' : null, tree: snapshot.tree },
+    as_is,
+    original_checks: asAtStart ? as_is : null,
+    accept: null,
+    tampering,
+    dependencies: asAtStart ? 'same' : null,
+    tree: snapshot.tree,
   }
 }

@@ -61,7 +61,8 @@ export type Snippet = {
 type Place = readonly [from: number, to: number]
 
 /** About how long a snippet is, and how much of that comes before what was found. */
-const [SNIPPET, BEFORE] = [200, 60] as const
+const SNIPPET = 200
+const BEFORE = 60
 
 /** The part of a text where the query is found: around what is rarest of it. Null if the text does not hold all phrases. */
 export function snippetOf(text: string, query: SearchQuery): Snippet | null {
@@ -77,7 +78,8 @@ export function snippetOf(text: string, query: SearchQuery): Snippet | null {
   const last = tokens.findLast(({ to }) => to <= from + SNIPPET)
   const to = text.length <= from + SNIPPET ? text.length : Math.max(last?.to ?? 0, anchor[0] + 1)
   const cut = text.slice(from, Math.min(to, from + SNIPPET)).toWellFormed()
-  const [head, tail] = [from > 0 ? '…' : '', from + cut.length < text.length ? '…' : '']
+  const head = from > 0 ? '…' : ''
+  const tail = from + cut.length < text.length ? '…' : ''
   const shift = head.length - from
   const marks = joined(found.flat()).flatMap(([begin, end]): Place[] => {
     const mark = [Math.max(begin, from), Math.min(end, from + cut.length)] as const

@@ -22,8 +22,13 @@ import type { Parent, Subagent } from './subagents.ts'
 import type { FinalState } from './verdict.ts'
 
 export const RUN_STATUSES = [
-  ...(['queued', 'running', 'awaiting_human', 'paused'] as const),
-  ...(['achieved', 'failed', 'aborted'] as const),
+  'queued',
+  'running',
+  'awaiting_human',
+  'paused',
+  'achieved',
+  'failed',
+  'aborted',
 ] as const
 export type RunStatus = (typeof RUN_STATUSES)[number]
 
@@ -314,14 +319,21 @@ export const isCopyDue = ({ copy, phase }: RunState): boolean =>
 
 /** Records that may come after `run_end`, which nothing else follows. */
 export const AFTER_THE_END = [
-  ...(['changes_applied', 'files_rolled_back', 'copy_discarded'] as const),
+  'changes_applied',
+  'files_rolled_back',
+  'copy_discarded',
 ] as const satisfies readonly Kind[]
 
 /** Records that leave the status of a run as it was. */
 const BESIDE_WORK: ReadonlySet<Kind> = new Set([
-  ...(['run_claimed', 'run_config_changed', 'user_message'] as const),
-  ...(['network_connection', 'guard_changed', 'mcp_tools_listed'] as const),
-  ...(['snapshot', 'left_out_hashed'] as const),
+  'run_claimed',
+  'run_config_changed',
+  'user_message',
+  'network_connection',
+  'guard_changed',
+  'mcp_tools_listed',
+  'snapshot',
+  'left_out_hashed',
   ...AFTER_THE_END,
 ])
 

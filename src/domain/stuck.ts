@@ -61,8 +61,15 @@ export type Watch = {
 const NO_CALLS: Watch['turn'] = { call: 0, output: 0, acts: false, calls: 0, rejected: 0, ms: 0 }
 
 export const UNSUSPICIOUS: Watch = {
-  ...{ turn: NO_CALLS, recent: [], repeating: 0, barren: 0, broken: 0 },
-  ...{ due: null, asked: false, found: null, over: null },
+  turn: NO_CALLS,
+  recent: [],
+  repeating: 0,
+  barren: 0,
+  broken: 0,
+  due: null,
+  asked: false,
+  found: null,
+  over: null,
 }
 
 const BROKEN: Readonly<Record<string, Broken>> = {
@@ -131,7 +138,10 @@ function endTurn(watch: Watch): Watch {
   const asked = watch.asked && !(isGood && recent.length === REMEMBERED_TURNS)
   const ended: Watch = {
     ...watch,
-    ...{ repeating, barren, broken: 0, asked },
+    repeating,
+    barren,
+    broken: 0,
+    asked,
     found: asked || isRepeated ? watch.found : null,
     recent: [{ call, output }, ...recent].slice(0, REMEMBERED_TURNS),
   }
@@ -170,7 +180,9 @@ function finding(watch: Watch, pattern: 'repeating' | 'barren', patience: number
 const seen = (pattern: Pattern, times: number): string => SEEN[pattern].replace('#', String(times))
 
 const ending = (pattern: Pattern, times: number, anyway: string): Stuck => ({
-  ...{ pattern, times, action: 'end' },
+  pattern,
+  times,
+  action: 'end',
   message: `Stopped because the agent makes no progress: ${seen(pattern, times)}${anyway}`,
 })
 

@@ -37,8 +37,18 @@ const BODY_LIMIT_BYTES = 1024 * 1024
 const REQUEST_TIMEOUT_MS = 30_000
 
 const ROUTES = [
-  ...[createRun, runs, runCommands, sendMessage, history, search, redactions],
-  ...[files, retention, webhooks, aboutServer, tokens],
+  createRun,
+  runs,
+  runCommands,
+  sendMessage,
+  history,
+  search,
+  redactions,
+  files,
+  retention,
+  webhooks,
+  aboutServer,
+  tokens,
 ]
 const AUDIT_ROUTES = [proofs, checkpoints, log, ledgers]
 

@@ -76,10 +76,15 @@ export function operation<
   const ofRun = url.includes('/:run_id') ? RunParams : undefined
   const { description, params = ofRun, query, headers, body, ...route } = rest
   const options: RouteOptions = {
-    ...{ ...route, method, url },
+    ...route,
+    method,
+    url,
     ...(needs !== null && { config: { needs } }),
     schema: {
-      ...{ operationId: id, tags: [tag], summary, ...(needs === null && { security: [] }) },
+      operationId: id,
+      tags: [tag],
+      summary,
+      ...(needs === null && { security: [] }),
       ...present({ description: withRoles(description, needs) }),
       ...present({ params, querystring: query, headers, body }),
       response: { ...answers, default: PROBLEM },

@@ -152,7 +152,8 @@ export function commandFrom(
   const isSame = before !== REDACTED && contentOf(state) === contentOf({ ...planned, config })
   const moved = before.replaceAll(`folder ${cwd}.`, () => `folder ${config.cwd}.`)
   return {
-    ...{ ...planned, system_prompt: isSame ? moved : system_prompt },
+    ...planned,
+    system_prompt: isSame ? moved : system_prompt,
     config: { ...present({ accept }), ...config },
     origin: { kind, run_id, seq, hash },
     taken_over: { introduced, ...present({ shell_folder, start: startOf(state, config) }) },
@@ -173,5 +174,5 @@ function startOf({ runId: run_id, config, snapshot, start }: RunState, planned: 
 function contentOf({ config, isolation }: Pick<PlannedRun, 'config' | 'isolation'>): string {
   const { goal, shell_goal, all_of, network, tools } = config
   const { limits: _, policy_sha256: __, at_most: ___, ...place } = isolation ?? {}
-  return canonicalText({ ...{ goal, shell_goal, all_of, network, tools }, place })
+  return canonicalText({ goal, shell_goal, all_of, network, tools, place })
 }

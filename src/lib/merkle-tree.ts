@@ -47,7 +47,8 @@ export class MerkleTree {
 
   #pathTo(leaf: number, size: number, isThere: (start: number, end: number) => boolean) {
     const path: Buffer[] = []
-    let [start, end] = [0, size]
+    let start = 0
+    let end = size
     while (!isThere(start, end)) {
       const middle = start + splitOf(end - start)
       const isLeft = leaf < middle
@@ -83,7 +84,8 @@ function rootsOf(
   path: readonly Buffer[],
   known: Buffer | null,
 ): readonly [Buffer, Buffer] | null {
-  const [sibling, rest] = [path.at(-1), path.slice(0, -1)]
+  const sibling = path.at(-1)
+  const rest = path.slice(0, -1)
   if (from === to) {
     const [hash, ...more] = known === null ? path : [known, ...path]
     return hash === undefined || more.length > 0 ? null : [hash, hash]

@@ -1,7 +1,8 @@
 import { createHash, type KeyObject, verify } from 'node:crypto'
 
 /** Leaves and nodes of a Merkle tree begin with different bytes, so neither can be taken for the other. */
-const [LEAF, NODE] = [Uint8Array.of(0), Uint8Array.of(1)]
+const LEAF = Uint8Array.of(0)
+const NODE = Uint8Array.of(1)
 
 /** The hash of a leaf with this content (RFC 6962). */
 export const hashOfLeaf = (content: string): Buffer =>
@@ -25,7 +26,8 @@ export function rootOfPath(
   size: number,
   path: readonly Buffer[],
 ): Buffer | null {
-  const [sibling, rest] = [path.at(-1), path.slice(0, -1)]
+  const sibling = path.at(-1)
+  const rest = path.slice(0, -1)
   if (size <= 1) return index < size && sibling === undefined ? leaf : null
   const middle = splitOf(size)
   const isLeft = index < middle
@@ -56,7 +58,8 @@ export type NoteKey = {
 
 /** What comes before the 32 bytes of an Ed25519 key in DER (SubjectPublicKeyInfo). */
 export const DER_PREFIX = Buffer.from('302a300506032b6570032100', 'hex')
-const [ID_BYTES, SIGNATURE_BYTES] = [4, 64] as const
+const ID_BYTES = 4
+const SIGNATURE_BYTES = 64
 /** What comes before a cosignature: the seconds since the epoch. */
 export const TIME_BYTES = 8
 

@@ -10,7 +10,7 @@ export class Signal {
 
   notify(): void {
     this.#count += 1
-    for (const wake of [...this.#waiting]) wake()
+    for (const wake of this.#waiting) wake()
   }
 
   /**

@@ -192,7 +192,7 @@ export class LiveParts {
 
   /** Withdraws what is under way of a run, because a text of the run was redacted that may be in it. */
   forget(runId: string): void {
-    for (const attempt of [...this.underWay(runId)]) attempt.end('withdrawn')
+    for (const attempt of this.underWay(runId)) attempt.end('withdrawn')
   }
 
   join(listener: PartsListener): void {

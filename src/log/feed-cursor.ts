@@ -11,7 +11,8 @@ import { eventAt, type StreamReader } from './stream-pages.ts'
  * to another store; a cursor of another log is detected.
  */
 const CURSOR = /^([\w-]{32})\.(\d{1,15})$/
-const [RUN_DIGITS, ID_DIGITS] = [32, 16]
+const RUN_DIGITS = 32
+const ID_DIGITS = 16
 
 const digits = (uuid: string): string => uuid.replaceAll('-', '')
 

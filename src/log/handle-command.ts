@@ -87,7 +87,9 @@ async function factsFor(asked: Asked): Promise<Result<FromLog, LoadError>> {
   if (isStarter.isErr()) return err(isStarter.error)
   const subagents = command.type === 'abort' ? await subagentsSoFar(store, run.state) : ok([])
   return subagents.map((subagents) => ({
-    ...{ hashes: hashes.value, isStarter: isStarter.value, subagents },
+    hashes: hashes.value,
+    isStarter: isStarter.value,
+    subagents,
   }))
 }
 

@@ -72,7 +72,10 @@ export function eventAt(
 
 /** Where a record is in a log, by which whoever has read up to it knows the log again. */
 export const LogPlace = z.object({
-  ...{ position: z.string(), stream: z.string(), revision: z.int(), id: z.string() },
+  position: z.string(),
+  stream: z.string(),
+  revision: z.int(),
+  id: z.string(),
 })
 export type LogPlace = Readonly<z.infer<typeof LogPlace>>
 

@@ -62,10 +62,27 @@ export function canBeMasked({ value }: OwnSecret, all: readonly OwnSecret[]): bo
  * fits them, but a key of the server might be such a word.
  */
 const OWN_PROPERTIES: ReadonlySet<string> = new Set([
-  ...['node', 'outcome', 'verdict', 'decision', 'status', 'role'],
-  ...['claimant', 'hash', 'sha256', 'request_sha256'],
-  ...['tree', 'commit', 'commitment', 'salt', 'why', 'change'],
-  ...['as_is', 'original_checks', 'accept', 'dependencies', 'rejected'],
+  'node',
+  'outcome',
+  'verdict',
+  'decision',
+  'status',
+  'role',
+  'claimant',
+  'hash',
+  'sha256',
+  'request_sha256',
+  'tree',
+  'commit',
+  'commitment',
+  'salt',
+  'why',
+  'change',
+  'as_is',
+  'original_checks',
+  'accept',
+  'dependencies',
+  'rejected',
 ])
 /** Models, providers and MCP servers write any JSON in these properties, so names in it can be secrets too. */
 const FREE_PROPERTIES: ReadonlySet<string> = new Set(['args', 'items', 'input_schema'])

@@ -65,7 +65,11 @@ export class RunServers implements AsyncDisposable {
    */
   async update(run: RunState, signal: AbortSignal): Promise<readonly McpListing[]> {
     this.#slots ??= (run.config.mcp_servers ?? []).map((server) => ({
-      ...{ server, connection: null, listing: null, isNew: false, problem: null },
+      server,
+      connection: null,
+      listing: null,
+      isNew: false,
+      problem: null,
     }))
     await Promise.all(this.#slots.map((slot) => this.#refresh(slot, run, signal)))
     if (signal.aborted) return []
@@ -129,7 +133,10 @@ export class RunServers implements AsyncDisposable {
     const taken = others.reduce((sum, { listing }) => sum + (listing?.tools.length ?? 0), 0)
     const { tools, left_out } = listingOf(server, connection.tools, taken)
     const listing: McpListing = {
-      ...{ server: server.name, transport, ...connection.identity, tools },
+      server: server.name,
+      transport,
+      ...connection.identity,
+      tools,
       ...(left_out.length === 0 ? {} : { left_out }),
     }
     slot.listing = listing
@@ -160,8 +167,13 @@ export class RunServers implements AsyncDisposable {
     return {
       start: () =>
         startProcess({
-          ...{ file: fill(command), args: args.map(fill), env: filled(own?.env) },
-          ...{ cwd: config.cwd, project: config.cwd, run: runId, folder: projectOf(run) },
+          file: fill(command),
+          args: args.map(fill),
+          env: filled(own?.env),
+          cwd: config.cwd,
+          project: config.cwd,
+          run: runId,
+          folder: projectOf(run),
           network: network ?? config.network ?? 'none',
           ...present({ atLeast: policy?.at_least }),
           onNotice,

@@ -159,7 +159,9 @@ function sourcesOf(settings: ModelSettings): Source[] {
   const { ownProviders, OPENAI_API_KEY = null, OLLAMA_HOST } = settings
   const { RETRAI_LLM_BASE_URL, RETRAI_LLM_API_KEY = null } = settings
   const at = (baseUrl: string, apiKey: string | null, prefix = ''): Source => ({
-    ...{ baseUrl, apiKey, prefix },
+    baseUrl,
+    apiKey,
+    prefix,
     headers: {},
   })
   const named = [...(ownProviders?.values() ?? [])].flatMap((own): Source[] => {

@@ -206,10 +206,16 @@ function isOverflow(status: number, { message, code, type }: Problem): boolean {
 }
 
 const QUOTA: ReadonlySet<string> = new Set([
-  ...['insufficient_quota', 'credit_balance_exhausted', 'billing_error', 'billing_not_active'],
-  ...['billing_hard_limit_reached', 'enforced_spend_limit_reached', 'contract_spend_limit_reached'],
+  'insufficient_quota',
+  'credit_balance_exhausted',
+  'billing_error',
+  'billing_not_active',
+  'billing_hard_limit_reached',
+  'enforced_spend_limit_reached',
+  'contract_spend_limit_reached',
   // Of Kimi and Z.AI.
-  ...['exceeded_current_quota_error', '1113'],
+  'exceeded_current_quota_error',
+  '1113',
 ])
 
 /** What Ollama answers, with status 500 or in a stream, if the model wrote a call that it cannot read. Groq has a code for it. */
@@ -220,12 +226,24 @@ const REASONING_REFUSED =
 
 /** The statuses that the error codes of streams mean. */
 const STATUS_OF: Readonly<Record<string, number>> = {
-  ...{ invalid_request_error: 400, invalid_prompt: 400, context_length_exceeded: 400 },
-  ...{ authentication_error: 401, billing_error: 402, permission_error: 403 },
-  ...{ not_found_error: 404, model_not_found: 404, request_too_large: 413 },
+  invalid_request_error: 400,
+  invalid_prompt: 400,
+  context_length_exceeded: 400,
+  authentication_error: 401,
+  billing_error: 402,
+  permission_error: 403,
+  not_found_error: 404,
+  model_not_found: 404,
+  request_too_large: 413,
   bio_policy: 400,
-  ...{ rate_limit_error: 429, rate_limit_exceeded: 429, slow_down: 429, insufficient_quota: 429 },
-  ...{ api_error: 500, server_error: 500, timeout_error: 504, overloaded_error: 529 },
+  rate_limit_error: 429,
+  rate_limit_exceeded: 429,
+  slow_down: 429,
+  insufficient_quota: 429,
+  api_error: 500,
+  server_error: 500,
+  timeout_error: 504,
+  overloaded_error: 529,
 }
 
 /** The status that a code means; null if it means none. */

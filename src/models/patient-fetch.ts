@@ -72,7 +72,8 @@ export function proxyAgents(env: NodeJS.ProcessEnv): (protocol: string) => HttpA
   const { https_proxy = env.HTTPS_PROXY, http_proxy = env.HTTP_PROXY } = env
   const proxies = { https_proxy, http_proxy, no_proxy }
   const options = { keepAlive: true, proxyEnv: proxies as NodeJS.ProcessEnv }
-  const [plain, secure] = [new HttpAgent(options), new HttpsAgent(options)]
+  const plain = new HttpAgent(options)
+  const secure = new HttpsAgent(options)
   return (protocol) => (protocol === 'http:' ? plain : secure)
 }
 

@@ -149,6 +149,7 @@ function lookUp({ endpoint, model }: Route, usage: Usage): PriceCalculation | nu
 
 /** Whether a found model is another version: the list finds claude-sonnet-5 for claude-sonnet-5-5, by its beginning. */
 function isOther(found: string, wanted: string): boolean {
-  const [id, name] = [found.toLowerCase(), wanted.toLowerCase()]
+  const id = found.toLowerCase()
+  const name = wanted.toLowerCase()
   return name.startsWith(id) && /^[-.]\d{1,2}(?!\d)/.test(name.slice(id.length))
 }

@@ -22,7 +22,10 @@ const service = <Name extends string, Own extends Partial<ProviderInfo> = object
   model: string,
   own?: Own,
 ) => ({
-  ...{ prefix, baseUrl, api: 'chat' as Api, priceList: prefix as string | null },
+  prefix,
+  baseUrl,
+  api: 'chat' as Api,
+  priceList: prefix as string | null,
   key: `${prefix.toUpperCase() as Uppercase<Name>}_API_KEY` as const,
   defaultModel: `${prefix}/${model}` as string | null,
   ...(own as Own),

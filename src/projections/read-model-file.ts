@@ -42,8 +42,13 @@ const COLUMNS: Readonly<Record<keyof ReturnType<typeof runColumns> | 'state', st
 const NAMES = Object.keys(COLUMNS) as (keyof typeof COLUMNS)[]
 /** What a run begins with and keeps: an index of it need not be written again. */
 const KEPT: ReadonlySet<string> = new Set<keyof typeof COLUMNS>([
-  ...(['run_id', 'created_at', 'goal', 'principal', 'tags'] as const),
-  ...(['parent_run_id', 'origin_run_id'] as const),
+  'run_id',
+  'created_at',
+  'goal',
+  'principal',
+  'tags',
+  'parent_run_id',
+  'origin_run_id',
 ])
 
 /** The lists that people and programs read most are read in order from one of the indexes. */

@@ -70,8 +70,18 @@ export function runColumns({ state, head }: LoadedRun) {
   const { run_id, goal, status, created_at, updated_at, title, cwd } = listed
   const { project, model_name, principal, estimated_cost_usd: cost, iteration, tags } = listed
   return {
-    ...{ run_id, created_at, updated_at, goal, status, project, model_name, principal, cost },
-    ...{ iteration, tags: JSON.stringify(tags), text: `${title}\n${goal}\n${cwd}`.toLowerCase() },
+    run_id,
+    created_at,
+    updated_at,
+    goal,
+    status,
+    project,
+    model_name,
+    principal,
+    cost,
+    iteration,
+    tags: JSON.stringify(tags),
+    text: `${title}\n${goal}\n${cwd}`.toLowerCase(),
     parent_run_id: state.parent?.run_id ?? null,
     origin_run_id: state.origin?.run_id ?? null,
     seq: state.seq,

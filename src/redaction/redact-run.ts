@@ -124,7 +124,12 @@ export function redactRun(
 }
 
 const NOTHING_REDACTED: Redacted = {
-  ...{ redaction: null, pointers: [], artifact: null, summaries: [], objects: 0, elsewhere: [] },
+  redaction: null,
+  pointers: [],
+  artifact: null,
+  summaries: [],
+  objects: 0,
+  elsewhere: [],
   carriedOut: { hidden: true, erased: false },
 }
 
@@ -305,7 +310,11 @@ async function redactedBefore(
   // The first reason does not contain the texts. Nobody can check the one of this request.
   const again = { request: { ...request, reason }, needles }
   return finish(deps, again, author, redaction, {
-    ...{ ...NOTHING_REDACTED, redaction, pointers, artifact, elsewhere: elsewhere.value },
+    ...NOTHING_REDACTED,
+    redaction,
+    pointers,
+    artifact,
+    elsewhere: elsewhere.value,
   })
 }
 

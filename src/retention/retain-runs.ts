@@ -123,7 +123,11 @@ const entriesOf = (
 function rowOf({ state, head }: LoadedRun, { rule }: Unit): Omit<RetainedRun, 'kept' | 'removed'> {
   const { runId: run_id, parent, phase, endedAt, seq } = state
   return {
-    ...{ run_id, rule: rule.name, action: rule.action, head, length: seq + 1 },
+    run_id,
+    rule: rule.name,
+    action: rule.action,
+    head,
+    length: seq + 1,
     ...(parent && { parent_run_id: parent.run_id }),
     status: phase.type === 'ended' ? phase.status : null,
     ended_at: endedAt === null ? null : timestamp(endedAt),

@@ -102,7 +102,8 @@ export class Retention {
   ): ResultAsync<void, RetentionError> {
     const { ledger, sign } = this.#deps
     const options = {
-      ...{ from: this.#folded, sign },
+      from: this.#folded,
+      sign,
       visit: (logged: Parameters<RetentionIndex['add']>[0]) => this.index.add(logged),
     }
     return decideAndAppend(ledger, RETENTION, () => decide(this.index), author, options)

@@ -87,8 +87,11 @@ async function run(command: Command, by: StartedBy): Promise<CommandResult> {
   return {
     end: ended.end,
     exitCode: hasExited ? ended.exitCode : null,
-    ...{ stdout: output.stdout.text(), stderr: output.stderr.text(), output: output.both.text() },
-    ...{ bytes: output.bytes(), durationMs },
+    stdout: output.stdout.text(),
+    stderr: output.stderr.text(),
+    output: output.both.text(),
+    bytes: output.bytes(),
+    durationMs,
     ...present({ why: 'why' in ended ? ended.why : null, report: hasExited ? ended.report : null }),
     ...present({ policy: started.policyAfter(ended) }),
   }
@@ -142,7 +145,14 @@ async function start(
   const memoryBytes = Math.min(limits.memoryBytes, program.maxMemoryBytes ?? limits.memoryBytes)
   const call = runner.start(
     {
-      ...{ file, args, cwd, project, env, limits: { ...kept, memoryBytes }, group, sandbox },
+      file,
+      args,
+      cwd,
+      project,
+      env,
+      limits: { ...kept, memoryBytes },
+      group,
+      sandbox,
       ...present({ localhost: localhostOf(program), folder: program.folder }),
       ...present({ reports: program.reports }),
       ...how,
@@ -153,7 +163,8 @@ async function start(
   signal.addEventListener('abort', onAbort)
   if (signal.aborted) onAbort()
   return {
-    ...{ call, outputBytes },
+    call,
+    outputBytes,
     ended: call.ended.then(async (end) => {
       signal.removeEventListener('abort', onAbort)
       await prepared?.done(end.end === 'exited')
@@ -227,11 +238,18 @@ export const processStarter =
   async (request) => {
     const how = { timeoutMs: request.timeoutMs ?? null, hasInput: true }
     const { call, ended, outputBytes, policy } = await start(request, how, {
-      ...{ limits, runner, isolation },
+      limits,
+      runner,
+      isolation,
     })
     const { stdin, stdout, stderr } = call
     return {
-      ...{ stdin, stdout, stderr, outputBytes, ended: ended.then(processEnd), policy: policy() },
+      stdin,
+      stdout,
+      stderr,
+      outputBytes,
+      ended: ended.then(processEnd),
+      policy: policy(),
       stop: () => call.stop('aborted'),
       stopFlood: () => call.stop('too_much_output'),
     }

@@ -19,7 +19,9 @@ const TRIAL_BYTES = 64 * 1024
 const MIB = 1024 * 1024
 const TRIAL_LIMITS: Limits = {
   memoryBytes: 512 * MIB,
-  ...{ processes: 64, homeBytes: 512 * MIB, freeDiskBytes: 0 },
+  processes: 64,
+  homeBytes: 512 * MIB,
+  freeDiskBytes: 0,
 }
 
 /** Starts commands in the runner, a process that starts at once and, after its death, with the next command. */
@@ -43,9 +45,15 @@ export class Runner {
   /** Runs a script as a trial of a sandbox. */
   async try(sandbox: Sandbox, script: string, args: readonly string[]): Promise<Tried> {
     const call = this.start({
-      ...{ file: '/bin/sh', args: ['-c', script, 'sh', ...args] },
-      ...{ cwd: sandbox.project, project: sandbox.project, env: { PATH: '/usr/bin:/bin' } },
-      ...{ timeoutMs: TRIAL_MS, group: null, limits: TRIAL_LIMITS, sandbox },
+      file: '/bin/sh',
+      args: ['-c', script, 'sh', ...args],
+      cwd: sandbox.project,
+      project: sandbox.project,
+      env: { PATH: '/usr/bin:/bin' },
+      timeoutMs: TRIAL_MS,
+      group: null,
+      limits: TRIAL_LIMITS,
+      sandbox,
     })
     const output = collectOutput(call, TRIAL_BYTES, {
       maxTotalBytes: TRIAL_BYTES,

@@ -162,7 +162,9 @@ export function collectOutput(
   }
   const [out, err] = [follow(streams.stdout), follow(streams.stderr)]
   return {
-    ...{ stdout: out.own, stderr: err.own, both },
+    stdout: out.own,
+    stderr: err.own,
+    both,
     bytes: () => total,
     closed: Promise.all([out.closed, err.closed]),
   }

@@ -121,14 +121,29 @@ function commandLine(
 ): string[] {
   const forward = sandbox.proxy === null ? '' : startForwarder(sandbox.proxy.port)
   return [
-    ...[...sandbox.enter, sandbox.launcher],
-    ...['--clearenv', '--json-status-fd', String(STATUS_FD)],
-    ...[...systemArguments(), ...userArguments(user)],
+    ...sandbox.enter,
+    sandbox.launcher,
+    '--clearenv',
+    '--json-status-fd',
+    String(STATUS_FD),
+    ...systemArguments(),
+    ...userArguments(user),
     ...(sandbox.hasNetwork ? [] : ['--unshare-net']),
-    ...[...mounts, '--args', String(VARIABLES_FD)],
-    ...['--seccomp', String(SECCOMP_FD), '--remount-ro', '/', '--chdir', '/'],
-    ...['--', ...becoming(user, sandbox)],
-    ...['/bin/sh', '-c', prelude(forward, howToRun(user)), 'sh'],
+    ...mounts,
+    '--args',
+    String(VARIABLES_FD),
+    '--seccomp',
+    String(SECCOMP_FD),
+    '--remount-ro',
+    '/',
+    '--chdir',
+    '/',
+    '--',
+    ...becoming(user, sandbox),
+    '/bin/sh',
+    '-c',
+    prelude(forward, howToRun(user)),
+    'sh',
   ]
 }
 

@@ -86,7 +86,9 @@ export const FIRST_PORT = 3128
 
 /** Passes connections on from the port to the socket. */
 const forwarder = (port: number): readonly string[] => [
-  ...[process.execPath, '--max-old-space-size=64', '-e'],
+  process.execPath,
+  '--max-old-space-size=64',
+  '-e',
   `const { connect, createServer } = require('node:net')
 createServer({ allowHalfOpen: true }, (client) => {
   const proxy = connect({ path: '${PROXY_SOCKET}', allowHalfOpen: true })
@@ -117,23 +119,33 @@ export function networkVariables(network: Network, port = FIRST_PORT): Record<st
   const url = `http://127.0.0.1:${port}`
   const own = 'localhost,127.0.0.1,::1'
   return {
-    ...{ http_proxy: url, https_proxy: url, HTTP_PROXY: url, HTTPS_PROXY: url },
-    ...{ no_proxy: own, NO_PROXY: own, NODE_USE_ENV_PROXY: '1' },
+    http_proxy: url,
+    https_proxy: url,
+    HTTP_PROXY: url,
+    HTTPS_PROXY: url,
+    no_proxy: own,
+    NO_PROXY: own,
+    NODE_USE_ENV_PROXY: '1',
   }
 }
 
 /** Variables about the home of the server's user: an isolated command has its own. */
 const NOT_PASSED = [
-  ...['HOME', 'USER', 'LOGNAME', 'SHELL', 'TMPDIR', 'TMP', 'TEMP', 'XDG_CACHE_HOME'],
-  ...[
-    'XDG_CONFIG_HOME',
-    'XDG_DATA_HOME',
-    'XDG_RUNTIME_DIR',
-    'CARGO_HOME',
-    'GOPATH',
-    'GOCACHE',
-    'GOMODCACHE',
-  ],
+  'HOME',
+  'USER',
+  'LOGNAME',
+  'SHELL',
+  'TMPDIR',
+  'TMP',
+  'TEMP',
+  'XDG_CACHE_HOME',
+  'XDG_CONFIG_HOME',
+  'XDG_DATA_HOME',
+  'XDG_RUNTIME_DIR',
+  'CARGO_HOME',
+  'GOPATH',
+  'GOCACHE',
+  'GOMODCACHE',
 ]
 /** Where Go downloads modules by itself. */
 const GO_PROXIES = 'https://proxy.golang.org,direct'
@@ -169,7 +181,11 @@ export function isolatedEnvironment(
     .find((path) => isShown(path) && existsSync(path))
   return {
     ...Object.fromEntries(passed),
-    ...{ HOME: home, USER: 'agent', LOGNAME: 'agent', SHELL: '/bin/bash', TMPDIR: tmp },
+    HOME: home,
+    USER: 'agent',
+    LOGNAME: 'agent',
+    SHELL: '/bin/bash',
+    TMPDIR: tmp,
     ...(rustup === undefined || env.RUSTUP_HOME !== undefined ? {} : { RUSTUP_HOME: rustup }),
     // Go writes modules into the home. Without this it takes the right to remove them.
     GOFLAGS: [env.GOFLAGS, '-modcacherw'].filter(Boolean).join(' '),

@@ -193,7 +193,9 @@ function isolated(
   const places = placesOfRuns(folder)
   return {
     ...places,
-    ...{ level, fullNetworkProblem, ownUserProblem },
+    level,
+    fullNetworkProblem,
+    ownUserProblem,
     detail: [DETAILS[level], ownUserProblem ?? []].flat().join(' '),
     factsFor(project, network) {
       // The folders of a run are made with its first command. Any folder has their roles.

@@ -40,20 +40,23 @@ export function restricted(
   const { fixed, rules, facts } = rulesFor(sandbox, project)
   const ids = user === null ? [] : [`--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups']
   const args = [
-    ...[...fixed, ...ids, '--landlock-access', 'fs'],
+    ...fixed,
+    ...ids,
+    '--landlock-access',
+    'fs',
     ...rules.flatMap(({ access, path }) => {
       return ['--landlock-rule', `path-beneath:${access}:${path}`]
     }),
-    ...['--seccomp-filter', sandbox.filter, '--', ...command],
+    '--seccomp-filter',
+    sandbox.filter,
+    '--',
+    ...command,
   ]
   return { args, facts }
 }
 
 function rulesFor(sandbox: Sandbox, { user, real }: OpenedProject) {
-  const fixed = [
-    ...['--no-new-privs', '--inh-caps=-all'],
-    ...(isRoot() ? ['--bounding-set=-all'] : []),
-  ]
+  const fixed = ['--no-new-privs', '--inh-caps=-all', ...(isRoot() ? ['--bounding-set=-all'] : [])]
   const rules = landlockRules(sandbox, user, real)
   const rights = rightsOf(user)
   const rolesTo = (write: boolean): string[] =>

@@ -29,7 +29,10 @@ const SECRET = 'secret'
 const FILTER = 'filter-landlock'
 /** What is kept in that folder, beside what belongs to a run. */
 export const KEPT: ReadonlySet<string> = new Set([
-  ...[SECRET, PROXY_FOLDER, RESOLV_CONF.name, ...ACCOUNTS.map(({ name }) => name)],
+  SECRET,
+  PROXY_FOLDER,
+  RESOLV_CONF.name,
+  ...ACCOUNTS.map(({ name }) => name),
   FILTER,
 ])
 const NOBODY = 65_534
@@ -86,11 +89,26 @@ export async function trySandbox(
   const kept = artifacts === undefined ? [] : [realPathOf(artifacts), artifacts]
   const hidden = [...new Set([dataDir, named, ...kept])]
   const sandbox: Sandbox = {
-    ...{ level, launcher, programs, filter, hidden, folder },
+    level,
+    launcher,
+    programs,
+    filter,
+    hidden,
+    folder,
     tools: toolChains(env, toolPaths, hidden),
-    ...{ project: '/', known: null, copy: null, own: placesIn(join(folder, PROBE), false) },
-    ...{ readable: [], userHome: env.HOME ?? '', checkHome: null, layers: false },
-    ...{ network: 'none', proxy: null, hasNetwork: false, enter: [], ownUser: false },
+    project: '/',
+    known: null,
+    copy: null,
+    own: placesIn(join(folder, PROBE), false),
+    readable: [],
+    userHome: env.HOME ?? '',
+    checkHome: null,
+    layers: false,
+    network: 'none',
+    proxy: null,
+    hasNetwork: false,
+    enter: [],
+    ownUser: false,
   }
   const attempt: Attempt = (of, owner = null) =>
     probe(runner, { ...sandbox, ...of }, { secret, owner })

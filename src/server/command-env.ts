@@ -6,7 +6,10 @@ type Environment = Readonly<Record<string, string | undefined>>
 
 /** Settings of the server, which no command may see. */
 const OWN = new Set<string>([
-  ...['EVENTSTORE_URL', 'AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN'],
+  'EVENTSTORE_URL',
+  'AWS_ACCESS_KEY_ID',
+  'AWS_SECRET_ACCESS_KEY',
+  'AWS_SESSION_TOKEN',
   ...KEY_VARIABLES,
 ])
 const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/

@@ -105,8 +105,15 @@ async function chooseControlGroup(
   const { folder } = made.value
   const args = ['-c', SCRIPT, 'sh', basename(folder)]
   const call = runner.start({
-    ...{ file: '/bin/sh', args, cwd: '/', project: '/', env: { PATH: '/usr/bin:/bin' } },
-    ...{ timeoutMs: WITHIN_MS, limits, group: made.value, sandbox: null },
+    file: '/bin/sh',
+    args,
+    cwd: '/',
+    project: '/',
+    env: { PATH: '/usr/bin:/bin' },
+    timeoutMs: WITHIN_MS,
+    limits,
+    group: made.value,
+    sandbox: null,
   })
   call.stdout.resume()
   call.stderr.resume()

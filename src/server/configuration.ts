@@ -26,7 +26,10 @@ export const readConfiguration = async (
     const authority = yield* await readStampAuthority(settings)
     const models = { ...settings, ownModels, ownProviders: own.providers }
     return ok({
-      ...{ witnesses, authority, models, mcp },
+      witnesses,
+      authority,
+      models,
+      mcp,
       secrets: [...own.secrets, ...secretsOfServers(mcp)],
     })
   })

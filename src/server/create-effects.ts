@@ -54,7 +54,8 @@ export const ceilingsOf = (settings: Settings): Ceilings => ({
 
 /** What network the runs of this server may have. */
 export const networkRules = (settings: Settings, isolation: Isolation): NetworkRules => ({
-  ...{ most: settings.RETRAI_NETWORK, level: isolation.level },
+  most: settings.RETRAI_NETWORK,
+  level: isolation.level,
   fullProblem: isolation.fullNetworkProblem,
 })
 
@@ -73,14 +74,21 @@ export function createEffects(
   const openWorkspace: OpenWorkspace = (project) => new Workspace(project, startProcess)
   const variables = commandVariables(limits.variables, process.env)
   const toolbox = createToolbox({
-    ...{ runCommand, startProcess, variables, artifacts },
+    runCommand,
+    startProcess,
+    variables,
+    artifacts,
     networks: networkRules(settings, isolation),
     subagents: maxDepth > 0,
   })
   const tools = toolbox.specs.map(({ name }) => name)
   const planned: SubagentRules['planRun'] = (request) =>
     planRun(request, {
-      ...{ goals, models: catalogue, tools, dataDir, openWorkspace },
+      goals,
+      models: catalogue,
+      tools,
+      dataDir,
+      openWorkspace,
       ceilings: ceilingsOf(settings),
       isolate: (project, wanted) => policyOfRun(isolation, limits, project, wanted),
       network: networkRules(settings, isolation),
@@ -88,7 +96,12 @@ export function createEffects(
       approvals: settings.RETRAI_APPROVALS ?? [],
     })
   const effects: Effects = {
-    ...{ toolbox, readProject, findGoal, runCommand, variables, dataDir },
+    toolbox,
+    readProject,
+    findGoal,
+    runCommand,
+    variables,
+    dataDir,
     models: createModels(models),
     obstacle: (run) => obstacle(run, { models: catalogue, host: hostname() }),
     openOutput: outputs(artifacts, store),

@@ -32,7 +32,9 @@ const fine = (name: string, message: string): Finding => {
 const fixable =
   (verdict: Exclude<Finding['verdict'], 'ok'>) =>
   (name: string, message: string, fix: string): Finding => ({ name, verdict, message, fix })
-const [note, warn, fail] = [fixable('note'), fixable('warn'), fixable('fail')]
+const note = fixable('note')
+const warn = fixable('warn')
+const fail = fixable('fail')
 
 /**
  * Looks at everything that a server with these settings needs, without starting one: how commands are isolated and

@@ -19,7 +19,8 @@ import { date, type Parts } from './open-history.ts'
 import type { ArtifactSettings } from './read-settings.ts'
 
 /** When the whole store is verified: after each start, and once a day. */
-const [FIRST_AFTER_MS, EVERY_MS] = [30_000, 24 * 3_600_000] as const
+const FIRST_AFTER_MS = 30_000
+const EVERY_MS = 24 * 3_600_000
 
 /** How many findings are logged one by one. */
 const MAX_LOGGED = 20

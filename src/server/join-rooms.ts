@@ -71,7 +71,8 @@ async function makeRooms(parts: Parts, made: Opened) {
   const { carrier, tidyCopies } = createCarrier(parts, { ...made, effects, locks })
   const { ledger, redactor, sign } = made
   const search = new SearchIndex({
-    ...{ ...parts, file: join(settings.RETRAI_DATA_DIR, 'search.sqlite') },
+    ...parts,
+    file: join(settings.RETRAI_DATA_DIR, 'search.sqlite'),
     asOfNow: (event) => redactor.apply(event),
   })
   opened.defer(() => search.stop())
@@ -85,7 +86,13 @@ async function makeRooms(parts: Parts, made: Opened) {
   const { stopped, note } = openCleanStops(stops)
   const isShared = settings.EVENTSTORE_URL !== undefined
   const supervisor = new Supervisor({
-    ...{ store: parts.store, effects, stopped, locks, now, log, newId: randomUUID },
+    store: parts.store,
+    effects,
+    stopped,
+    locks,
+    now,
+    log,
+    newId: randomUUID,
     process: { server: made.serverId, claimant, pid: process.pid, host: hostname() },
     pool: isShared ? made.pool : null,
     leaseMs: isShared ? settings.RETRAI_LEASE_SECONDS * 1000 : null,
@@ -106,7 +113,11 @@ async function makeRooms(parts: Parts, made: Opened) {
   const { witnesses, timeStamps } = witnessing
   opened.defer(() => Promise.all([witnesses?.stop(), timeStamps?.stop()]).then(() => {}))
   const webhooks = new Webhooks({
-    ...{ store: parts.store, sign, serverId: made.serverId, clock: now, log },
+    store: parts.store,
+    sign,
+    serverId: made.serverId,
+    clock: now,
+    log,
     dataDir: settings.RETRAI_DATA_DIR,
     hosts: new Set(settings.RETRAI_WEBHOOK_HOSTS),
     isGone: made.retention.isGone,
@@ -118,18 +129,21 @@ async function makeRooms(parts: Parts, made: Opened) {
     if (noted.isErr()) log.warn({ file: stops, error: noted.error }, 'the stop cannot be recorded')
   }
   return {
-    ...{
-      resources,
-      effects,
-      planRun,
-      carrier,
-      tidyCopies,
-      search,
-      redactions,
-      remover,
-      supervisor,
-    },
-    ...{ accessLog, integrity, catalogue, ...witnessing, webhooks, noteStop },
+    resources,
+    effects,
+    planRun,
+    carrier,
+    tidyCopies,
+    search,
+    redactions,
+    remover,
+    supervisor,
+    accessLog,
+    integrity,
+    catalogue,
+    ...witnessing,
+    webhooks,
+    noteStop,
   }
 }
 
@@ -140,7 +154,9 @@ export const createRemover = (
   forgetRuns: (runIds: readonly string[]) => Promise<void>,
 ): Remover =>
   new Remover({
-    ...{ retention, store, artifacts },
+    retention,
+    store,
+    artifacts,
     packsOf: (sha256) => redactor.index.packsOf(sha256),
     forget: (runIds) => {
       readModel.remove(runIds)
@@ -161,7 +177,12 @@ function createCarrier(
   const { RETRAI_DATA_DIR: dataDir } = settings
   const copies = new Copies({ dataDir, stateOf, begunFrom, now, log })
   const carrier = new Carrier({
-    ...{ store, artifacts, locks, copies, now, openWorkspace: effects.openWorkspace },
+    store,
+    artifacts,
+    locks,
+    copies,
+    now,
+    openWorkspace: effects.openWorkspace,
     packsOf: (sha256) => redactor.index.packsOf(sha256),
   })
   const stop = new AbortController()
@@ -184,14 +205,29 @@ function createApp(
   const { RETRAI_DATA_DIR: dataDir } = settings
   const network = networkRules(settings, made.isolation)
   return buildApp({
-    ...{ store, readModel, artifacts, auth, planRun, carrier, redactions, search, webhooks },
-    ...{ pool, whyClosing, logger },
+    store,
+    readModel,
+    artifacts,
+    auth,
+    planRun,
+    carrier,
+    redactions,
+    search,
+    webhooks,
+    pool,
+    whyClosing,
+    logger,
     ...present({ accessLog, liveParts }),
     retention: createRetention({ ...made, store, readModel, now }),
     checkpoint: () => readModel.checkpoint,
     audit: createAudit({
-      ...{ store, keyring, artifacts, clock: date },
-      ...{ ownLog: made.ownLog, witnesses: made.witnesses, timeStamps: made.timeStamps },
+      store,
+      keyring,
+      artifacts,
+      clock: date,
+      ownLog: made.ownLog,
+      witnesses: made.witnesses,
+      timeStamps: made.timeStamps,
     }),
     contextBudget: async (modelName) =>
       (await models.contextBudget(modelName)) - tokensOfTools(toolbox.specs),

@@ -103,7 +103,11 @@ export async function openHistory(
   opened.defer(() => tags.close())
   const asOfNow = redactor.apply.bind(redactor)
   const projector = new Projector({
-    ...{ store, readModel: readModel.value, log, asOfNow, isGone },
+    store,
+    readModel: readModel.value,
+    log,
+    asOfNow,
+    isGone,
     onLogReplaced: (reason) => {
       log.error({ reason }, LOG_REPLACED)
       isReplaced = true

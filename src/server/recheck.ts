@@ -105,7 +105,10 @@ export async function recheckRun(
   await mkdir(dataDir)
   const env = { ...process.env, PATH: commandPath(process.env.PATH) }
   const isolation = await chooseIsolation('auto', {
-    ...{ runner, env, dataDir, toolPaths: [] },
+    runner,
+    env,
+    dataDir,
+    toolPaths: [],
   })
   try {
     const startProcess = processStarter(DEFAULT_LIMITS, runner, isolation)
@@ -124,7 +127,9 @@ export async function recheckRun(
       const { config } = state
       const asked = more === null ? config : { ...config, ...asShellGoal(more.command) }
       const goalVerdict = await findGoal(asked.goal).check({
-        ...{ config: { ...asked, cwd }, files: workspace, signal },
+        config: { ...asked, cwd },
+        files: workspace,
+        signal,
         runCommand: (command) => runCommand({ ...command, env: checkEnvironment(command.env) }),
       })
       installed = await versionsAt({ cwd, runCommand, signal })
@@ -151,11 +156,14 @@ export async function recheckRun(
     }
     const names = [...new Set([...Object.keys(used), ...Object.keys(installed)])].sort()
     return ok({
-      ...{ run_id: runId, verdict, compared },
+      run_id: runId,
+      verdict,
+      compared,
       programs: names.map((name) => {
         return { name, recorded: used[name] ?? null, here: installed[name] ?? null }
       }),
-      ...{ lacking: [...lacking].slice(0, MOST_LACKING), isolation: isolation.detail },
+      lacking: [...lacking].slice(0, MOST_LACKING),
+      isolation: isolation.detail,
     })
   } finally {
     await isolation.leave()
@@ -175,7 +183,9 @@ const protectionOf = (
   }: Pick<ProtectionDeps, 'files' | 'signal'> & Pick<Evidence, 'artifacts'>,
 ): Protection =>
   new Protection({
-    ...{ session: { state }, files, signal },
+    session: { state },
+    files,
+    signal,
     effects: {
       findGoal,
       keepArtifact: () => Promise.reject(new Error('a recheck keeps nothing')),

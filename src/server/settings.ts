@@ -208,8 +208,10 @@ export const Settings = z.strictObject({
 export type Settings = Readonly<z.infer<typeof Settings>>
 
 const SECRETS = [
-  ...(['RETRAI_TOKEN', 'RETRAI_LLM_API_KEY'] as const),
-  ...(['AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN'] as const),
+  'RETRAI_TOKEN',
+  'RETRAI_LLM_API_KEY',
+  'AWS_SECRET_ACCESS_KEY',
+  'AWS_SESSION_TOKEN',
   ...KEY_VARIABLES,
 ] satisfies (keyof Settings)[]
 

@@ -100,8 +100,14 @@ export async function startServer(
   const store = artifacts.noting(history.value.store)
   const parts: Parts = { settings, log, store, artifacts, readModel, projector }
   const joined = await joinRooms(parts, {
-    ...{ ...configured.value, ...identity.value, ...history.value, ...commands },
-    ...{ runner, opened, verifyAfterMs: options.verifyAfterMs, published },
+    ...configured.value,
+    ...identity.value,
+    ...history.value,
+    ...commands,
+    runner,
+    opened,
+    verifyAfterMs: options.verifyAfterMs,
+    published,
     ledger: artifacts.noting(ledger),
   })
   const { app, supervisor, redactions, remover, catalogue, integrity, tidyCopies } = joined

@@ -79,7 +79,10 @@ async function unverifiedIn(dataDir: string): Promise<readonly string[]> {
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const SHA256 = /^[0-9a-f]{64}$/
 const OTHERS = new Set<string>([
-  ...[LOG_ID_STREAM, SERVERS_STREAM, CHECKPOINT_STREAM, COSIGNATURE_STREAM],
+  LOG_ID_STREAM,
+  SERVERS_STREAM,
+  CHECKPOINT_STREAM,
+  COSIGNATURE_STREAM,
 ])
 
 /** Whether a server makes a stream with this name. */

@@ -38,7 +38,11 @@ export async function changesOf(
     const { additions = 0, deletions = 0, binary = false, contents = null } = diff ?? {}
     const sizes = binary ? contents : null
     changes.push({
-      ...{ path: maskedPath(path), status, additions, deletions, binary },
+      path: maskedPath(path),
+      status,
+      additions,
+      deletions,
+      binary,
       ...present({
         old_path: oldPath === undefined ? undefined : maskedPath(oldPath),
         old_mode: isPlain ? undefined : old?.mode,
@@ -81,7 +85,8 @@ export async function changesAsPatch(
 }
 
 const withMaskedNames = ({ path, oldPath, ...change }: TreeChange): TreeChange => ({
-  ...{ ...change, path: processMask.text(path) },
+  ...change,
+  path: processMask.text(path),
   ...(oldPath !== undefined && { oldPath: processMask.text(oldPath) }),
 })
 

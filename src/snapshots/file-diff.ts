@@ -70,7 +70,8 @@ const linesOf = (text: string): string[] => text.match(/[^\n]*\n|[^\n]+/g) ?? []
 
 function replaced(before: readonly string[], after: readonly string[]): StructuredPatchHunk {
   const shorter = Math.min(before.length, after.length)
-  let [start, same] = [0, 0]
+  let start = 0
+  let same = 0
   while (start < shorter && before[start] === after[start]) start += 1
   while (same < shorter - start && before.at(-1 - same) === after.at(-1 - same)) same += 1
   const from = Math.max(0, start - CONTEXT)
@@ -83,8 +84,10 @@ function replaced(before: readonly string[], after: readonly string[]): Structur
     })
   const around = Math.min(CONTEXT, same) - from
   return {
-    ...{ oldStart: from + 1, oldLines: oldEnd + around },
-    ...{ newStart: from + 1, newLines: newEnd + around },
+    oldStart: from + 1,
+    oldLines: oldEnd + around,
+    newStart: from + 1,
+    newLines: newEnd + around,
     lines: [
       ...written(' ', before.slice(from, start)),
       ...written('-', before.slice(start, oldEnd)),

@@ -57,8 +57,15 @@ function gitId(content: Buffer | null): string {
 }
 
 const ESCAPES: Readonly<Record<string, string>> = {
-  ...{ '\x07': '\\a', '\b': '\\b', '\t': '\\t', '\n': '\\n', '\v': '\\v', '\f': '\\f' },
-  ...{ '\r': '\\r', '"': '\\"', '\\': '\\\\' },
+  '\x07': '\\a',
+  '\b': '\\b',
+  '\t': '\\t',
+  '\n': '\\n',
+  '\v': '\\v',
+  '\f': '\\f',
+  '\r': '\\r',
+  '"': '\\"',
+  '\\': '\\\\',
 }
 
 /** A path as git writes it: between quotes, with escapes as in C, if it has other characters than those that ASCII shows. */

@@ -36,7 +36,8 @@ const RETRY_MS: PauseBoundsMs = [1_000, 60_000]
  * accepted is read again later, and nothing but one request is kept in memory.
  */
 export function startTraces(deps: Deps): { stop(): Promise<void> } {
-  const [stop, giveUp] = [new AbortController(), new AbortController()]
+  const stop = new AbortController()
+  const giveUp = new AbortController()
   const loop = async (): Promise<void> => {
     const done = await follow(deps, stop.signal, giveUp.signal)
     if (done.isErr()) throw new Error(done.error)

@@ -22,21 +22,33 @@ const Created = record({
   parent: z.object({ run_id: z.string() }).optional(),
 })
 const Used = record({
-  ...{ model_name: z.string(), input_tokens: z.int(), output_tokens: z.int() },
-  ...{ cached_tokens: maybeCount, cache_write_tokens: maybeCount, duration_ms: z.int() },
-  ...{ provider: z.string().optional(), purpose: z.string().optional() },
+  model_name: z.string(),
+  input_tokens: z.int(),
+  output_tokens: z.int(),
+  cached_tokens: maybeCount,
+  cache_write_tokens: maybeCount,
+  duration_ms: z.int(),
+  provider: z.string().optional(),
+  purpose: z.string().optional(),
 })
 const Failed = record({ failure: z.string().optional(), by: z.string().optional() })
 const ToolEnded = record({
-  ...{ call_id: z.string(), tool: z.string(), outcome: z.string(), duration_ms: z.int() },
+  call_id: z.string(),
+  tool: z.string(),
+  outcome: z.string(),
+  duration_ms: z.int(),
   subagent: z.object({ run_id: z.string() }).optional(),
 })
 const Ended = record({ status: z.string() })
 
 /** The kinds that follow the use of a model in its append, or report that it failed. */
 const OUTCOMES: Readonly<Record<string, 'reply' | 'failure'>> = {
-  ...{ assistant_message: 'reply', context_compacted: 'reply', run_summary: 'reply' },
-  ...{ llm_retry: 'failure', error: 'failure', run_paused: 'failure' },
+  assistant_message: 'reply',
+  context_compacted: 'reply',
+  run_summary: 'reply',
+  llm_retry: 'failure',
+  error: 'failure',
+  run_paused: 'failure',
 }
 
 /** Runs that have asked a model in vain, in memory as of their last failure. */
@@ -134,7 +146,10 @@ export class SpanMaker {
     const { tool, call_id: callId, duration_ms, outcome, subagent } = payload
     const id = subagent ? callOf(subagent.run_id) : spanId(event)
     return this.#span(event, `execute_tool ${tool}`, {
-      ...{ kind: SpanKind.INTERNAL, id, from: ts - duration_ms / 1000, to: ts },
+      kind: SpanKind.INTERNAL,
+      id,
+      from: ts - duration_ms / 1000,
+      to: ts,
       error: outcome === 'ok' ? null : outcome,
       attributes: {
         'gen_ai.operation.name': 'execute_tool',
@@ -155,7 +170,10 @@ export class SpanMaker {
     const { status } = ended.payload
     return ok(
       this.#span(event, 'invoke_agent', {
-        ...{ kind: SpanKind.INTERNAL, id: rootOf(runId), from: created.ts, to: ended.ts },
+        kind: SpanKind.INTERNAL,
+        id: rootOf(runId),
+        from: created.ts,
+        to: ended.ts,
         ...(parent && { link: context(parent.run_id, callOf(runId)) }),
         error: status === 'failed' ? status : null,
         attributes: {
@@ -174,20 +192,23 @@ export class SpanMaker {
     const root = rootOf(runId)
     const shared = { 'gen_ai.conversation.id': runId, 'error.type': error }
     return {
-      ...{
-        name,
-        kind,
-        spanContext: () => own,
-        startTime: time(Math.min(from, to)),
-        endTime: time(to),
-      },
+      name,
+      kind,
+      spanContext: () => own,
+      startTime: time(Math.min(from, to)),
+      endTime: time(to),
       ...(id === root ? {} : { parentSpanContext: context(runId, root) }),
       status: { code: error === null ? SpanStatusCode.UNSET : SpanStatusCode.ERROR },
       attributes: present({ ...attributes, ...shared }),
       links: link ? [{ context: link }] : [],
-      ...{ events: [], ended: true, duration: time(Math.max(0, to - from)) },
-      ...{ droppedAttributesCount: 0, droppedEventsCount: 0, droppedLinksCount: 0 },
-      ...{ resource: RESOURCE, instrumentationScope: SCOPE },
+      events: [],
+      ended: true,
+      duration: time(Math.max(0, to - from)),
+      droppedAttributesCount: 0,
+      droppedEventsCount: 0,
+      droppedLinksCount: 0,
+      resource: RESOURCE,
+      instrumentationScope: SCOPE,
     }
   }
 }
@@ -219,7 +240,9 @@ function read<T>(shape: z.ZodType<T>, event: RecordedEvent): T | null {
 
 /** The id of the run, which is a UUID, is that of its trace. */
 const context = (runId: string, spanId: string): SpanContext => ({
-  ...{ traceId: runId.replaceAll('-', ''), spanId, traceFlags: 1 },
+  traceId: runId.replaceAll('-', ''),
+  spanId,
+  traceFlags: 1,
 })
 const idOf = (name: string): string => sha256(name).slice(0, 16)
 const spanId = ({ stream, revision }: RecordedEvent): string => idOf(`${stream}/${revision}`)

@@ -90,7 +90,13 @@ export class Deliverer {
     const { nextTry, pending } = this.#backlog
     const next = stopped === null && nextTry !== null ? Math.max(nextTry, this.#deps.clock()) : null
     return {
-      ...{ id, url: this.#endpoint.url, kinds, run, created_by, delivered, pending },
+      id,
+      url: this.#endpoint.url,
+      kinds,
+      run,
+      created_by,
+      delivered,
+      pending,
       state: stopped !== null ? 'stopped' : nextTry !== null ? 'retrying' : 'active',
       cursor: this.#cursor,
       last_error: stopped ?? (nextTry === null ? null : last_error),

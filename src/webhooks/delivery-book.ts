@@ -63,8 +63,11 @@ const Progress = z.object({
 })
 const RunRow = z
   .object({
-    ...{ run_id: z.string(), pending: z.int(), tries: z.int().nullable() },
-    ...{ since: z.number().nullable(), next_try: z.number().nullable() },
+    run_id: z.string(),
+    pending: z.int(),
+    tries: z.int().nullable(),
+    since: z.number().nullable(),
+    next_try: z.number().nullable(),
   })
   .transform(({ run_id, pending, tries, since, next_try }) => {
     const isHeld = tries !== null && since !== null && next_try !== null

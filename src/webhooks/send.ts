@@ -14,7 +14,8 @@ const SECRET_BYTES = 32
 /** A receiver must answer within this time. */
 const WITHIN_MS = 15_000
 /** The most that is read of an answer, and that a test shows of it. */
-const [ANSWER_BYTES, ANSWER_CHARS] = [64 * 1024, 500]
+const ANSWER_BYTES = 64 * 1024
+const ANSWER_CHARS = 500
 
 export const newSecret = (): string => PREFIX + randomBytes(SECRET_BYTES).toString('base64')
 
@@ -66,7 +67,8 @@ export type Send = (
 /** Sends deliveries, only to public addresses and to these hosts. What a name leads to is checked at each connection. */
 export function sender(hosts: ReadonlySet<string>, clock: () => number): Send {
   // Of its own, because only what is checked alike may use a connection again. A host is always checked alike.
-  const [plain, secure] = [new HttpAgent({ keepAlive: true }), new HttpsAgent({ keepAlive: true })]
+  const plain = new HttpAgent({ keepAlive: true })
+  const secure = new HttpsAgent({ keepAlive: true })
   const agentOf = (protocol: string) => (protocol === 'http:' ? plain : secure)
   return async (endpoint, id, body, signal) => {
     const began = performance.now()
@@ -79,7 +81,8 @@ export function sender(hosts: ReadonlySet<string>, clock: () => number): Send {
     const late = AbortSignal.timeout(WITHIN_MS)
     const isGuarded = !hosts.has(new URL(endpoint.url).hostname)
     const send = fetchWith({
-      ...{ accepts: upTo(ANSWER_BYTES), agentOf },
+      accepts: upTo(ANSWER_BYTES),
+      agentOf,
       ...(isGuarded && { lookup: publicOnly(ADVICE) }),
     })
     try {

@@ -122,7 +122,8 @@ export class Webhooks {
     const { url, ...rest } = wanted
     const message = urlProblem(url, this.#deps.hosts)
     if (message !== null) return errAsync({ type: 'url_refused', message })
-    const [id, secret] = [randomUUID(), newSecret()]
+    const id = randomUUID()
+    const secret = newSecret()
     const about = { host: new URL(url).host, url_sha256: sha256(url), server: this.#deps.serverId }
     const written = writeDurably(this.#file(id), JSON.stringify({ url, secret }))
     return ResultAsync.fromPromise(written, failed)

@@ -28,9 +28,27 @@ type Serve<Name extends QuestionName> = (
 ) => Served<Name> | Promise<Served<Name>>
 
 const SERVED: { readonly [Name in QuestionName]: Serve<Name> } = {
-  ...{ read, resolve: resolvePaths, documents, existing, list, yaml, search, grep, git },
-  ...{ change, rename, remove, snapshot, pack, protected: protectedFiles, hashes },
-  ...{ copy, put, carry, branch, report: (_, body) => readPrinted(body.toString()) },
+  read,
+  resolve: resolvePaths,
+  documents,
+  existing,
+  list,
+  yaml,
+  search,
+  grep,
+  git,
+  change,
+  rename,
+  remove,
+  snapshot,
+  pack,
+  protected: protectedFiles,
+  hashes,
+  copy,
+  put,
+  carry,
+  branch,
+  report: (_, body) => readPrinted(body.toString()),
 }
 
 /** The server is the only one who asks, so its questions are taken as they are. */

@@ -164,7 +164,10 @@ export class Workspace implements AsyncDisposable {
     const process = await this.#startProcess({
       file: globalThis.process.execPath,
       args: [...flags, PROGRAM, cwd, real],
-      ...{ cwd, project, readable, maxMemoryBytes: MEMORY_BYTES },
+      cwd,
+      project,
+      readable,
+      maxMemoryBytes: MEMORY_BYTES,
       ...present({ atLeast: policy?.at_least, folder, copy }),
       signal: this.#stop.signal,
     })

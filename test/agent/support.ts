@@ -84,8 +84,10 @@ export const SUBAGENTS: SubagentRules = {
 }
 
 export const PRICES = {
-  ...{ input_usd_per_mtok: 10, output_usd_per_mtok: 100 },
-  ...{ cached_input_usd_per_mtok: 1, cache_write_usd_per_mtok: 12.5 },
+  input_usd_per_mtok: 10,
+  output_usd_per_mtok: 100,
+  cached_input_usd_per_mtok: 1,
+  cache_write_usd_per_mtok: 12.5,
 }
 
 /** Models at the address of a script, of which the one that runs ask by default has these prices. */
@@ -124,7 +126,11 @@ const runCommand: RunCommand = async (command) => {
   return {
     end: 'exited',
     exitCode: printed === null ? 1 : 0,
-    ...{ stdout: output, stderr: '', output, bytes: output.length, durationMs: 1 },
+    stdout: output,
+    stderr: '',
+    output,
+    bytes: output.length,
+    durationMs: 1,
     ...(command.reports === true && { report: cwd }),
   }
 }
@@ -236,8 +242,12 @@ export class Workshop implements AsyncDisposable {
       store: this.store,
       effects: { ...this.effects, ...effects },
       process: { server, claimant: `${server}/${randomUUID()}`, pid: process.pid, host: 'test' },
-      ...{ pool: null, leaseMs: null, maxRunsAtWork: 16 },
-      ...{ now: this.#now, newId: randomUUID, retryMs: [5, 5] },
+      pool: null,
+      leaseMs: null,
+      maxRunsAtWork: 16,
+      now: this.#now,
+      newId: randomUUID,
+      retryMs: [5, 5],
       log: { info: this.#note, warn: this.#note, error: this.#note },
       ...changes,
     })
@@ -262,7 +272,8 @@ export class Workshop implements AsyncDisposable {
     const runId = randomUUID()
     const config: RunConfig = {
       ...configOf('shell-goal', this.project, DONE_FILE),
-      ...{ model_name: 'scripted', max_iterations: 5 },
+      model_name: 'scripted',
+      max_iterations: 5,
       // The last check is made in a copy of the project, and few tests are about it.
       on_tampering: 'off',
       ...(this.isShared ? { shared: true as const } : {}),
@@ -364,7 +375,10 @@ export async function played(
 export const goalsWith =
   (check: Goal['check']) =>
   (name: string): Goal => ({
-    ...{ name, description: '', prompt: '', check },
+    name,
+    description: '',
+    prompt: '',
+    check,
   })
 
 /** The payloads of all records of this kind. */

@@ -80,8 +80,13 @@ export async function checkpointOver(
   const log_id = '1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed'
   return seal<Checkpoint>(
     {
-      ...{ type: 'retrai.checkpoint.v1', log_id, number: 0, runs: heads.length, root },
-      ...{ previous: GENESIS, signed_at: NOW.toISOString() },
+      type: 'retrai.checkpoint.v1',
+      log_id,
+      number: 0,
+      runs: heads.length,
+      root,
+      previous: GENESIS,
+      signed_at: NOW.toISOString(),
     },
     signer,
   )
@@ -144,8 +149,13 @@ export const isolated = (records: readonly RunRecord[]): RunRecord[] =>
   records.map((record) => {
     if (record.kind !== 'run_created') return record
     const isolation: IsolationPolicy = {
-      ...{ level: 'namespaces', network: 'none', visible: ['system'], writable: ['project'] },
-      ...{ protected: [], limits: {}, policy_sha256: POLICY },
+      level: 'namespaces',
+      network: 'none',
+      visible: ['system'],
+      writable: ['project'],
+      protected: [],
+      limits: {},
+      policy_sha256: POLICY,
     }
     return { ...record, payload: { ...record.payload, isolation } }
   })
@@ -211,7 +221,8 @@ export async function exportedFrom(...source: Stored): Promise<Part[]> {
 }
 
 const inMemory = ([events, ...rest]: InMemory): Stored => [
-  ...([readerOf(events), events[0]?.stream.slice('run-'.length) ?? ''] as const),
+  readerOf(events),
+  events[0]?.stream.slice('run-'.length) ?? '',
   ...rest,
 ]
 

@@ -102,7 +102,8 @@ describe('a token', () => {
   })
 
   test('is valid on all servers of the log until it is revoked on one', async () => {
-    const [one, two] = [await opened(), await opened()]
+    const one = await opened()
+    const two = await opened()
     await make(one, 'root')
     const { token, secret } = await make(one, 'ada', 'viewer')
     await expect.poll(() => two.authenticate(secret).isOk()).toBe(true)
@@ -131,7 +132,8 @@ describe('a token', () => {
   })
 
   test('of the last admin cannot be revoked, even if two are revoked at once', async () => {
-    const [one, two] = [await opened(), await opened()]
+    const one = await opened()
+    const two = await opened()
     const tokens = [(await make(one, 'ada')).token, (await make(one, 'bob')).token]
     const revoked = await Promise.all([
       one.revoke(tokens[0]?.id ?? '', null, 'ada'),

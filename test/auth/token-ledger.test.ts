@@ -10,8 +10,15 @@ import {
 
 const now = { now: 1000, otherAdmin: false }
 const token = (name: string, changes: Partial<Token> = {}): Token => ({
-  ...{ id: name, name, role: 'admin', sha256: name, expires_at: null },
-  ...{ created_at: 1, created_by: 'local', revoked: null, ...changes },
+  id: name,
+  name,
+  role: 'admin',
+  sha256: name,
+  expires_at: null,
+  created_at: 1,
+  created_by: 'local',
+  revoked: null,
+  ...changes,
 })
 const revoked = { at: 2, by: 'local', reason: null }
 const all = (...tokens: Token[]): Tokens => new Map(tokens.map((each) => [each.id, each]))

@@ -27,7 +27,9 @@ git add -A 2>/dev/null; git commit -qm one; echo 7 >later; truncate -s 20M spars
 async function listed(folder: string): Promise<string[]> {
   const format = String.raw`%P\t%y\t%m\t%l\t%.22T@\t%s\0`
   const { stdout } = await run('find', ['.', '-mindepth', '1', '-printf', format], {
-    ...{ cwd: folder, encoding: 'latin1', maxBuffer: 1e9 },
+    cwd: folder,
+    encoding: 'latin1',
+    maxBuffer: 1e9,
   })
   return stdout
     .split('\0')
@@ -84,7 +86,8 @@ tail -c 3 sparse; echo 8 >later; rm -r sub; touch made`
 
 const content = (text: string | null) => (text === null ? null : Buffer.from(text))
 const file = (path: string, text: string | null) => ({
-  ...{ path: pathBytes(path), content: content(text) },
+  path: pathBytes(path),
+  content: content(text),
 })
 
 test.for(LEVELS.filter(([name]) => !name.startsWith('landlock')))(
@@ -101,13 +104,13 @@ test.for(LEVELS.filter(([name]) => !name.startsWith('landlock')))(
       { path: 'tests/link', mode: '120000', content: Buffer.from('a') },
       file('tests/none/of/it', null),
       file('tests/deep/er/b', 'b'),
-      ...[file('led/kept', 'through'), file('one', 'through'), file('in-the-way/c', 'c')],
-      ...[
-        file('shut/s', null),
-        file('shut/t', 't'),
-        file('full', null),
-        file('.retrai.yml', 'goal: y'),
-      ],
+      file('led/kept', 'through'),
+      file('one', 'through'),
+      file('in-the-way/c', 'c'),
+      file('shut/s', null),
+      file('shut/t', 't'),
+      file('full', null),
+      file('.retrai.yml', 'goal: y'),
       file('.git/hooks/pre-commit', 'hook'),
       { path: '\xff', content: Buffer.from('Z') },
       { path: '\xfe\n', content: Buffer.from('N') },

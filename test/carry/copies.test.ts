@@ -43,7 +43,10 @@ needsGit(
       'lib\nnoise\n1',
     )
     expect((await kindsOf(server, runId)).slice(0, 4)).toEqual([
-      ...['run_created', 'run_claimed', 'project_copied', 'step_start'],
+      'run_created',
+      'run_claimed',
+      'project_copied',
+      'step_start',
     ])
     const files = carried(
       'write a.txt',

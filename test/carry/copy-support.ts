@@ -40,7 +40,11 @@ export async function place(
   const copied = (skip: readonly string[] = []) =>
     open({ project: { cwd, folder }, run: 'run', skip, signal })
   return {
-    ...{ ...server, base, cwd, files, copied },
+    ...server,
+    base,
+    cwd,
+    files,
+    copied,
     bash: (script: string, how: Partial<Command> = { run: 'run' }) => server.bash(script, how),
     /** Fills the project with bash, as its owner has it. */
     fill: async (script: string) => {
@@ -62,5 +66,9 @@ export async function place(
 
 export const bashIn = (copy: CleanCopy, script: string) =>
   copy.runCommand({
-    ...{ file: 'bash', args: ['-c', script], cwd: copy.cwd, timeoutMs: 60_000, signal },
+    file: 'bash',
+    args: ['-c', script],
+    cwd: copy.cwd,
+    timeoutMs: 60_000,
+    signal,
   })

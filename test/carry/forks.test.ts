@@ -43,9 +43,15 @@ async function forked(
     cwd: site.path('data-copies', runId, 'project'),
   }
   const record = RunRecord.parse({
-    ...{ kind: 'run_created', run_id: runId, iteration: 0, ts: Date.now() / 1000 },
+    kind: 'run_created',
+    run_id: runId,
+    iteration: 0,
+    ts: Date.now() / 1000,
     payload: {
-      ...{ ...payload, config, copy_of: folderAt(of), ...more },
+      ...payload,
+      config,
+      copy_of: folderAt(of),
+      ...more,
       origin: { kind, run_id: origin, seq, hash: all[seq]?.meta.hash },
     },
   })

@@ -14,14 +14,20 @@ async function discarded({ laterDay = 0, lost = '' }): Promise<readonly string[]
   await mkdir(cwd, { recursive: true })
   const run = (runId: string, day: number) =>
     ({
-      ...{ runId, config: { cwd }, copy: { is: 'made' }, phase: { type: 'ended' } },
-      ...{ endedAt: day * DAY, lastAt: day * DAY },
+      runId,
+      config: { cwd },
+      copy: { is: 'made' },
+      phase: { type: 'ended' },
+      endedAt: day * DAY,
+      lastAt: day * DAY,
     }) as RunState
   const [first, later] = [run('first', 1), run('later', laterDay)]
   const removed: string[] = []
   const stop = new AbortController()
   const copies = new Copies({
-    ...{ dataDir, now: () => 21 * DAY, log: { warn: () => {} } },
+    dataDir,
+    now: () => 21 * DAY,
+    log: { warn: () => {} },
     stateOf: () => {
       // After this look, it would wait for a day.
       stop.abort()

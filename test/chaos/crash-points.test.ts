@@ -134,7 +134,9 @@ describe.each([{ cases: [...DOUBTS, ...SINGLE] }, { cases: OTHERS }])(
       expect(violations(evidence)).toEqual([])
       const records = recordsOf(evidence)
       expect({
-        ...{ end: endOf(evidence), outcomes: outcomesOf(evidence), ledger: evidence.ledger },
+        end: endOf(evidence),
+        outcomes: outcomesOf(evidence),
+        ledger: evidence.ledger,
         asked: run.asked(),
         listed: records.filter(({ kind }) => kind === 'mcp_tools_listed').length,
       }).toMatchObject(one.shows)

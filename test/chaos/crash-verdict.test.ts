@@ -8,15 +8,24 @@ import { connecting, judged } from './plans.ts'
 
 /** The first two checks of the goal are made in the project itself. There is a copy of the project at these moments. */
 const COPIED = [
-  ...['after clean copy', 'after goal check#3', 'after clean copy#3', 'after goal check#5'],
+  'after clean copy',
+  'after goal check#3',
+  'after clean copy#3',
+  'after goal check#5',
 ]
 const NOT_COPIED = [
-  ...['after goal check#2', 'before clean copy', 'before clean copy#2'],
-  ...['before append of final_check', 'after append of final_check'],
+  'after goal check#2',
+  'before clean copy',
+  'before clean copy#2',
+  'before append of final_check',
+  'after append of final_check',
 ]
 
 const VERDICT = {
-  ...{ as_is: 'achieved', original_checks: 'achieved', accept: 'achieved', dependencies: 'same' },
+  as_is: 'achieved',
+  original_checks: 'achieved',
+  accept: 'achieved',
+  dependencies: 'same',
   tampering: [{ path: '.github/workflows/a.yml', change: 'added' }],
 }
 
@@ -31,7 +40,9 @@ const judgedAt = (points: readonly string[]) => points.map((at) => ({ plan: judg
 const LEVELS = [
   { level: 'none', isMissing: false, cases: judgedAt([...COPIED, ...NOT_COPIED]), connections: [] },
   {
-    ...{ level: 'namespaces', isMissing: isMissing('bwrap'), cases: judgedAt(COPIED.slice(-2)) },
+    level: 'namespaces',
+    isMissing: isMissing('bwrap'),
+    cases: judgedAt(COPIED.slice(-2)),
     connections: ['before', 'after'].map((when) => {
       return { plan: connecting, at: [`${when} append of network_connection`] }
     }),

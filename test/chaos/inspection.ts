@@ -38,7 +38,10 @@ export async function inspect({ scenarios, slots, environment }: World): Promise
     }
     const { runId, observations, project, person } = scenario
     const seen: Evidence = {
-      ...{ runId, observations, settled: true, details: details.get(scenario) ?? [] },
+      runId,
+      observations,
+      settled: true,
+      details: details.get(scenario) ?? [],
       events: await environment.events(runId),
       ledger: await readLedger(project),
       acknowledged: person.acknowledged,

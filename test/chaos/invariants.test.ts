@@ -109,7 +109,10 @@ const family: Evidence = {
   ...good,
   events: parent.events,
   subagents: [subagent.events],
-  ...{ observations: [], ledger: [], acknowledged: [], details: [] },
+  observations: [],
+  ledger: [],
+  acknowledged: [],
+  details: [],
 }
 
 /** The history of a run that does not fit that of its sub-agent. */

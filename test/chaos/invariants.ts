@@ -103,8 +103,12 @@ function doubled(events: Evidence['events']): string[] {
 /** The kinds that one append stores together: the second by the first. */
 const ALWAYS_NEXT: Readonly<Partial<Record<RunRecord['kind'], readonly RunRecord['kind'][]>>> = {
   llm_usage: [
-    ...(['assistant_message', 'llm_retry', 'error', 'context_compacted'] as const),
-    ...(['run_summary', 'run_paused'] as const),
+    'assistant_message',
+    'llm_retry',
+    'error',
+    'context_compacted',
+    'run_summary',
+    'run_paused',
   ],
   run_summary: ['run_end'],
   goal_check: ['iteration_complete', 'snapshot', 'final_check'],

@@ -8,7 +8,8 @@ const PATIENCE_MS = 15_000
 const RETRY_MS = 50
 /** The request succeeded, the state of the run forbids it, or the store is not available. 422: the run has used more already. */
 const EXPECTED: Readonly<Record<'POST' | 'PATCH', readonly number[]>> = {
-  ...{ POST: [200, 409, 503], PATCH: [200, 409, 422, 503] },
+  POST: [200, 409, 503],
+  PATCH: [200, 409, 422, 503],
 }
 
 /** A person who creates a run, answers its human checks, and changes or aborts it, over any server that listens. */

@@ -71,7 +71,8 @@ export const pausing = plan(
 
 /** A person who does not answer. */
 export const waiting = plan('waiting', () => ({ text: 'I have a question.' }), {
-  ...{ body: { max_iterations: 3, hitl_enabled: true }, answers: false },
+  body: { max_iterations: 3, hitl_enabled: true },
+  answers: false,
 })
 
 const WORKFLOWS = '.github/workflows'
@@ -185,8 +186,21 @@ export const endless = plan(
 
 /** Each has a name of its own. */
 export const ALL_PLANS: readonly Plan[] = [
-  ...[writer, reader, asked, pausing, waiting, stuck, guarded, talkative, connecting],
-  ...[delegating, pairing, calling, fatal, endless, judged],
+  writer,
+  reader,
+  asked,
+  pausing,
+  waiting,
+  stuck,
+  guarded,
+  talkative,
+  connecting,
+  delegating,
+  pairing,
+  calling,
+  fatal,
+  endless,
+  judged,
 ]
 
 /** Whether a conversation is of a plan with this name: of its run, or of a sub-agent of that. */

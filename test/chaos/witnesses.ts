@@ -28,7 +28,8 @@ export class ChaosWitnesses {
     random: Random,
     urls: () => readonly string[],
   ): Promise<ChaosWitnesses> {
-    const [honest, liar] = [await SpecWitness.open('honest'), await SpecWitness.open('liar')]
+    const honest = await SpecWitness.open('honest')
+    const liar = await SpecWitness.open('liar')
     honest.lie = async (answer) => {
       honest.logs = [...new Set([...honest.logs, ...(await keysOf(urls()))])]
       return answer()

@@ -56,7 +56,8 @@ export class World {
     // Every other seed isolates commands, if that is possible here.
     const isolates = new Random(seed, 'isolation').chance(0.5) && answers('bwrap')
     this.#settings = {
-      ...{ ...environment.settings, ...witnesses.settings },
+      ...environment.settings,
+      ...witnesses.settings,
       RETRAI_ISOLATION: isolates ? 'namespaces' : 'none',
       RETRAI_COMMAND_MEMORY_MIB: String(MEMORY_MIB),
     }

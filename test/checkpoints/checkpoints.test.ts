@@ -51,7 +51,10 @@ function grow(n: number, length: number): void {
 
 const writerOn = (on: EventStore, by = keyring) =>
   new CheckpointWriter({
-    ...{ store: on, runs: projected(runs), keyring: by, clock: () => NOW },
+    store: on,
+    runs: projected(runs),
+    keyring: by,
+    clock: () => NOW,
     followed: new FollowedCheckpoints(on, by),
   })
 
@@ -186,7 +189,8 @@ describe('servers that share a log', () => {
     grow(1, 4)
     await write(one)
     expect((await verified()).findings).toEqual([])
-    const [mine, theirs] = [await keysOf(keyring), await keysOf(others)]
+    const mine = await keysOf(keyring)
+    const theirs = await keysOf(others)
     const signers = [mine[0], theirs[1], theirs[0]].map((key) => key?.fingerprint)
     const inLog = (await keysInLog(store))._unsafeUnwrap().keys.map((key) => key.fingerprint)
     expect(inLog.sort()).toEqual(signers.sort())

@@ -56,11 +56,18 @@ describe('the table of goals', () => {
       'says how its check ended if that is %s',
       async (end, output, verdict, reason) => {
         const runCommand: RunCommand = async () => ({
-          ...{ end, exitCode: null, stdout: output, stderr: '', output },
-          ...{ bytes: output.length, durationMs: 1 },
+          end,
+          exitCode: null,
+          stdout: output,
+          stderr: '',
+          output,
+          bytes: output.length,
+          durationMs: 1,
         })
         expect(await check(name, await project(PACKAGE), { runCommand, shellGoal })).toEqual({
-          ...{ verdict, reason: expect.stringMatching(reason), details: output },
+          verdict,
+          reason: expect.stringMatching(reason),
+          details: output,
         })
       },
     )

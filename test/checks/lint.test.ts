@@ -25,7 +25,8 @@ test('a linter that finds nothing achieves the goal, one that finds something sh
   expect(await checkWith('exit 0')).toMatchObject(clean)
   const details = 'a.go:1:1: x declared and not used'
   expect(await checkWith(`echo "${details}"; exit 1`)).toEqual({
-    ...{ verdict: 'not_achieved', details },
+    verdict: 'not_achieved',
+    details,
     reason: `go vet ended with exit code 1: ${details}`,
   })
 })

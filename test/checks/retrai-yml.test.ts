@@ -57,7 +57,8 @@ const settingsOf = async (text: string | null) => (await read(text))._unsafeUnwr
 
 test('gives the command and its conditions, exit code 0 if it has none; unknown keys have no effect', async () => {
   expect(await settingsOf(FULL)).toEqual({
-    ...{ goal: 'shell-goal', check_command: 'make check' },
+    goal: 'shell-goal',
+    check_command: 'make check',
     success_condition: { exit_code: 0, output_contains: 'OK', max_seconds: 10 },
   })
   const conditions = async (text: string) => (await settingsOf(text))?.success_condition

@@ -42,7 +42,8 @@ test('.retrai.yml is not read again: the agent cannot move the goal', async () =
   const cwd = await project({ '.retrai.yml': 'check_command: "true"' })
   const shellGoal = { check_command: 'echo broken; false', success_condition: { exit_code: 0 } }
   expect(await check('shell-goal', cwd, { shellGoal })).toMatchObject({
-    ...{ verdict: 'not_achieved', details: 'broken' },
+    verdict: 'not_achieved',
+    details: 'broken',
   })
   expect((await check('shell-goal', cwd)).reason).toMatch(/has no check_command/)
 })

@@ -59,7 +59,9 @@ test('what fails is named with a remedy, and the exit code is 1', async () => {
   await mkdir(dataDir, { mode: 0o755 })
   await writeFile(join(dataDir, 'log.sqlite'), 'this is no database '.repeat(100))
   const env = {
-    ...{ RETRAI_DATA_DIR: dataDir, RETRAI_ISOLATION: 'auto', PATH: '/nowhere' },
+    RETRAI_DATA_DIR: dataDir,
+    RETRAI_ISOLATION: 'auto',
+    PATH: '/nowhere',
   }
   const { code, report, about } = await doctor(env, retraiProcess)
   expect([code, report.ok]).toEqual([1, false])

@@ -12,14 +12,26 @@ const LOGS = fileURLToPath(new URL('../golden/logs', import.meta.url))
 
 const event = <K extends Kind>(kind: K, payload: PayloadOf<K>) =>
   ({
-    ...{ kind, run_id: '550e8400-e29b-41d4-a716-446655440000', iteration: 2, ts: 1, seq: 16 },
+    kind,
+    run_id: '550e8400-e29b-41d4-a716-446655440000',
+    iteration: 2,
+    ts: 1,
+    seq: 16,
     payload,
   }) as AgentEvent
 
 const result = (how: Partial<PayloadOf<'tool_result'>>) =>
   event('tool_result', {
-    ...{ call_id: 'a', tool: 'bash_exec', output: 'what it\nprinted', outcome: 'error' },
-    ...{ exit_code: null, bytes: 15, truncated: false, sha256: null, duration_ms: 1, ...how },
+    call_id: 'a',
+    tool: 'bash_exec',
+    output: 'what it\nprinted',
+    outcome: 'error',
+    exit_code: null,
+    bytes: 15,
+    truncated: false,
+    sha256: null,
+    duration_ms: 1,
+    ...how,
   })
 
 /** What a line says happened. */
@@ -40,8 +52,12 @@ test('a check names what was changed of it, and the tests that are gone', () => 
     (path) => ({ path, change: 'deleted' }) as const,
   )
   const check = event('goal_check', {
-    ...{ achieved: true, reason: 'All 2 tests passed', details: '', duration_ms: 1 },
-    ...{ tampering, vanished: ['t.py::test_a'] },
+    achieved: true,
+    reason: 'All 2 tests passed',
+    details: '',
+    duration_ms: 1,
+    tampering,
+    vanished: ['t.py::test_a'],
   })
   expect(gist(check)).toBe(
     'reached: All 2 tests passed; changed since the run began: a (deleted), b (deleted), c (deleted) and 2 more; tests that no longer run: t.py::test_a',

@@ -96,7 +96,8 @@ test('retrai again starts the same run from the beginning, with its hidden check
   const { code, stdout } = await server.retrai('again', runId, '--detach')
   expect(code).toBe(0)
   await server.untilStatus(stdout.trim(), 'achieved')
-  const [before, now] = [await createdOf(server, runId), await createdOf(server, stdout.trim())]
+  const before = await createdOf(server, runId)
+  const now = await createdOf(server, stdout.trim())
   const { accept: hidden, ...config } = now.config
   expect({ ...now, config }).toEqual({ ...before, config: { ...before.config, accept: undefined } })
   expect(hidden).toMatchObject({ files: 1, feedback: true })
@@ -111,7 +112,10 @@ test('a text that is redacted in a run is not sent any more by one that begins f
   const runId = await endedRun(server, 'redacted', { instructions: `Water ${secret}.` })
   const check = { command: 'test -f never' }
   const { body } = await server.post('/api/runs', {
-    ...{ continues: { run_id: runId }, instructions: 'Continue.', check, hitl_enabled: true },
+    continues: { run_id: runId },
+    instructions: 'Continue.',
+    check,
+    hitl_enabled: true,
     max_iterations: 2,
   })
   const next = String(body.run_id)

@@ -32,16 +32,25 @@ const summary = {
   created_at: '2026-01-01T00:00:00.000Z',
 }
 const problem = {
-  ...{ type: 'urn:retrai:problem:forbidden', title: EVIL, status: 403 },
-  ...{ detail: EVIL, instance: EVIL },
+  type: 'urn:retrai:problem:forbidden',
+  title: EVIL,
+  status: 403,
+  detail: EVIL,
+  instance: EVIL,
 }
 const access = {
   seq: 1,
   kind: 'run_read',
   ts: 1e300,
   payload: {
-    ...{ principal: EVIL, client: EVIL, run_id: null, operation: EVIL, asked: EVIL },
-    ...{ count: 1, first_ts: 1e300, last_ts: 1e300 },
+    principal: EVIL,
+    client: EVIL,
+    run_id: null,
+    operation: EVIL,
+    asked: EVIL,
+    count: 1,
+    first_ts: 1e300,
+    last_ts: 1e300,
   },
 }
 
@@ -99,8 +108,15 @@ describe('a command gives up on a server that answers endlessly', () => {
 
   test('with the same checkpoints', async () => {
     const checkpoint = {
-      ...{ type: 'retrai.checkpoint.v1', log_id: RUN, number: 0, runs: 0, root: HEX },
-      ...{ previous: HEX, signed_at: '2026-01-01T00:00:00.000Z', key: HEX, signature: HEX + HEX },
+      type: 'retrai.checkpoint.v1',
+      log_id: RUN,
+      number: 0,
+      runs: 0,
+      root: HEX,
+      previous: HEX,
+      signed_at: '2026-01-01T00:00:00.000Z',
+      key: HEX,
+      signature: HEX + HEX,
     }
     const url = await serve(({ url: path }, response) => {
       const body = path?.startsWith('/api/keys') ? { keys: [] } : [checkpoint, checkpoint]

@@ -7,8 +7,15 @@ import type { AgentEvent, Part } from '../../src/client/index.ts'
 const run_id = randomUUID()
 const part = (text: string, changes: object = {}) =>
   ({
-    ...{ kind: 'part', run_id, iteration: 2, attempt: 4, of: 'text', offset: 0, text },
-    ...{ partial: true, ...changes },
+    kind: 'part',
+    run_id,
+    iteration: 2,
+    attempt: 4,
+    of: 'text',
+    offset: 0,
+    text,
+    partial: true,
+    ...changes,
   }) as Part
 const record = { kind: 'step_start', run_id, seq: 5 } as AgentEvent
 

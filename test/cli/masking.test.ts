@@ -22,7 +22,12 @@ const KEY_LINES = pem('RSA ', 12)
 
 /** All secrets, in all forms in which they could be written. */
 const SECRETS = [
-  ...[github, ghs, aws, slack, stripe, npm],
+  github,
+  ghs,
+  aws,
+  slack,
+  stripe,
+  npm,
   ...Object.values(OWN).flatMap((own) => [
     own,
     encodeURIComponent(own),
@@ -185,7 +190,12 @@ describe('a secret does not appear', () => {
 test('the mask replaces it, and names what it was', () => {
   const [records = ''] = seen
   for (const kind of [
-    ...['github-token', 'aws-access-key', 'slack-token', 'stripe-key', 'npm-token', 'private-key'],
+    'github-token',
+    'aws-access-key',
+    'slack-token',
+    'stripe-key',
+    'npm-token',
+    'private-key',
     ...Object.keys(OWN),
   ]) {
     expect(records).toContain(`[masked:${kind}]`)

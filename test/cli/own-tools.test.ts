@@ -21,7 +21,10 @@ async function startAs(
   const [file = '', ...args] = [...command, '--port', '0', '--data-dir', site.path('data')]
   // npm starts the server through a shell: all of them are in one group.
   const child = spawn(file, args, {
-    ...{ cwd: CHECKOUT, env, detached: true, stdio: ['ignore', 'pipe', 'ignore'] },
+    cwd: CHECKOUT,
+    env,
+    detached: true,
+    stdio: ['ignore', 'pipe', 'ignore'],
   })
   // It closes once the server, which may outlive npx, has ended, too.
   const ended = once(child, 'close')
@@ -53,12 +56,15 @@ test('a goal is not reached with the programs of retrAI', async ({ site }) => {
   const bin = join(CHECKOUT, 'node_modules/.bin')
   const env = {
     ...cleanEnv(),
-    ...{ PATH: [bin, process.env.PATH].join(delimiter), RETRAI_LLM_BASE_URL: scripted.url },
+    PATH: [bin, process.env.PATH].join(delimiter),
+    RETRAI_LLM_BASE_URL: scripted.url,
   }
   const baseUrl = await startAs(site, ['npx', 'retrai', 'serve'], env)
   const client = createClient({ baseUrl })
   const run = await client.runs.create({
-    ...{ goal: 'npm-test', cwd: await uninstalledProject(site), model_name: 'scripted' },
+    goal: 'npm-test',
+    cwd: await uninstalledProject(site),
+    model_name: 'scripted',
     max_iterations: 1,
   })
   const { run_id } = run._unsafeUnwrap()

@@ -24,8 +24,16 @@ const history = async (runId: string) =>
   (await fetch(`${server.url}/api/runs/${runId}/events?kinds=all`)).text()
 
 const redacting = (runId: string, ...options: string[]) => [
-  ...['redact', runId, '0', '/reason', '--server', server.url, '--reason', 'a password'],
-  ...['--force', ...options],
+  'redact',
+  runId,
+  '0',
+  '/reason',
+  '--server',
+  server.url,
+  '--reason',
+  'a password',
+  '--force',
+  ...options,
 ]
 
 test('without --force it shows what it would remove, and removes nothing where nobody can be asked', async () => {

@@ -35,8 +35,12 @@ test.each<[args: string[], line: string, body?: object]>([
     ['run', 'pytest', ...CWD, '-f', 'FILE', '--max-cost-usd', '2.5', '--copy', '--reason', 'why'],
     'POST /api/runs',
     {
-      ...{ goal: 'pytest', cwd: '/p', instructions: 'Rename nothing.\n', max_cost_usd: 2.5 },
-      ...{ workspace: 'copy', reason: 'why' },
+      goal: 'pytest',
+      cwd: '/p',
+      instructions: 'Rename nothing.\n',
+      max_cost_usd: 2.5,
+      workspace: 'copy',
+      reason: 'why',
     },
   ],
   [

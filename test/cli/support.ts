@@ -59,7 +59,8 @@ if (isMainThread) setInterval(look, 500).unref()
 if (process.env.RETRAI_CRASH_AT) await import(${JSON.stringify(CRASH_HOOK)})`
 export const WITH_PARENT = [
   ...SHORT_LIVED,
-  ...['--import', `data:text/javascript,${encodeURIComponent(WATCH_PARENT)}`],
+  '--import',
+  `data:text/javascript,${encodeURIComponent(WATCH_PARENT)}`,
 ]
 
 export type Finished = { readonly code: number; readonly stdout: string; readonly stderr: string }

@@ -14,7 +14,8 @@ async function place() {
   const path = join(folder, 'r.sock')
   const env = {
     ...cleanEnv(),
-    ...{ RETRAI_DATA_DIR: join(folder, 'data'), RETRAI_LISTEN: `unix:${path}` },
+    RETRAI_DATA_DIR: join(folder, 'data'),
+    RETRAI_LISTEN: `unix:${path}`,
   }
   return { folder, path, env }
 }

@@ -93,7 +93,8 @@ describe('a server with witnesses', () => {
     const { log } = await provedRun()
     const state = await untilSeen(2)
     expect(state).toMatchObject({
-      ...{ key: keys.log, quorum: { needed: 2, seen: 2, holds: true } },
+      key: keys.log,
+      quorum: { needed: 2, seen: 2, holds: true },
       witnesses: [
         { name: spec.name, size: state.size, problem: null },
         { name: readKey(keys.own).name, size: state.size, problem: null },

@@ -47,7 +47,9 @@ test('checkpoints can be listed, and prove that they cover a run', async ({ serv
   const head = { run_id: runId, length: (state?.state.seq ?? 0) + 1, head: state?.head ?? '' }
   const keyring = (await openKeyring(server.keys, () => new Date()))._unsafeUnwrap()
   const writer = new CheckpointWriter({
-    ...{ store: server.store, keyring, clock: () => new Date() },
+    store: server.store,
+    keyring,
+    clock: () => new Date(),
     runs: { heads: (after) => (after === '' ? [head] : []) },
     followed: new FollowedCheckpoints(server.store, keyring),
   })

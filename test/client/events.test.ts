@@ -3,8 +3,12 @@ import { readText } from '../../src/client/events.ts'
 
 const RUN = '550e8400-e29b-41d4-a716-446655440000'
 const STEP = {
-  ...{ kind: 'step_start', run_id: RUN, iteration: 1, ts: 1739800000.123 },
-  ...{ payload: { node: 'plan' }, seq: 2 },
+  kind: 'step_start',
+  run_id: RUN,
+  iteration: 1,
+  ts: 1739800000.123,
+  payload: { node: 'plan' },
+  seq: 2,
 }
 const read = (frame: unknown) => readText(JSON.stringify(frame))
 

@@ -39,7 +39,8 @@ async function endedRun(server: TestServer): Promise<string> {
   const cut = { output: 'all …', sha256: SHA256, bytes: OUTPUT.length, truncated: true }
   await server.agentDoes(
     ...([runId, CLAIM, replyWith([call]), resultOf('a', 'file_write', cut)] as const),
-    ...[...iteration(false).slice(1), ...iteration(true)],
+    ...iteration(false).slice(1),
+    ...iteration(true),
   )
   expect(await server.readModel.waitFor(runId, await headOf(server, runId), 5000)).toBe(true)
   return runId
@@ -63,7 +64,8 @@ const beginsOnly: typeof fetch = async (url) => {
 }
 
 const step = (seq: number) => {
-  const [run_id, payload] = [UNKNOWN, { node: 'plan' }]
+  const run_id = UNKNOWN
+  const payload = { node: 'plan' }
   return { kind: 'step_start', run_id, iteration: 1, ts: 1, payload, seq }
 }
 

@@ -27,12 +27,24 @@ async function plannedRun(server: TestServer) {
 const run_id = randomUUID()
 const piece = (offset: number, text: string, changes: object = {}) =>
   ({
-    ...{ kind: 'part', run_id, iteration: 1, attempt: 4, of: 'text', offset, text, partial: true },
+    kind: 'part',
+    run_id,
+    iteration: 1,
+    attempt: 4,
+    of: 'text',
+    offset,
+    text,
+    partial: true,
     ...changes,
   }) as Part
 const step = (seq: number, changes: object = {}) =>
   ({
-    ...{ kind: 'step_start', run_id, iteration: 1, ts: 1, payload: { node: 'act' }, seq },
+    kind: 'step_start',
+    run_id,
+    iteration: 1,
+    ts: 1,
+    payload: { node: 'act' },
+    seq,
     ...changes,
   }) as AgentEvent
 const end: PartsEnd = { kind: 'parts_end', run_id, attempt: 4, outcome: 'withdrawn' }

@@ -248,8 +248,12 @@ describe('a server that makes a mistake', () => {
 
   test('by sending kinds that this client does not know is tolerated', async ({ server }) => {
     const end = {
-      ...{ achieved: true, iterations: 1, total_tokens: 1, estimated_cost_usd: null },
-      ...{ status: 'achieved', reason: '' },
+      achieved: true,
+      iterations: 1,
+      total_tokens: 1,
+      estimated_cost_usd: null,
+      status: 'achieved',
+      reason: '',
     }
     const frames = [
       frame(0),

@@ -65,7 +65,8 @@ describeInBrowser('a call that waits for a person', () => {
 
   test('of a sub-agent is shown below the timeline of its parent, which stays where it is, beside the sub-agents that work', async () => {
     const runId = await server.start('family', {
-      ...{ instructions: 'Start two sub-agents.', max_turns_per_iteration: 9 },
+      instructions: 'Start two sub-agents.',
+      max_turns_per_iteration: 9,
       approvals: [{ tool: 'bash_exec', action: 'ask', reason: 'Look at it first' }],
     })
     const page = await open(`${server.url}/runs/${runId}`)

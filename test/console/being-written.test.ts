@@ -8,7 +8,8 @@ import { describeInBrowser, untilReceived, useBrowser, useConsoleServer } from '
 const TEXT = 'I look at it all and run the tests.'
 const COMMAND = 'echo printed while it runs; while ! test -f go; do sleep 0.05; done'
 /** The first piece has no text, and each word is one; then the arguments come in two pieces. */
-const [HALF_TEXT, HALF_ARGUMENTS] = [5, 1 + TEXT.split(' ').length + 1]
+const HALF_TEXT = 5
+const HALF_ARGUMENTS = 1 + TEXT.split(' ').length + 1
 
 /** A model that stops in the middle of its text, and in the middle of its call. */
 function haltingModel() {

@@ -40,7 +40,8 @@ describeInBrowser('what a run did to the files', () => {
   test('is shown to a person who is asked, of each iteration, and at each moment of a replay', async () => {
     const runId = await server.start('changed', { hitl_enabled: true, max_iterations: 3 })
     const page = await open(`${server.url}/runs/${runId}`)
-    const [panel, changes] = [page.getByTestId('decide'), page.locator('#panel-changes')]
+    const panel = page.getByTestId('decide')
+    const changes = page.locator('#panel-changes')
     const file = (name: string) => page.getByRole('treeitem', { name })
     const summary = changes.getByRole('status')
     await panel
@@ -74,9 +75,16 @@ describeInBrowser('what a run did to the files', () => {
     const lines = [17, 18, 19].map((n) => ` ${n} ${n} same ${n}`)
     expect(await shownLines(page)).toEqual([
       ...lines,
-      ...[' 20    removed 20', '    20 added twenty', ' 21 21 same 21', ' 22 22 same 22'],
-      ...[' 23 23 same 23', ' 37 37 same 37', ' 38 38 same 38', ' 39 39 same 39'],
-      ...[' 40    removed 40', '    40 added forty␍'],
+      ' 20    removed 20',
+      '    20 added twenty',
+      ' 21 21 same 21',
+      ' 22 22 same 22',
+      ' 23 23 same 23',
+      ' 37 37 same 37',
+      ' 38 38 same 38',
+      ' 39 39 same 39',
+      ' 40    removed 40',
+      '    40 added forty␍',
     ])
     await changes.getByRole('button', { name: 'Whole file' }).click()
     await expect.poll(async () => ((await shownLines(page)) as unknown[]).length).toBe(40)
@@ -91,7 +99,10 @@ describeInBrowser('what a run did to the files', () => {
     const { history } = server.client()
     const all = (await history.changes(runId))._unsafeUnwrap()
     expect(all.files.map(({ path }) => path)).toEqual([
-      ...['conf.old', 'docs/deep/notes.md', 'odd\ufffd', 'x\u202ey'],
+      'conf.old',
+      'docs/deep/notes.md',
+      'odd\ufffd',
+      'x\u202ey',
     ])
 
     // A replay moves it.

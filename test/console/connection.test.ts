@@ -56,7 +56,8 @@ describeInBrowser('a connection that is lost', () => {
   test('is reported by the list and by the search, which continue when it is back', async () => {
     await server.start('listed')
     const url = `http://127.0.0.1:${wire.port}`
-    const [list, search] = [await open(url), await open(`${url}/search`)]
+    const list = await open(url)
+    const search = await open(`${url}/search`)
     const words = search.getByRole('searchbox', { name: 'Search all runs' })
     await list.getByText('in listed').waitFor()
     await words.waitFor()

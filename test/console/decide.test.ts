@@ -50,10 +50,8 @@ describeInBrowser('a run that waits for a person', () => {
 
   test('shows the answer of another person who was faster', async () => {
     const runId = await waitingRun('raced')
-    const [one, other] = [
-      await open(`${server.url}/runs/${runId}`),
-      await open(`${server.url}/runs/${runId}`),
-    ]
+    const one = await open(`${server.url}/runs/${runId}`)
+    const other = await open(`${server.url}/runs/${runId}`)
     await other.getByTestId('decide').waitFor()
     await abortIn(one)
     await other.getByTestId('decide').waitFor({ state: 'detached' })
@@ -66,7 +64,9 @@ describeInBrowser('a run that waits for a person', () => {
 
   test('because it is paused says why, and continues with a higher limit; in the dialog, its other limits can be raised', async () => {
     const runId = await server.start('paused', {
-      ...{ on_limit: 'pause', max_iterations: 1, max_tokens: 1_000_000 },
+      on_limit: 'pause',
+      max_iterations: 1,
+      max_tokens: 1_000_000,
     })
     const page = await open(server.url)
     await page.getByRole('link', { name: '1 waits for you' }).click()
@@ -116,7 +116,8 @@ describeInBrowser('who did what', () => {
   }
 
   test('appears in the timeline and in the panel that asks, while it happens', async () => {
-    const [alice, bob] = [await clientOf('alice'), await clientOf('bob')]
+    const alice = await clientOf('alice')
+    const bob = await clientOf('bob')
     const cwd = await server.newProject('shared')
     const request = {
       goal: 'npm-test',

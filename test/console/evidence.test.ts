@@ -81,10 +81,23 @@ describeInBrowser('a page of evidence', () => {
     expect(verdict).toBe('holds')
     const text = (await page.textContent('main')) ?? ''
     for (const part of [
-      ...['This evidence holds', 'Article 12(3)(a)', 'Article 19(1)', 'I write a page: </script>'],
-      ...['a.html: added', '⟨U+202E⟩', 'conf: added', 'Its content is not in this export', 'Fine'],
-      ...['that of the question', 'It ends the run', 'by token: private', 'Tokens in'],
-      ...['Checkpoint', 'retrai/', 'conf (', 'achieved'],
+      'This evidence holds',
+      'Article 12(3)(a)',
+      'Article 19(1)',
+      'I write a page: </script>',
+      'a.html: added',
+      '⟨U+202E⟩',
+      'conf: added',
+      'Its content is not in this export',
+      'Fine',
+      'that of the question',
+      'It ends the run',
+      'by token: private',
+      'Tokens in',
+      'Checkpoint',
+      'retrai/',
+      'conf (',
+      'achieved',
     ])
       expect(text).toContain(part)
     expect(text).not.toContain('embarrassing')
@@ -124,12 +137,20 @@ describeInBrowser('a page of evidence', () => {
     const text = whole.toString('latin1')
     const at = (before: string, more = 0): number => text.indexOf(before) + before.length + more
     const lastAt = (before: string): number => text.lastIndexOf(before) + before.length
-    const [data, end] = [lastAt('gzip+base64">'), text.lastIndexOf('</script><script id="seal"')]
+    const data = lastAt('gzip+base64">')
+    const end = text.lastIndexOf('</script><script id="seal"')
     const places = {
-      ...{ doctype: 3, verdict: at('data-verdict="'), policy: at("default-src '") },
-      ...{ hash: at('script-src '), words: at('<main>'), tag: at('<mai', -3) },
-      ...{ inStyle: at('<style>', 200), inScript: at('<script>', 100_000) },
-      ...{ data, inData: Math.floor((data + end) / 2), last: text.length - 2 },
+      doctype: 3,
+      verdict: at('data-verdict="'),
+      policy: at("default-src '"),
+      hash: at('script-src '),
+      words: at('<main>'),
+      tag: at('<mai', -3),
+      inStyle: at('<style>', 200),
+      inScript: at('<script>', 100_000),
+      data,
+      inData: Math.floor((data + end) / 2),
+      last: text.length - 2,
       seal: lastAt('<script id="seal" type="text/plain">') + 9,
     }
     const tab = await open('about:blank')

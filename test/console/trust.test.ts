@@ -25,7 +25,9 @@ const renamed = (key: Body): Body => ({ ...key, fingerprint: 'f'.repeat(64) })
 
 const findings = (page: Page) => page.getByTestId('findings')
 const Proof = z.looseObject({
-  ...{ length: z.int(), head: z.string(), key: z.string() },
+  length: z.int(),
+  head: z.string(),
+  key: z.string(),
   policy_sha256: z.string().optional(),
 })
 const Keys = z.object({ keys: z.array(z.looseObject({ fingerprint: z.string() })) })

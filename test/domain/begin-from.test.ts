@@ -11,12 +11,18 @@ const created = (more: object = {}) =>
   record('run_created', { config, system_prompt: 'Fix it.', ...more })
 const reply = (text: string, calls: readonly string[] = [], more: object = {}) =>
   record('assistant_message', {
-    ...{ text, finish_reason: 'stop', ...more },
+    text,
+    finish_reason: 'stop',
+    ...more,
     tool_calls: calls.map((call_id) => ({ call_id, tool: 'file_write', args: { path: 'a.txt' } })),
   })
 const result = (call_id: string) =>
   record('tool_result', {
-    ...{ call_id, tool: 'file_write', output: 'ok', outcome: 'ok', exit_code: null },
+    call_id,
+    tool: 'file_write',
+    output: 'ok',
+    outcome: 'ok',
+    exit_code: null,
   })
 const said = (text: string) => record('user_message', { text })
 

@@ -38,8 +38,13 @@ const turns = (names: string, tokens = 100) => [...names].flatMap((name) => turn
 
 function compacted(changes: Partial<PayloadOf<'context_compacted'>>) {
   const context_compacted = {
-    ...{ turns: 2, up_to: 8, summary: 'I wrote a file.', model_name: 'm', cost_usd: 0 },
-    ...{ tokens_before: 400, tokens_after: 100 },
+    turns: 2,
+    up_to: 8,
+    summary: 'I wrote a file.',
+    model_name: 'm',
+    cost_usd: 0,
+    tokens_before: 400,
+    tokens_after: 100,
     ...changes,
   }
   return record({ context_compacted })
@@ -154,8 +159,11 @@ describe('a plan', () => {
 
 describe('the next request', () => {
   const worked = [
-    ...[...turn('a'), say('Leave the API alone.'), ...turn('b')],
-    ...[replied({ ...WRITES, user_messages: 1 }), wrote('c')],
+    ...turn('a'),
+    say('Leave the API alone.'),
+    ...turn('b'),
+    replied({ ...WRITES, user_messages: 1 }),
+    wrote('c'),
   ]
 
   test('holds task, summary, words of people and the latest turns, and says what is kept', () => {

@@ -35,7 +35,9 @@ test('the model reads what a person said, and the outcome of a call that was not
   expect(
     lastAfter(create(), claim(), reply(['bash_exec', 'file_read']), claim('p2', 'p1')),
   ).toMatchObject({
-    ...{ role: 'tool', callId: 'c0', content: expect.stringMatching(/^\[unknown\]/) },
+    role: 'tool',
+    callId: 'c0',
+    content: expect.stringMatching(/^\[unknown\]/),
   })
 })
 

@@ -53,12 +53,19 @@ describe('work that is interrupted by a crash', () => {
 
   test('neither a stop, nor a lease that ran out, nor a claim of an earlier version counts as a crash', () => {
     const expired = by('p4', {
-      ...{ type: 'claim', expected: 'p3', pid: 1, host: 'host', after: 'lease_expired' },
+      type: 'claim',
+      expected: 'p3',
+      pid: 1,
+      host: 'host',
+      after: 'lease_expired',
     })
     const { state, records } = given(...checking, claim('p2', 'p1'), claim('p3', 'p2'), expired)
     expect(state?.crashes).toBe(0)
     expect(records.at(-1)?.payload).toEqual({
-      ...{ claimant: 'p4', pid: 1, host: 'host', after: 'lease_expired' },
+      claimant: 'p4',
+      pid: 1,
+      host: 'host',
+      after: 'lease_expired',
     })
     expect(given(...checking, ...crashes(2), claim('p4', 'p3')).state?.crashes).toBe(2)
   })

@@ -37,8 +37,12 @@ test('a run calls tools one after the other, checks its goal after each iteratio
       check(true),
       '2 goal_check, iteration_complete, run_end achieved',
       {
-        ...{ achieved: true, status: 'achieved', reason: 'All passed', iterations: 2 },
-        ...{ total_tokens: 120, estimated_cost_usd: 0.51 },
+        achieved: true,
+        status: 'achieved',
+        reason: 'All passed',
+        iterations: 2,
+        total_tokens: 120,
+        estimated_cost_usd: 0.51,
       },
     ],
   )

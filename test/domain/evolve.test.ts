@@ -8,8 +8,15 @@ import { type RunStatus, statusAfter, statusOf } from '../../src/domain/state.ts
 import { validRun } from '../support/run-records.ts'
 
 const EFFECTS = [
-  ...['call_model', 'run_tool', 'review_call', 'check_goal', 'read_context', 'await_human'],
-  ...['summarize', 'end', 'proceed'],
+  'call_model',
+  'run_tool',
+  'review_call',
+  'check_goal',
+  'read_context',
+  'await_human',
+  'summarize',
+  'end',
+  'proceed',
 ]
 
 test('for all valid runs: the state is plain JSON, each prefix has a next step and a status that its last records give, and the records add up', () => {
@@ -94,10 +101,17 @@ test('sums of costs have no rounding errors of binary fractions', () => {
   if (created === undefined) throw new Error('no run')
   const { run_id } = created
   const usage = (cost_usd: number): RunRecord => ({
-    ...{ kind: 'llm_usage', run_id, iteration: 1, ts: 1 },
+    kind: 'llm_usage',
+    run_id,
+    iteration: 1,
+    ts: 1,
     payload: {
-      ...{ input_tokens: 1, output_tokens: 1, cost_usd, model_name: 'priced' },
-      ...{ duration_ms: 1, omitted_turns: 0 },
+      input_tokens: 1,
+      output_tokens: 1,
+      cost_usd,
+      model_name: 'priced',
+      duration_ms: 1,
+      omitted_turns: 0,
     },
   })
   const { total, thisIteration } = fold([created, usage(0.1), usage(0.2)]) ?? {}

@@ -44,8 +44,11 @@ describe('the model that a run asks', () => {
 
   test('is not limited to the context that the model before it could take', () => {
     const overflow = by('p1', {
-      ...{ type: 'record_retry', reason: 'too long', delayMs: 0 },
-      ...{ failure: 'context_overflow', contextTokens: 500 },
+      type: 'record_retry',
+      reason: 'too long',
+      delayMs: 0,
+      failure: 'context_overflow',
+      contextTokens: 500,
     })
     const contextOf = (...steps: Step[]) =>
       conversationOf(given(create(MODELS), claim(), ...steps).records).contextTokens

@@ -5,7 +5,7 @@ const left_out_hashed = { entries: [{ path: 'node_modules', sha256: 'a'.repeat(6
 const hashed = record({ left_out_hashed })
 const left_out = [{ path: 'node_modules', why: 'ignored' as const }]
 const snapshot = record({
-  snapshot: { ...{ tree: 'b'.repeat(64), files: 1, bytes: 1, packs: [] }, left_out },
+  snapshot: { tree: 'b'.repeat(64), files: 1, bytes: 1, packs: [], left_out },
 })
 const asked = (tool: string) => [...begun(), snapshot, check(false), look, reply([tool])]
 

@@ -17,15 +17,23 @@ import {
 } from './support.ts'
 
 const server = (changes: Partial<McpServer> = {}): McpServer => ({
-  ...{ ...MCP_DEFAULTS, name: 'docs', source: 'request', command: 'docs', ...changes },
+  ...MCP_DEFAULTS,
+  name: 'docs',
+  source: 'request',
+  command: 'docs',
+  ...changes,
 })
 
 const working = (changes: Partial<McpServer> = {}, config: Partial<RunConfig> = {}) =>
   workingWith({ max_turns_per_iteration: 9, mcp_servers: [server(changes)], ...config })
 
 const tool = (name: string, hash = 'a') => ({
-  ...{ name: `mcp__docs__${name}`, tool: name, description: `Of ${hash}.`, read_only: false },
-  ...{ input_schema: { type: 'object' }, sha256: hash.repeat(64) },
+  name: `mcp__docs__${name}`,
+  tool: name,
+  description: `Of ${hash}.`,
+  read_only: false,
+  input_schema: { type: 'object' },
+  sha256: hash.repeat(64),
 })
 
 const lists = (tools: McpListing['tools'], more: Partial<McpListing> = {}): RunCommand =>

@@ -21,7 +21,9 @@ import {
 } from './support.ts'
 
 const sayOnce = (text: string, key: string): PersonCommand => ({
-  ...{ type: 'send_message', text, idempotency: { key, request_sha256: `hash of ${text}` } },
+  type: 'send_message',
+  text,
+  idempotency: { key, request_sha256: `hash of ${text}` },
 })
 const replyAfter = (user_messages: number, tools: readonly string[] = []) =>
   reply(tools, 100, 0.01, { user_messages })

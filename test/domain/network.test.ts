@@ -22,8 +22,20 @@ test.each([
 })
 
 test.each([
-  ...['localhost', '127.0.0.1', '2130706433', '0x7f.1', '[::1]', 'https://pypi.org', 'Pypi.org'],
-  ...['*', '*.*.org', 'a b.org', 'pypi.org:0', 'pypi.org:70000', 'preset:everything', ''],
+  'localhost',
+  '127.0.0.1',
+  '2130706433',
+  '0x7f.1',
+  '[::1]',
+  'https://pypi.org',
+  'Pypi.org',
+  '*',
+  '*.*.org',
+  'a b.org',
+  'pypi.org:0',
+  'pypi.org:70000',
+  'preset:everything',
+  '',
 ])('a list of hosts cannot name %j', (entry) => {
   expect(Network.safeParse({ allow: [entry] }).success).toBe(false)
 })
@@ -44,8 +56,12 @@ test('an entry goes beyond a list if no entry of the list covers it', () => {
 })
 
 const connection = {
-  ...{ host: 'evil.com', port: 443, allowed: false, reason: 'It is not in the list' },
-  ...{ bytes_in: 0, bytes_out: 0 },
+  host: 'evil.com',
+  port: 443,
+  allowed: false,
+  reason: 'It is not in the list',
+  bytes_in: 0,
+  bytes_out: 0,
 }
 const notices = (claimant = 'p1') =>
   by(claimant, {

@@ -251,7 +251,10 @@ describe('a paused run', () => {
 
 describe('a fault', () => {
   const pause = by('p1', {
-    ...{ type: 'pause', by: 'provider', reason: 'HTTP 529', usage: usageOf(9, 1) },
+    type: 'pause',
+    by: 'provider',
+    reason: 'HTTP 529',
+    usage: usageOf(9, 1),
   })
 
   test('of the provider pauses the run until a person approves, whatever is changed meanwhile', () => {

@@ -14,8 +14,27 @@ import { expectLinearTime } from '../support/linear-time.ts'
 const CONTROL = /\p{Cc}/u
 const BIDI = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/
 const PIECES = [
-  ...['\x1b', '\x1b[31m', '\x1b]0;', '\x07', '\x9b2J', '\x9d', '\x1bP', '\x1b\\', '\x85', '\r'],
-  ...['\n', '\u2028', '\u202e', '\u2066', '\u200b', '\u{e0041}', '\ud800', '  ', 'word', '"', '\\'],
+  '\x1b',
+  '\x1b[31m',
+  '\x1b]0;',
+  '\x07',
+  '\x9b2J',
+  '\x9d',
+  '\x1bP',
+  '\x1b\\',
+  '\x85',
+  '\r',
+  '\n',
+  '\u2028',
+  '\u202e',
+  '\u2066',
+  '\u200b',
+  '\u{e0041}',
+  '\ud800',
+  '  ',
+  'word',
+  '"',
+  '\\',
 ]
 const hostile = fc
   .array(fc.oneof(fc.constantFrom(...PIECES), fc.string({ unit: 'binary' })))

@@ -10,7 +10,11 @@ const created = bare('run_created', {
 })
 const usage = (omitted_turns = 0) =>
   bare('llm_usage', {
-    ...{ input_tokens: 1, output_tokens: 1, cost_usd: null, model_name: 'm', duration_ms: 1 },
+    input_tokens: 1,
+    output_tokens: 1,
+    cost_usd: null,
+    model_name: 'm',
+    duration_ms: 1,
     omitted_turns,
   })
 const said = (signature: string, more: Partial<PayloadOf<'assistant_message'>> = {}) =>
@@ -23,7 +27,10 @@ const said = (signature: string, more: Partial<PayloadOf<'assistant_message'>> =
   })
 const retry = (failure: PayloadOf<'llm_retry'>['failure'] & string, context_tokens = 0) =>
   bare('llm_retry', {
-    ...{ attempt: 1, reason: 'No.', delay_ms: 0, failure },
+    attempt: 1,
+    reason: 'No.',
+    delay_ms: 0,
+    failure,
     ...(context_tokens > 0 && { context_tokens }),
   })
 

@@ -26,8 +26,14 @@ const start = (run_id = CHILD, call_id = 'c0') =>
   record({ subagent_started: { call_id, run_id, config } })
 
 const end = (changes: Partial<SubagentEnd> = {}): SubagentEnd => ({
-  ...{ run_id: CHILD, status: 'achieved', tokens: 700, cost_usd: 0.07, waited_seconds: 5 },
-  ...{ seq: 9, hash: 'ab'.repeat(32), ...changes },
+  run_id: CHILD,
+  status: 'achieved',
+  tokens: 700,
+  cost_usd: 0.07,
+  waited_seconds: 5,
+  seq: 9,
+  hash: 'ab'.repeat(32),
+  ...changes,
 })
 
 const resultWith = (subagent: SubagentEnd, outcome: 'ok' | 'error' = 'ok', callId = 'c0') =>
@@ -77,11 +83,15 @@ describe('a run with a sub-agent', () => {
 
   test('waits no longer than its sub-agents did that waited side by side', () => {
     const waited = (run_id: string, callId: string): Step => ({
-      ...{ command: resultWith(end({ run_id, waited_seconds: 100 }), 'ok', callId), at: 104 },
+      command: resultWith(end({ run_id, waited_seconds: 100 }), 'ok', callId),
+      at: 104,
     })
     const both = [
-      ...[create({ max_seconds: 150 }), ...started.slice(1), start(OTHER, 'c1')],
-      ...[waited(CHILD, 'c0'), waited(OTHER, 'c1')],
+      create({ max_seconds: 150 }),
+      ...started.slice(1),
+      start(OTHER, 'c1'),
+      waited(CHILD, 'c0'),
+      waited(OTHER, 'c1'),
     ]
     const { state } = given(...both)
     expect(state?.waitedSeconds).toBe(200)

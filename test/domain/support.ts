@@ -121,12 +121,14 @@ export const proceed = by('p1', { type: 'proceed' })
 export const say = (text: string): PersonCommand => ({ type: 'send_message', text })
 export const abort = { type: 'abort', reason: null } as const
 export const configure = (changes: ConfigChanges, reason: string | null = null): CommandOnRun => ({
-  ...{ type: 'configure', changes, reason },
+  type: 'configure',
+  changes,
+  reason,
 })
 export const respond = (
   decision: 'approve' | 'abort',
   answers: number | null = null,
-): CommandOnRun => ({ ...{ type: 'respond', decision, reason: null, answers } })
+): CommandOnRun => ({ type: 'respond', decision, reason: null, answers })
 
 export const outOfStep = (phase: string, command = 'record') =>
   ({ type: 'out_of_step', command, phase }) as const

@@ -6,22 +6,28 @@ import { type ProtectedFile, type Snapshot, tamperingBetween } from '../../src/d
 import { begun, given, proceed, record } from './support.ts'
 
 const file = (path: string, more: Partial<ProtectedFile> = {}): ProtectedFile => ({
-  ...{ path, mode: '100644', id: `of ${path}` },
+  path,
+  mode: '100644',
+  id: `of ${path}`,
   ...more,
 })
 
 test('what became of protected files is named in the order of their paths; new tests are left out', () => {
   const before = [
-    ...[file('b'), file('c', { test: true }), file('d'), file('e', { id: null })],
-    ...[file('f', { id: null }), file('odd', { bytes: 'odd\xff' })],
+    file('b'),
+    file('c', { test: true }),
+    file('d'),
+    file('e', { id: null }),
+    file('f', { id: null }),
+    file('odd', { bytes: 'odd\xff' }),
   ]
   const now = [
-    ...[file('new-test', { test: true }), file('a'), file('b', { mode: '100755' })],
-    ...[
-      file('c', { id: 'x', mode: '100755' }),
-      file('e', { id: 'y' }),
-      file('odd', { bytes: 'odd\xfe' }),
-    ],
+    file('new-test', { test: true }),
+    file('a'),
+    file('b', { mode: '100755' }),
+    file('c', { id: 'x', mode: '100755' }),
+    file('e', { id: 'y' }),
+    file('odd', { bytes: 'odd\xfe' }),
   ]
   expect(tamperingBetween(before, now)).toEqual([
     { path: 'a', change: 'added' },
@@ -34,14 +40,25 @@ test('what became of protected files is named in the order of their paths; new t
   expect(tamperingBetween(now, now)).toEqual([])
 })
 
-const [LIST, LATER, NAMES] = ['a'.repeat(64), 'b'.repeat(64), 'c'.repeat(64)]
+const LIST = 'a'.repeat(64)
+const LATER = 'b'.repeat(64)
+const NAMES = 'c'.repeat(64)
 const tree = '0'.repeat(64)
 const snapshot = (sha256: string): Snapshot => ({
-  ...{ tree, files: 1, bytes: 1, left_out: [], packs: [], protected: { count: 1, sha256 } },
+  tree,
+  files: 1,
+  bytes: 1,
+  left_out: [],
+  packs: [],
+  protected: { count: 1, sha256 },
 })
 const check = (more: Partial<PayloadOf<'goal_check'>>) => ({
-  ...{ achieved: false, reason: 'no', details: '', duration_ms: 1 },
-  ...{ verdict: 'not_achieved' as const, ...more },
+  achieved: false,
+  reason: 'no',
+  details: '',
+  duration_ms: 1,
+  verdict: 'not_achieved' as const,
+  ...more,
 })
 
 test('the state knows the list of the beginning, and what the last check named', () => {

@@ -19,7 +19,10 @@ import {
 
 const cannotCheck = record({
   goal_check: {
-    ...{ achieved: false, reason: 'pytest is not installed', details: '', duration_ms: 1 },
+    achieved: false,
+    reason: 'pytest is not installed',
+    details: '',
+    duration_ms: 1,
     verdict: 'cannot_check',
   },
 })

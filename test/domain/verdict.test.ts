@@ -18,23 +18,39 @@ const snapshot = record({
 })
 const done = [...change, reply()]
 const working = (changes: Parameters<typeof begun>[0] = {}) => [
-  ...[...begun(changes), snapshot, check(false), look],
+  ...begun(changes),
+  snapshot,
+  check(false),
+  look,
   ...done,
 ]
 
 const modified = { path: 'tests/test_a.py', change: 'modified' } as const
 const passed: FinalCheck = {
-  ...{ original_checks: 'achieved', accept: null, tampering: [], dependencies: 'same', tree: TREE },
-  ...{ rejected: null, reason: 'It holds.', feedback: '', duration_ms: 1 },
+  original_checks: 'achieved',
+  accept: null,
+  tampering: [],
+  dependencies: 'same',
+  tree: TREE,
+  rejected: null,
+  reason: 'It holds.',
+  feedback: '',
+  duration_ms: 1,
 }
 const tampered: FinalCheck = {
   ...passed,
-  ...{ original_checks: 'not_achieved', tampering: [modified], rejected: 'tampering' },
-  ...{ reason: 'tests/test_a.py was changed', feedback: 'Restore tests/test_a.py.' },
+  original_checks: 'not_achieved',
+  tampering: [modified],
+  rejected: 'tampering',
+  reason: 'tests/test_a.py was changed',
+  feedback: 'Restore tests/test_a.py.',
 }
 const notAccepted: FinalCheck = {
   ...passed,
-  ...{ accept: 'not_achieved', rejected: 'accept', reason: 'Not accepted', feedback: 'It failed.' },
+  accept: 'not_achieved',
+  rejected: 'accept',
+  reason: 'Not accepted',
+  feedback: 'It failed.',
 }
 const finally_ = (final_check: FinalCheck) =>
   record({
@@ -100,8 +116,12 @@ test('the model reads what it has to restore', () => {
 
 describe('what speaks against a reached goal', () => {
   const honest: RunVerdict = {
-    ...{ as_is: 'achieved', original_checks: 'achieved', accept: null, tampering: [] },
-    ...{ dependencies: 'same', tree: TREE },
+    as_is: 'achieved',
+    original_checks: 'achieved',
+    accept: null,
+    tampering: [],
+    dependencies: 'same',
+    tree: TREE,
   }
   test.each<[Partial<RunVerdict>, string | null]>([
     [{}, null],

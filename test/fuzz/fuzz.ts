@@ -42,7 +42,8 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzReport> {
       if (isOver(index)) break
       const request = filledIn(made, known, index)
       const identity = identities[made.identity]
-      let [answer, problem]: [Answer, string | null] = [NO_ANSWER, null]
+      let answer: Answer = NO_ANSWER
+      let problem: string | null = null
       try {
         answer = await send(request, identity?.token ?? null, url)
         problem = judge.problemOf(request, answer)

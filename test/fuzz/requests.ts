@@ -45,10 +45,43 @@ export type FuzzRequest = {
 }
 
 const HOSTILE_TEXTS = [
-  ...['', ' ', '0', '-1', '-0', '1e999', '1e3', '0x10', 'NaN', 'Infinity', '999999999999999'],
-  ...['9999999999', '9'.repeat(400), '1.5', 'null', 'true', '[]', '{}', '../../etc/passwd', '%00'],
-  ...['\u0000', '\ud83d', '\u202e', '\r\nx: y', "'; --", '__proto__', 'constructor', 'toString'],
-  ...['x'.repeat(3000), '💥'.repeat(200), 'latest', 'all', 'end', '*', '/', '~1', ','.repeat(500)],
+  '',
+  ' ',
+  '0',
+  '-1',
+  '-0',
+  '1e999',
+  '1e3',
+  '0x10',
+  'NaN',
+  'Infinity',
+  '999999999999999',
+  '9999999999',
+  '9'.repeat(400),
+  '1.5',
+  'null',
+  'true',
+  '[]',
+  '{}',
+  '../../etc/passwd',
+  '%00',
+  '\u0000',
+  '\ud83d',
+  '\u202e',
+  '\r\nx: y',
+  "'; --",
+  '__proto__',
+  'constructor',
+  'toString',
+  'x'.repeat(3000),
+  '💥'.repeat(200),
+  'latest',
+  'all',
+  'end',
+  '*',
+  '/',
+  '~1',
+  ','.repeat(500),
 ] as const
 const hostileText = fc.oneof(fc.constantFrom(...HOSTILE_TEXTS), fc.string({ unit: 'binary' }))
 
@@ -114,11 +147,22 @@ const maybe = (value: fc.Arbitrary<unknown>): fc.Arbitrary<unknown> =>
   weighted([6, value], [1, hostileText], [1, fc.jsonValue({ maxDepth: 3 })])
 
 const RAW_BODIES = [
-  ...['', '{', 'null', '[]', '"x"', '1e999', '\ufeff{}', '{"a":1,"a":2}'],
-  ...['{"__proto__":{"x":1}}', '{"constructor":{"prototype":{}}}', '['.repeat(5000)],
+  '',
+  '{',
+  'null',
+  '[]',
+  '"x"',
+  '1e999',
+  '\ufeff{}',
+  '{"a":1,"a":2}',
+  '{"__proto__":{"x":1}}',
+  '{"constructor":{"prototype":{}}}',
+  '['.repeat(5000),
   `${'{"a":'.repeat(3000)}1${'}'.repeat(3000)}`,
-  ...['{"goal":"pytest","max_cost_usd":1e999}', '{"goal":"pytest","reason":"\\ud800"}'],
-  ...['{"goal":"pytest","cwd":"/\\u0000"}', '{"decision":"approve","seq":1e999}'],
+  '{"goal":"pytest","max_cost_usd":1e999}',
+  '{"goal":"pytest","reason":"\\ud800"}',
+  '{"goal":"pytest","cwd":"/\\u0000"}',
+  '{"decision":"approve","seq":1e999}',
   `{"reason":"${'x'.repeat(1_100_000)}"}`,
 ] as const
 
@@ -224,7 +268,9 @@ function requestTo(
       const search = query.map(([name, value]) => `${name}=${inAddress(value)}`).join('&')
       const json = body === undefined ? {} : { 'content-type': 'application/json' }
       return {
-        ...{ operation, method: method.toUpperCase(), identity },
+        operation,
+        method: method.toUpperCase(),
+        identity,
         path: search === '' ? full : `${full}?${search}`,
         headers: { ...json, ...headers },
         body: method === 'get' ? undefined : body,

@@ -21,13 +21,28 @@ const ADDED_TO_DETAILS = [
   'reasoning_effort',
   'max_output_tokens',
   'fallback_models',
-  ...(['check', 'goal_options', 'all_of', 'workspace', 'tags'] as const),
+  'check',
+  'goal_options',
+  'all_of',
+  'workspace',
+  'tags',
 ] as const
 const ADDED_TO_PROGRESS = 'model_name'
 const ADDED_TO_ROWS = [
-  ...(['cwd', 'model_name', 'iteration', 'max_iterations', 'total_tokens'] as const),
-  ...(['estimated_cost_usd', 'ended_at', 'title', 'project', 'principal', 'tags'] as const),
-  ...(['subagents', 'updated_at', 'verdict'] as const),
+  'cwd',
+  'model_name',
+  'iteration',
+  'max_iterations',
+  'total_tokens',
+  'estimated_cost_usd',
+  'ended_at',
+  'title',
+  'project',
+  'principal',
+  'tags',
+  'subagents',
+  'updated_at',
+  'verdict',
 ] as const
 
 /** An answer as it is kept and compared: without what later versions have added. */

@@ -36,10 +36,17 @@ type Case = {
 const sent = (line: string, body: unknown, status: number, answer: Case['answer'], says = '') =>
   ({ line, body, status, answer, says }) satisfies Case
 const read = (path: string, answer: Case['answer'], headers = {}, status = 200): Case => ({
-  ...{ line: `GET ${path}`, headers, status, answer, says: '' },
+  line: `GET ${path}`,
+  headers,
+  status,
+  answer,
+  says: '',
 })
 const refused = (line: string, status: number, answer: string, says = ''): Case => ({
-  ...{ line, status, answer, says },
+  line,
+  status,
+  answer,
+  says,
 })
 
 const Started = z.strictObject({ run_id: z.uuid(), status: z.literal('running') })
@@ -51,7 +58,8 @@ const Ready = z.strictObject({ ready: z.literal(true), checks: z.looseObject({})
 const goal = 'pytest'
 
 const RUNS = 'POST /api/runs'
-const [RESUME, ABORT] = ['POST /api/runs/:waiting/resume', 'POST /api/runs/:running/abort']
+const RESUME = 'POST /api/runs/:waiting/resume'
+const ABORT = 'POST /api/runs/:running/abort'
 const CONFIG = 'PATCH /api/runs/:running/config'
 const approve = { decision: 'approve' }
 const abort = { decision: 'abort' }
@@ -98,8 +106,11 @@ const cases: Case[] = [
   ).map(([query, says]) => refused(`GET /api/runs?${query}`, 422, 'invalid_request', says)),
   ...[
     ...['many', '0x10', '1e2', '%205', '%2B5', '5.0', ''].map((text) => `/api/runs?limit=${text}`),
-    ...['/api/events?limit=x', '/api/access?limit=x', '/api/checkpoints?limit=x'],
-    ...['/api/checkpoints?after=x', '/api/runs/:ended/events?limit=x'],
+    '/api/events?limit=x',
+    '/api/access?limit=x',
+    '/api/checkpoints?limit=x',
+    '/api/checkpoints?after=x',
+    '/api/runs/:ended/events?limit=x',
   ].map((path) =>
     refused(`GET ${path}`, 422, 'invalid_request', 'a whole number in decimal digits'),
   ),

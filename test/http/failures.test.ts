@@ -113,11 +113,15 @@ test.for([
   ['an invalid handshake', 405, 'method_not_allowed', `POST /api/ws ${UPGRADE}`],
   ['two Host headers', 400, 'bad_request', `GET /api/runs ${HOST}host: localhost\r\n`],
   [
-    ...(['a body that is not UTF-8', 400, 'malformed_json'] as const),
+    'a body that is not UTF-8',
+    400,
+    'malformed_json',
     `POST /api/runs ${HOST}${JSON_OF}17\r\n\r\n{"goal":"caf\xe9!!"}`,
   ],
   [
-    ...(['a compressed body', 415, 'unsupported_media_type'] as const),
+    'a compressed body',
+    415,
+    'unsupported_media_type',
     `POST /api/runs ${HOST}Content-Encoding: gzip\r\n${JSON_OF}2\r\n\r\n{}`,
   ],
   ['a handshake elsewhere', 400, 'bad_request', `GET /api/runs ${UPGRADE}`],

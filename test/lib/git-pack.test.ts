@@ -77,7 +77,9 @@ test('a tree that git would not write is refused', () => {
   expect(decodeTree(whole)).toEqual([entry('a'), entry('b')])
   const [a, b] = [encodeTree([entry('a')]), encodeTree([entry('b')])]
   const refused = [
-    ...[Buffer.concat([b, a]), Buffer.concat([a, a]), whole.subarray(0, 40)],
+    Buffer.concat([b, a]),
+    Buffer.concat([a, a]),
+    whole.subarray(0, 40),
     ...['..', '.', 'a/b'].map((name) => encodeTree([entry(name)])),
   ]
   expect(refused.map(decodeTree)).toEqual(refused.map(() => null))

@@ -5,7 +5,13 @@ import { hashOfLeaf, rootOfPath } from '../../src/lib/note-check.ts'
 
 /** The tree with which implementations of RFC 6962 test each other. */
 const LEAVES = [
-  ...['', '00', '10', '2021', '3031', '40414243', '5051525354555657'],
+  '',
+  '00',
+  '10',
+  '2021',
+  '3031',
+  '40414243',
+  '5051525354555657',
   '606162636465666768696a6b6c6d6e6f',
 ]
 const ROOTS = [
@@ -21,7 +27,8 @@ const ROOTS = [
 ]
 const CONSISTENCY = [
   {
-    ...{ from: 6, size: 8 },
+    from: 6,
+    size: 8,
     path: [
       '0ebc5d3437fbe2db158b9f126a1d118e308181031d0a949f8dededebc558ef6a',
       'ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0',
@@ -29,7 +36,8 @@ const CONSISTENCY = [
     ],
   },
   {
-    ...{ from: 2, size: 5 },
+    from: 2,
+    size: 5,
     path: [
       '5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e',
       'bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b',

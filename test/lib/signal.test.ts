@@ -13,7 +13,8 @@ const settled = async (promise: Promise<void>): Promise<boolean> => {
 
 test('a notification wakes all that wait, once each', async () => {
   const news = new Signal()
-  const [first, second] = [new AbortController(), new AbortController()]
+  const first = new AbortController()
+  const second = new AbortController()
   const waits = [news.wait(first.signal), news.wait(second.signal)]
   news.notify()
   await Promise.all(waits)
@@ -25,7 +26,8 @@ test('a notification wakes all that wait, once each', async () => {
 
 test('an abort wakes its own waiter, now and at each later wait, and no other', async () => {
   const news = new Signal()
-  const [leaves, stays] = [new AbortController(), new AbortController()]
+  const leaves = new AbortController()
+  const stays = new AbortController()
   news.notify()
   const staying = news.wait(stays.signal)
   const leaving = news.wait(leaves.signal)

@@ -48,7 +48,10 @@ const OPENING: readonly ChatMessage[] = [
 const NUMBER = '471123'
 
 const request = (modelName: string, messages: readonly ChatMessage[]): ModelRequest => ({
-  ...{ modelName, messages, tools: [TOOL], cacheKey: 'retrai-live' },
+  modelName,
+  messages,
+  tools: [TOOL],
+  cacheKey: 'retrai-live',
   maxOutputTokens: 4_000,
 })
 
@@ -65,7 +68,8 @@ async function ask(modelName: string, messages: readonly ChatMessage[]) {
 /** A reply as the conversation holds it, with the content of the file as the result of each call. */
 function after({ text, toolCalls, providerItems }: ModelReply): ChatMessage[] {
   const calls = toolCalls.map(({ call_id: id, tool, args }) => ({
-    ...{ id, tool },
+    id,
+    tool,
     args: JSON.stringify(args),
   }))
   const items = providerItems === null ? {} : { items: providerItems }

@@ -109,7 +109,8 @@ test('what one server keeps, another reads, and a local copy serves while the st
     const store = await openStore(server.connectionString, { timeoutMs: 2_000 })
     return artifactsIn([artifactsInLog(store), createArtifacts(await temporaryFolder())], [])
   }
-  const [one, other] = [await places(), await places()]
+  const one = await places()
+  const other = await places()
   const sha256 = await one.put(LARGE)
   expect(await contentOf(other, sha256)).toEqual(LARGE)
   await server.faults.down()

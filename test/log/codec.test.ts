@@ -81,7 +81,8 @@ test('a lone surrogate, which UTF-8 cannot hold, is replaced in texts and names 
   }
   const read = decode(stored(0, broken))._unsafeUnwrap()
   expect(read.record.payload).toMatchObject({
-    ...{ text: 'a\ufffdb 😀', tool_calls: [{ args: { 'x\ufffd': { 'y\ufffd': 'z' } } }] },
+    text: 'a\ufffdb 😀',
+    tool_calls: [{ args: { 'x\ufffd': { 'y\ufffd': 'z' } } }],
   })
   const { hash, ...rest } = read.meta
   expect(recordHash(0, read.record, rest)).toBe(hash)

@@ -84,7 +84,10 @@ const WRITES: readonly Write[] = [
     stream: streamOf(NEW_RUN_ID),
     write: (faulty) =>
       command(faulty, NEW_RUN_ID, {
-        ...{ type: 'create', runId: NEW_RUN_ID, config: EXAMPLE_CONFIG, system_prompt: 'Mend it.' },
+        type: 'create',
+        runId: NEW_RUN_ID,
+        config: EXAMPLE_CONFIG,
+        system_prompt: 'Mend it.',
       }),
   },
   {
@@ -93,7 +96,10 @@ const WRITES: readonly Write[] = [
     prepare: waiting,
     write: (faulty) =>
       command(faulty, RUN_ID, {
-        ...{ type: 'respond', decision: 'approve', reason: null, answers: null },
+        type: 'respond',
+        decision: 'approve',
+        reason: null,
+        answers: null,
       }),
   },
   {

@@ -45,7 +45,12 @@ async function sdkServer() {
 }
 
 const docs = (url: string, changes: Partial<McpServer> = {}): McpServer => ({
-  ...{ ...MCP_DEFAULTS, name: 'docs', source: 'request', url, private_address: true, ...changes },
+  ...MCP_DEFAULTS,
+  name: 'docs',
+  source: 'request',
+  url,
+  private_address: true,
+  ...changes,
 })
 
 const search: Script = [
@@ -68,7 +73,10 @@ test('a server built with the official SDK lists its tools and answers calls; se
   const config = { max_turns_per_iteration: 20, mcp_servers }
   const { records, results } = await played(search, config, withServers(configuration))
   expect(only(records, 'mcp_tools_listed').payload).toMatchObject({
-    ...{ server: 'docs', transport: 'http', server_name: 'docs', server_version: '9.9.9' },
+    server: 'docs',
+    transport: 'http',
+    server_name: 'docs',
+    server_version: '9.9.9',
     tools: [{ name: 'mcp__docs__search', description: 'Finds words.' }],
   })
   expect(results[0]?.output).toBe('Found append, with [masked:DOCS_TOKEN].')

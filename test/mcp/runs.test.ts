@@ -38,9 +38,13 @@ test('the tools of a server are listed before the first request, which holds the
   expect(look).toMatchObject({ outcome: 'ok', output: 'You see a tree.', exit_code: 0 })
   expect(fail).toMatchObject({ outcome: 'error', output: 'It did not work.' })
   expect(all?.output.split('\n')).toEqual([
-    ...['words', '[image, image/png, 3 bytes: not shown]', '[resource file:///a]', 'inside'],
+    'words',
+    '[image, image/png, 3 bytes: not shown]',
+    '[resource file:///a]',
+    'inside',
     '[resource file:///b, x/y, 3 bytes: not shown]',
-    ...['[link to file:///c, text/plain, 7 bytes] c', '{"found":3}'],
+    '[link to file:///c, text/plain, 7 bytes] c',
+    '{"found":3}',
   ])
   expect(nothing).toMatchObject({ outcome: 'rejected' })
   expect(big).toMatchObject({ bytes: 100_000, truncated: true })

@@ -20,7 +20,10 @@ test('servers are read with their defaults; values of variables are not recorded
   const configuration = (await read({ github: server }, env))._unsafeUnwrap()
   const github = configuration.servers.get('github')
   expect(github?.recorded).toMatchObject({
-    ...{ name: 'github', source: 'configuration', required: true, on_change: 'stop' },
+    name: 'github',
+    source: 'configuration',
+    required: true,
+    on_change: 'stop',
     trust_hints: false,
   })
   expect(JSON.stringify(github?.recorded)).not.toContain('TOKEN')
@@ -39,10 +42,13 @@ test('every problem of the file is named with its place', async () => {
   })
   const error = file._unsafeUnwrapErr()
   for (const part of [
-    ...['Bad Name: must have lower-case letters', 'none: must have a command or a url'],
-    ...['both: must have a command or a url, not both', 'old.type: must be stdio or http'],
-    ...['literal.headers.authorization: must name a variable'],
-    ...['unset: the variable NO_SUCH_VARIABLE is not set', 'odd: has no field '],
+    'Bad Name: must have lower-case letters',
+    'none: must have a command or a url',
+    'both: must have a command or a url, not both',
+    'old.type: must be stdio or http',
+    'literal.headers.authorization: must name a variable',
+    'unset: the variable NO_SUCH_VARIABLE is not set',
+    'odd: has no field ',
   ]) {
     expect(error).toContain(part)
   }

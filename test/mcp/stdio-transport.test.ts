@@ -11,9 +11,14 @@ async function failureAfter(...printed: readonly Buffer[]): Promise<string | nul
   const stderr = new PassThrough({ objectMode: true })
   const transport = new StdioTransport(
     async () => ({
-      ...{ stdin: new PassThrough(), stdout: new PassThrough({ objectMode: true }), stderr },
-      ...{ ended: ended.promise, stop: () => {}, stopFlood: () => {} },
-      ...{ outputBytes: 1_000, policy: undefined },
+      stdin: new PassThrough(),
+      stdout: new PassThrough({ objectMode: true }),
+      stderr,
+      ended: ended.promise,
+      stop: () => {},
+      stopFlood: () => {},
+      outputBytes: 1_000,
+      policy: undefined,
     }),
     () => true,
   )

@@ -15,8 +15,12 @@ export const FIXTURE = fileURLToPath(new URL('./fixture-process.ts', import.meta
 
 /** The fixture as a server that a request brings. */
 export const fixture = (how: string, changes: Partial<McpServer> = {}): McpServer => ({
-  ...{ ...MCP_DEFAULTS, name: 'fix', source: 'request' },
-  ...{ command: process.execPath, args: [FIXTURE, how], ...changes },
+  ...MCP_DEFAULTS,
+  name: 'fix',
+  source: 'request',
+  command: process.execPath,
+  args: [FIXTURE, how],
+  ...changes,
 })
 
 /** Starts programs. All after the first take the code of the fixture from the cache. */

@@ -31,10 +31,15 @@ describe('the list of models', () => {
     const { prices, ...terra } = models.get('openai/gpt-5.6-terra') ?? {}
     expect(prices).toMatchObject({ input_usd_per_mtok: 2, output_usd_per_mtok: 12 })
     expect(terra).toEqual({
-      ...{ name: 'openai/gpt-5.6-terra', provider: 'openai', isDefault: false, problem: null },
-      ...{ contextWindow: 1_050_000, maxOutputTokens: 128_000 },
-      ...{ efforts: ['none', 'low', 'medium', 'high', 'xhigh', 'max'] },
-      ...{ keyVariable: 'OPENAI_API_KEY', keySet: true },
+      name: 'openai/gpt-5.6-terra',
+      provider: 'openai',
+      isDefault: false,
+      problem: null,
+      contextWindow: 1_050_000,
+      maxOutputTokens: 128_000,
+      efforts: ['none', 'low', 'medium', 'high', 'xhigh', 'max'],
+      keyVariable: 'OPENAI_API_KEY',
+      keySet: true,
     })
     const claude = models.get('anthropic/claude-opus-5-5')
     expect(claude).toMatchObject({ keyVariable: 'ANTHROPIC_API_KEY', keySet: false })
@@ -50,8 +55,10 @@ describe('the list of models', () => {
 
   test('has the models of the price file', async () => {
     const prices = {
-      ...{ input_usd_per_mtok: 1, output_usd_per_mtok: 2 },
-      ...{ cached_input_usd_per_mtok: 1, cache_write_usd_per_mtok: 1 },
+      input_usd_per_mtok: 1,
+      output_usd_per_mtok: 2,
+      cached_input_usd_per_mtok: 1,
+      cache_write_usd_per_mtok: 1,
     }
     const own = { prices, windowTokens: 9_000, maxOutputTokens: undefined }
     const models = await listed({ ownModels: new Map([['xai/grok-9', own]]) })

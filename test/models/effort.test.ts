@@ -6,8 +6,10 @@ import { type Api, type ModelSettings, route } from '../../src/models/routing.ts
 import { ADAPTERS, completeBy, REQUEST, routeTo } from './adapters/support.ts'
 
 const KEYS: ModelSettings = {
-  ...{ OPENAI_API_KEY: 'key', ANTHROPIC_API_KEY: 'key' },
-  ...{ GEMINI_API_KEY: 'key', OPENROUTER_API_KEY: 'key' },
+  OPENAI_API_KEY: 'key',
+  ANTHROPIC_API_KEY: 'key',
+  GEMINI_API_KEY: 'key',
+  OPENROUTER_API_KEY: 'key',
 }
 
 /** The body that is sent to a model. */

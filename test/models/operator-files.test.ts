@@ -145,7 +145,9 @@ describe('the file of RETRAI_PROVIDERS', () => {
     const file = await read({ a: entry }, { MY_KEY: 'key-of-mine', TEAM: 'team-of-mine' })
     const { secrets, providers } = file._unsafeUnwrap()
     expect(secrets.map(({ value }) => value).toSorted()).toEqual([
-      ...['key-of-mine', 'team-of-mine', 'written-in-the-file'],
+      'key-of-mine',
+      'team-of-mine',
+      'written-in-the-file',
     ])
     expect(providers.get('a')?.headers).toMatchObject({ 'x-team': 'team-of-mine' })
   })
@@ -225,7 +227,8 @@ describe('a model of a provider in that file', () => {
         anthropic: { api: 'messages', base_url: 'https://gw/anthropic' },
         deepseek: { api: 'chat', base_url: 'https://gw/deepseek' },
       })),
-      ...{ OPENAI_API_KEY: 'key-of-openai', OPENAI_BASE_URL: 'http://elsewhere/v1' },
+      OPENAI_API_KEY: 'key-of-openai',
+      OPENAI_BASE_URL: 'http://elsewhere/v1',
     }
     for (const name of ['gpt-5.2', 'openai/gpt-5.2']) {
       const { endpoint, api, model } = route(name, settings)

@@ -30,7 +30,9 @@ describe('a reply', () => {
       finishReason: 'tool_calls',
       providerItems: null,
       usage: { inputTokens: 120, outputTokens: 34, cachedTokens: 0 },
-      ...{ provider: 'custom', costUsd: expect.any(Number), firstTokenMs: expect.any(Number) },
+      provider: 'custom',
+      costUsd: expect.any(Number),
+      firstTokenMs: expect.any(Number),
     })
   })
 

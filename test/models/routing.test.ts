@@ -4,9 +4,17 @@ import { PROVIDER_NAMES, PROVIDERS } from '../../src/models/providers.ts'
 import { type ModelSettings, route } from '../../src/models/routing.ts'
 
 const keys: ModelSettings = {
-  ...{ ANTHROPIC_API_KEY: 'a', GEMINI_API_KEY: 'g', OPENAI_API_KEY: 'o', XAI_API_KEY: 'x' },
-  ...{ DEEPSEEK_API_KEY: 'd', GROQ_API_KEY: 'q', MISTRAL_API_KEY: 'm', MOONSHOT_API_KEY: 'k' },
-  ...{ ZAI_API_KEY: 'z', DASHSCOPE_API_KEY: 's', OPENROUTER_API_KEY: 'r' },
+  ANTHROPIC_API_KEY: 'a',
+  GEMINI_API_KEY: 'g',
+  OPENAI_API_KEY: 'o',
+  XAI_API_KEY: 'x',
+  DEEPSEEK_API_KEY: 'd',
+  GROQ_API_KEY: 'q',
+  MISTRAL_API_KEY: 'm',
+  MOONSHOT_API_KEY: 'k',
+  ZAI_API_KEY: 'z',
+  DASHSCOPE_API_KEY: 's',
+  OPENROUTER_API_KEY: 'r',
 }
 
 describe('a name of a model', () => {

@@ -13,7 +13,9 @@ import { temporaryFiles } from './support.ts'
 const file = temporaryFiles()
 
 const PROGRESS: Omit<SearchProgress, 'redaction'> = {
-  ...{ log_id: null, last: null, records: 0 },
+  log_id: null,
+  last: null,
+  records: 0,
 }
 
 type Said = Omit<SearchRow, 'words'> & { readonly text: string }
@@ -29,7 +31,16 @@ const KINDS = ['tool_call', 'tool_result', 'error'] as const
 const RUNS = Array.from({ length: 4 }, (_, at) => ({ runId: randomUUID(), ts: 1000 + (at % 3) }))
 /** Few words, so that most queries find something, in many disguises. */
 const word = fc.constantFrom(
-  ...['a', 'ab', 'ABC', 'äb', 'a\u0301b', 'x_ab', '1', '水火', 'AND', 'near('],
+  'a',
+  'ab',
+  'ABC',
+  'äb',
+  'a\u0301b',
+  'x_ab',
+  '1',
+  '水火',
+  'AND',
+  'near(',
 )
 const said = fc.array(
   fc.record({

@@ -18,7 +18,7 @@ const newFile = temporaryFiles()
 
 /** A run whose only record says this. */
 async function say(store: EventStore, runId: string, instructions: string): Promise<void> {
-  const [record] = [createdRecord(runId)]
+  const record = createdRecord(runId)
   const said = { ...record, payload: { ...record.payload, instructions } } as RunRecord
   const prepared = prepare(runId, null, [said], { commandId: 'a command' })
   ;(await append(store, prepared))._unsafeUnwrap()
@@ -101,7 +101,8 @@ test('an index continues where it was, says how much is missing, and is rebuilt 
 
 test('after a redaction or a removal, no word of it is in a file', async () => {
   const { store, file, index } = await follow()
-  const [removed, redacted] = ['quincunx', 'zeugma']
+  const removed = 'quincunx'
+  const redacted = 'zeugma'
   await say(store, A, `paint the ${removed}`)
   await say(store, B, `paint the ${redacted}`)
   const gone = new Set<string>()

@@ -57,7 +57,9 @@ test('details and summaries of every run match their schemas', () => {
 describe('a run', () => {
   test('that has just been created', () => {
     expect(runDetails(stateOf())).toMatchObject({
-      ...{ status: 'running', created_at: '2026-02-18T12:00:00.123Z', final_state: null },
+      status: 'running',
+      created_at: '2026-02-18T12:00:00.123Z',
+      final_state: null,
       workspace: { mode: 'in_place', folder: '/home/ada/project' },
       progress: { iteration: 0, total_tokens: 0, seq: 0, waiting_for: null },
     })

@@ -13,6 +13,7 @@ test('a place of artifacts that is away is a failure that the answer names', asy
   const read = () => Promise.reject(new Error('The bucket cannot be reached'))
   const found = await taintedPacks({ store, artifacts: { read } }, ['secret'], (name) => [name])
   expect(found._unsafeUnwrapErr()).toEqual({
-    ...{ type: 'artifact_unreachable', message: 'The bucket cannot be reached' },
+    type: 'artifact_unreachable',
+    message: 'The bucket cannot be reached',
   })
 })

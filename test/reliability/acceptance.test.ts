@@ -95,7 +95,10 @@ test.skipIf(isMissing('bwrap'))(
     // A project around the artifacts would show them.
     const other = await site.serve('data', { model, env: { ...env, RETRAI_ARTIFACTS: shared } })
     const refused = await other.post('/api/runs', {
-      ...{ goal: 'shell-goal', cwd: site.path('project'), model_name: 'scripted', accept },
+      goal: 'shell-goal',
+      cwd: site.path('project'),
+      model_name: 'scripted',
+      accept,
     })
     expect([refused.status, refused.text]).toEqual([
       422,

@@ -32,7 +32,8 @@ test('a backup that is made during runs holds the log at one moment, and a serve
   const acknowledged = await Promise.all(runIds.map((runId) => seqOf(runId)))
   const file = site.path('log.backup')
   expect(await backup(site, file)).toEqual({
-    ...{ code: 0, stderr: '' },
+    code: 0,
+    stderr: '',
     // The runs, the id of the log, and the access log if it exists by then.
     stdout: expect.stringMatching(
       /holds \d+ events in (9|10) streams, up to position \d+; checked/,

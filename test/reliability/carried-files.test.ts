@@ -34,8 +34,10 @@ const killAt = (site: Site, killed: readonly Killed[]) =>
   site.write('crash-at', killed.map(({ at, project }) => `${at} in ${project}`).join('\n'))
 
 const COPYING: readonly At[] = [
-  ...(['before copy', 'after copy', 'before append of project_copied'] as const),
-  ...(['after append of project_copied'] as const),
+  'before copy',
+  'after copy',
+  'before append of project_copied',
+  'after append of project_copied',
 ]
 
 test.skipIf(isMissing('git'))(
@@ -68,15 +70,22 @@ test.skipIf(isMissing('git'))(
 )
 
 const APPLYING: readonly At[] = [
-  ...(['before carry', 'after carry', 'before carry#2', 'after carry#2'] as const),
-  ...(['before append of changes_applied', 'after append of changes_applied'] as const),
+  'before carry',
+  'after carry',
+  'before carry#2',
+  'after carry#2',
+  'before append of changes_applied',
+  'after append of changes_applied',
 ]
 const BACK: readonly At[] = [
-  ...(['before carry#2', 'after carry#2'] as const),
-  ...(['before append of files_rolled_back', 'after append of files_rolled_back'] as const),
+  'before carry#2',
+  'after carry#2',
+  'before append of files_rolled_back',
+  'after append of files_rolled_back',
 ]
 const DISCARDING: readonly At[] = [
-  ...(['before append of copy_discarded', 'after append of copy_discarded'] as const),
+  'before append of copy_discarded',
+  'after append of copy_discarded',
 ]
 
 const apply = (server: SiteServer, runId: string) =>

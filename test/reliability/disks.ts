@@ -6,8 +6,14 @@ import type { Site, SiteServer } from '../support/site.ts'
 
 /** What starts a program in a mount namespace of its own, in which nothing can be written to a folder. */
 export const READ_ONLY = (folder: string): readonly string[] => [
-  ...['unshare', '--mount', '--propagation', 'private', 'sh', '-c'],
-  ...['mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"', folder],
+  'unshare',
+  '--mount',
+  '--propagation',
+  'private',
+  'sh',
+  '-c',
+  'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"',
+  folder,
 ]
 
 /** A quota: how large the files of a server may become, in bytes. */

@@ -19,10 +19,12 @@ test('a run whose pool has no server is queued by the other pool, and continues 
   site,
 }) => {
   const store = await site.standIn()
-  const [fast, slow] = [await site.model([DONE]), await site.model([{ delayMs: 600_000, ...DONE }])]
+  const fast = await site.model([DONE])
+  const slow = await site.model([{ delayMs: 600_000, ...DONE }])
   const serve = (folder: string, pool: string, model = fast) =>
     site.serve(folder, { model, store, env: { RETRAI_POOL: pool, RETRAI_LEASE_SECONDS: '1' } })
-  const [east, west] = [await serve('east', 'east'), await serve('west', 'west', slow)]
+  const east = await serve('east', 'east')
+  const west = await serve('west', 'west', slow)
   await Promise.all([east.untilReady(), west.untilReady()])
   const runId = await west.start()
   await until(() => claimants(west, runId), hasLength(1))

@@ -96,31 +96,53 @@ const FORCED = { options: ['--files', '--force'] }
 /** What a run does, and what is found where it is checked again. */
 const ROWS: Readonly<Record<string, Row>> = {
   'a run that edited a test does not pass with the original one here either': {
-    ...{ does: CHEAT, code: 0, says: /not_achieved, the same as recorded \(not_achieved\)/ },
+    does: CHEAT,
+    code: 0,
+    says: /not_achieved, the same as recorded \(not_achieved\)/,
   },
   'a test that the agent added and that helps the others does not help them here either': {
-    ...{ does: ADDED, code: 0, says: /not_achieved, the same as recorded/, ...FORCED },
+    does: ADDED,
+    code: 0,
+    says: /not_achieved, the same as recorded/,
+    ...FORCED,
   },
   'a test that the agent added and that passes harms nothing': {
-    ...{ does: `${SOLVE}; cp tests/add.sh tests/b.sh`, code: 0, says: /: achieved, the same/ },
+    does: `${SOLVE}; cp tests/add.sh tests/b.sh`,
+    code: 0,
+    says: /: achieved, the same/,
     ...FORCED,
   },
   'a check that depends on the machine may have another verdict here': {
-    ...{ does: SOLVE, code: 1, says: /NOT the same as recorded/, ...checkedBy(DIFFERENT) },
+    does: SOLVE,
+    code: 1,
+    says: /NOT the same as recorded/,
+    ...checkedBy(DIFFERENT),
   },
   'a check that fails here without packages that git ignores proves nothing': {
-    ...{ does: SOLVE, code: 3, says: /Not in the export.*node_modules/, more: IGNORED },
+    does: SOLVE,
+    code: 3,
+    says: /Not in the export.*node_modules/,
+    more: IGNORED,
     ...checkedBy('test -f node_modules/a && sh test.sh'),
   },
   'a check that succeeds here without them needs none': {
-    ...{ does: SOLVE, code: 0, says: /^(?!.*Not in the export)/s, more: IGNORED },
+    does: SOLVE,
+    code: 0,
+    says: /^(?!.*Not in the export)/s,
+    more: IGNORED,
   },
   'an export without the files says what is lacking': {
-    ...{ does: ONLY_ASKED, code: 3, says: /Not in the export.*tests\/add\.sh/, options: [] },
+    does: ONLY_ASKED,
+    code: 3,
+    says: /Not in the export.*tests\/add\.sh/,
+    options: [],
   },
   ...(!isMissing('python3') && {
     'bytecode of the agent is not run here either': {
-      ...{ does: COMPILED, code: 0, says: /not_achieved, the same as recorded/, more: IN_PYTHON },
+      does: COMPILED,
+      code: 0,
+      says: /not_achieved, the same as recorded/,
+      more: IN_PYTHON,
       ...checkedBy('python3 tests/run.py'),
     },
   }),

@@ -36,7 +36,8 @@ const SERVING = { RETRAI_CHECKPOINT_SECONDS: '1' }
 async function serve(site: Site, store?: StandIn, env: Record<string, string> = {}) {
   const model = await site.model(script)
   const server = await site.serve('data', {
-    ...{ model, env: { ...SERVING, ...env } },
+    model,
+    env: { ...SERVING, ...env },
     ...(store && { store }),
   })
   await server.untilReady()
@@ -149,8 +150,11 @@ describe.for(['a data folder', 'an EventStoreDB'])('in %s', (kind) => {
     const server = await serve(site, store)
     const key = { 'idempotency-key': 'once' }
     const request = {
-      ...{ goal: 'shell-goal', cwd: await site.project('gone'), model_name: 'scripted' },
-      ...{ max_iterations: 5, max_turns_per_iteration: 1 },
+      goal: 'shell-goal',
+      cwd: await site.project('gone'),
+      model_name: 'scripted',
+      max_iterations: 5,
+      max_turns_per_iteration: 1,
     }
     const gone = String((await server.post('/api/runs', request, key)).body.run_id)
     await server.untilStatus(gone, 'achieved')
@@ -173,7 +177,8 @@ describe.for(['a data folder', 'an EventStoreDB'])('in %s', (kind) => {
     // Only the first one: the continuation is held.
     expect((await server.retrai('hold', later, '--reason', 'A lawsuit')).code).toBe(0)
     expect((await server.get(`/api/runs/${later}`)).body.hold).toMatchObject({
-      ...{ reason: 'A lawsuit', principal: 'local' },
+      reason: 'A lawsuit',
+      principal: 'local',
     })
     const before = [await ledgerOf(server), await idsOf(server)]
     const dry = await done(server.retrai('retention', '--policy', policy, '--dry-run', '--json'))
@@ -183,11 +188,9 @@ describe.for(['a data folder', 'an EventStoreDB'])('in %s', (kind) => {
       .map((line) => JSON.parse(line))
     expect(listed.map(({ run_id, kept: why }) => [run_id, why === null])).toEqual(
       expect.arrayContaining([
-        ...[
-          [gone, true],
-          [subagent, true],
-          [later, false],
-        ],
+        [gone, true],
+        [subagent, true],
+        [later, false],
       ]),
     )
     expect([await ledgerOf(server), await idsOf(server)]).toEqual(before)
@@ -240,9 +243,12 @@ describe.for(['a data folder', 'an EventStoreDB'])('in %s', (kind) => {
 
 /** Where a command dies, one after the other: each begins with what the one before it has left. */
 const POINTS = [
-  ...['before append of run_removed', 'after append of run_removed'],
-  ...['before removal of artifact', 'after removal of artifact'],
-  ...['before removal of run', 'after removal of run'],
+  'before append of run_removed',
+  'after append of run_removed',
+  'before removal of artifact',
+  'after removal of artifact',
+  'before removal of run',
+  'after removal of run',
 ]
 
 const offline = (site: Site, policy: string, ...args: string[]) =>
@@ -251,7 +257,9 @@ const offline = (site: Site, policy: string, ...args: string[]) =>
 /** A command that archives the runs in two projects. */
 async function archiving(site: Site, { site: origin }: Left): Promise<string[]> {
   const rules = ['gone', 'gone2'].map((name) => ({
-    ...{ name, match: { project: origin.path(name) }, action: 'archive' },
+    name,
+    match: { project: origin.path(name) },
+    action: 'archive',
   }))
   const policy = await site.write('policy.yml', JSON.stringify({ rules }))
   return ['retention', '--policy', policy, '--archive', site.path('archive')]

@@ -50,11 +50,13 @@ async function lostAndGone(): Promise<void> {
 /** What an EventStoreDB can do to the writes of a server. */
 const FAULTS: Readonly<Record<string, Fault>> = {
   'an answer is lost': {
-    ...{ begin: () => standIn.faults.nextAppends('lose_answer'), again: true },
+    begin: () => standIn.faults.nextAppends('lose_answer'),
+    again: true,
     claim: 'done',
   },
   'an answer is lost, and then nobody listens': {
-    ...{ begin: lostAndGone, again: true },
+    begin: lostAndGone,
+    again: true,
     claim: 'unknown',
   },
   'all answers are lost': { begin: appends('lose_answer'), claim: 'done' },
@@ -84,7 +86,12 @@ async function endFaults(): Promise<void> {
 /** What the stand-in holds, as the writes look for it. */
 const stored = (): RecordedEvent[] =>
   standIn.log.all.map(({ id, stream, type, data, metadata, revision, position }) => ({
-    ...{ id, stream, type, created: 0, revision: Number(revision), position: String(position) },
+    id,
+    stream,
+    type,
+    created: 0,
+    revision: Number(revision),
+    position: String(position),
     data: Buffer.from(data).toString(),
     metadata: Buffer.from(metadata).toString(),
   }))

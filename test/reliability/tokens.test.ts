@@ -16,7 +16,8 @@ test('servers that share a log accept the same tokens, and refuse them after the
 }) => {
   const standIn = await site.standIn()
   const store = standIn
-  const [one, two] = [await site.serve('one', { store }), await site.serve('two', { store })]
+  const one = await site.serve('one', { store })
+  const two = await site.serve('two', { store })
   await Promise.all([one.untilReady(), two.untilReady()])
   expect(await statusFor(two)).toBe(200)
 

@@ -63,9 +63,15 @@ describe.skipIf(isMissing('bwrap'))('a container without its bwrap', { timeout: 
     const name = `the command in ${project}`
     const script = `: ${name}; touch begun; until [ -e go ]; do sleep 0.01; done; touch later`
     const request = {
-      ...{ file: 'bash', args: ['-c', script], cwd: project, project },
-      ...{ env: { PATH: process.env.PATH }, timeoutMs: 60_000, group: null },
-      ...{ limits: DEFAULT_LIMITS, sandbox: prepared?.sandbox },
+      file: 'bash',
+      args: ['-c', script],
+      cwd: project,
+      project,
+      env: { PATH: process.env.PATH },
+      timeoutMs: 60_000,
+      group: null,
+      limits: DEFAULT_LIMITS,
+      sandbox: prepared?.sandbox,
     }
     const server = `import { Runner } from 'src/runner/runner.ts'
       const runner = new Runner({ error: () => {} })

@@ -8,8 +8,15 @@ import { expectAllDead, isolated, pidsIn, startText, temporaryFolder } from './s
 const onLinux = process.platform === 'linux'
 
 const request = (cwd: string, script: string) => ({
-  ...{ file: 'bash', args: ['-c', script], cwd, project: cwd, timeoutMs: 100_000 },
-  ...{ env: { PATH: process.env.PATH }, limits: DEFAULT_LIMITS, group: null, sandbox: null },
+  file: 'bash',
+  args: ['-c', script],
+  cwd,
+  project: cwd,
+  timeoutMs: 100_000,
+  env: { PATH: process.env.PATH },
+  limits: DEFAULT_LIMITS,
+  group: null,
+  sandbox: null,
 })
 
 test.runIf(onLinux)(

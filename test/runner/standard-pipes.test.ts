@@ -48,8 +48,16 @@ describe.runIf(process.platform === 'linux')('the pipes of a process', () => {
       },
     } as unknown as CommandGroup
     const request: StartRequest = {
-      ...{ file: 'true', args: [], cwd: '/', project: '/', env: {}, timeoutMs: null },
-      ...{ limits: DEFAULT_LIMITS, group: null, sandbox: null, hasInput: true },
+      file: 'true',
+      args: [],
+      cwd: '/',
+      project: '/',
+      env: {},
+      timeoutMs: null,
+      limits: DEFAULT_LIMITS,
+      group: null,
+      sandbox: null,
+      hasInput: true,
     }
     const isRefused = () => expect(startPlain(request, full)).rejects.toThrow('no such group')
     await isRefused()

@@ -158,14 +158,16 @@ test.skipIf(isMissing('bwrap'))(
     const own = { run: RUN, network: { allow: ['allowed.example'] } } as const
     const seen: string[] = []
     const first = await start('echo "$https_proxy"; cat', {
-      ...{ ...own, localhost: 'opens' },
+      ...own,
+      localhost: 'opens',
       onNotice: () => seen.push('process'),
     })
     const ask = `echo "$https_proxy"; exec 3<>/dev/tcp/127.0.0.1/\${https_proxy##*:}
       printf 'CONNECT refused.example:443 HTTP/1.1\\r\\n\\r\\n' >&3; head -n 1 <&3`
     const of = await nextOf(first.stdout)
     const second = await bash(ask, {
-      ...{ ...own, localhost: 'joins' },
+      ...own,
+      localhost: 'joins',
       onNotice: () => seen.push('command'),
     })
     expect(second.output).toMatch(/403/)
@@ -199,7 +201,9 @@ test.skipIf(isMissing('bwrap'))(
   async () => {
     const { cwd, runner, start } = await place('namespaces')
     const process_ = await start(`echo ready; ${outlive(98_762)}`, {
-      ...{ cwd, run: RUN, localhost: 'opens' },
+      cwd,
+      run: RUN,
+      localhost: 'opens',
     })
     await nextOf(process_.stdout)
     await sleeps(98_762).toBeGreaterThan(0)
@@ -218,8 +222,11 @@ test.skipIf(isMissing('bwrap'))(
     await mkdir(cwd)
     await mkdir(dataDir)
     const request = {
-      ...{ file: 'bash', args: ['-c', outlive(98_763)], cwd },
-      ...{ run: RUN, localhost: 'opens' },
+      file: 'bash',
+      args: ['-c', outlive(98_763)],
+      cwd,
+      run: RUN,
+      localhost: 'opens',
     }
     const server = `import { DEFAULT_LIMITS, processStarter } from 'src/runner/run-command.ts'
       import { Runner } from 'src/runner/runner.ts'

@@ -117,8 +117,13 @@ async function check(check_command: string) {
   return { output: details, exitCode: null }
 }
 const CONFIG = {
-  ...{ goal: 'shell-goal', model_name: 'scripted', max_iterations: 1, hitl_enabled: false },
-  ...{ max_cost_usd: null, max_tokens: null, max_seconds: null },
+  goal: 'shell-goal',
+  model_name: 'scripted',
+  max_iterations: 1,
+  hitl_enabled: false,
+  max_cost_usd: null,
+  max_tokens: null,
+  max_seconds: null,
 }
 
 for (const { name, script, calls = [] } of ATTACKS.filter(

@@ -37,14 +37,27 @@ async function attack(
   const folder = await realpath(await mkdtemp(join(tmpdir(), 'retrai-attacks-')))
   const [file, ...rest] = isRoot
     ? [
-        ...['unshare', '--mount', '--uts', '--ipc', '--propagation', 'private'],
-        ...['sh', '-ec', MOUNT, 'sh'],
-        ...[folder, ROOT, dirname(dirname(process.execPath)), String(uid ?? 0), ...args],
+        'unshare',
+        '--mount',
+        '--uts',
+        '--ipc',
+        '--propagation',
+        'private',
+        'sh',
+        '-ec',
+        MOUNT,
+        'sh',
+        folder,
+        ROOT,
+        dirname(dirname(process.execPath)),
+        String(uid ?? 0),
+        ...args,
       ]
     : [process.execPath, ...args]
   try {
     const { stdout } = await run(file ?? '', rest, {
-      ...{ cwd: ROOT, maxBuffer: 64 * 1024 * 1024 },
+      cwd: ROOT,
+      maxBuffer: 64 * 1024 * 1024,
       env: { ...process.env, CANARY_ENV: 'CANARY_ENV', ...env },
     })
     const [chosen = '', ...lines] = stdout.trim().split('\n')

@@ -19,7 +19,9 @@ async function place(owner = OWNERS[0]) {
   if (owner !== undefined) await chown(project, owner, owner)
   const bash = (...of: Parameters<typeof server.bash>) => server.bash(...of)
   return {
-    ...{ project, bash, forget: () => server.isolation.forget('run') },
+    project,
+    bash,
+    forget: () => server.isolation.forget('run'),
     restart: async () => {
       server = await begin()
     },
@@ -61,7 +63,9 @@ describe.skipIf(isMissing('bwrap')).each(OWNERS)('in a project of user %d', (own
       const result = await bash(LOOK, LATER)
       expect(result.stdout, attack).toBe(UNTOUCHED)
       expect(result.policy?.writable).toEqual([
-        ...['project', 'copy of the home of the first check', 'empty tmp'],
+        'project',
+        'copy of the home of the first check',
+        'empty tmp',
       ])
       expect(kept()).toEqual(files)
     }

@@ -17,7 +17,10 @@ beforeEach(async () => {
 async function reported(script: string): Promise<Readonly<Record<string, string | null>>> {
   const notices: [string, string | null][] = []
   await commandRunner(DEFAULT_LIMITS)({
-    ...{ file: 'bash', args: ['-c', script], cwd: project, timeoutMs: 60_000 },
+    file: 'bash',
+    args: ['-c', script],
+    cwd: project,
+    timeoutMs: 60_000,
     onNotice: (notice) => {
       if (notice.kind === 'guard_changed')
         notices.push([notice.payload.path, notice.payload.sha256])
@@ -79,7 +82,9 @@ test('what leads git to other settings is reported', async () => {
   const script = `mkdir -p .git/modules/lib/hooks; echo ../ev >.git/commondir; echo evil >.git/config.worktree
 echo evil >.git/modules/lib/config; echo evil >.git/modules/lib/hooks/post-index-change`
   expect(Object.keys(await reported(script)).toSorted()).toEqual([
-    ...['.git/commondir', '.git/config.worktree', '.git/modules/lib/config'],
+    '.git/commondir',
+    '.git/config.worktree',
+    '.git/modules/lib/config',
     '.git/modules/lib/hooks/post-index-change',
   ])
 })

@@ -67,7 +67,8 @@ withBwrap('if the program that isolates commands is gone, they are refused', asy
   if (isRoot) await chown(project, 1500, 1500)
   await rm(join(bin, 'bwrap'))
   expect(await bash('true')).toMatchObject({
-    ...{ end: 'not_isolated', output: expect.stringContaining('bwrap is not installed any more') },
+    end: 'not_isolated',
+    output: expect.stringContaining('bwrap is not installed any more'),
   })
 })
 
@@ -234,8 +235,10 @@ test.for(LEVELS)(
     const script =
       'echo 1 >/dev/stdout; echo 2 >/dev/stderr; echo 3 | tee /dev/stderr; echo 4 >/proc/self/fd/1'
     expect(await bash(script)).toMatchObject({
-      ...{ end: 'exited', exitCode: 0 },
-      ...{ stdout: '1\n3\n4\n', stderr: '2\n3\n' },
+      end: 'exited',
+      exitCode: 0,
+      stdout: '1\n3\n4\n',
+      stderr: '2\n3\n',
     })
     const isMighty = level === 'none' && isRoot
     const { stderr } = await bash('read -t 1 -r _ </dev/stdout')

@@ -26,8 +26,16 @@ export async function startAs(uid: number, program: string, ...args: string[]): 
   const started = spawn(
     'unshare',
     [
-      ...['--mount', '--propagation', 'shared', 'sh', '-ec', MACHINE, 'sh', ...place],
-      ...[`test/sandbox/${program}`, ...args],
+      '--mount',
+      '--propagation',
+      'shared',
+      'sh',
+      '-ec',
+      MACHINE,
+      'sh',
+      ...place,
+      `test/sandbox/${program}`,
+      ...args,
     ],
     { stdio: ['pipe', 'pipe', 'inherit'] },
   )

@@ -76,8 +76,14 @@ describe.runIf(process.getuid?.() === 0 && !isMissing('bwrap'))('in a project of
     const script = `#!/bin/sh\n: >$0.begun; while [ -e $0 ]; do sleep 0.05; done\n`
     await writeFile(mount, script, { mode: 0o755 })
     const call = runner.start({
-      ...{ file: 'true', args: [], cwd: project, project, env: {}, timeoutMs: null },
-      ...{ limits: DEFAULT_LIMITS, group: null },
+      file: 'true',
+      args: [],
+      cwd: project,
+      project,
+      env: {},
+      timeoutMs: null,
+      limits: DEFAULT_LIMITS,
+      group: null,
       sandbox: { ...sandbox, programs: { ...sandbox.programs, mount } },
     })
     await expect.poll(() => existsSync(`${mount}.begun`)).toBe(true)
@@ -91,7 +97,8 @@ describe.runIf(process.getuid?.() === 0 && !isMissing('bwrap'))('in a project of
     await writeFile(join(project, 'theirs'), '', { mode: 0o600 })
     await chown(join(project, 'theirs'), 1500, 1500)
     expect(await bash('stat -c %u theirs; cat theirs')).toMatchObject({
-      ...{ stdout: '1500\n', exitCode: 1 },
+      stdout: '1500\n',
+      exitCode: 1,
     })
     const first = await bash('cat private; echo more >>private; mkdir made; echo made >made/file')
     expect(first).toMatchObject({ output: 'from root\n', exitCode: 0 })
@@ -122,11 +129,16 @@ describe.runIf(process.getuid?.() === 0 && !isMissing('bwrap'))('in a project of
     await chown(join(home, 'old'), 0, 0)
     await chmod(home, 0o700)
     expect(await bash('cat ~/old; echo new >~/new', { run: 'run' })).toMatchObject({
-      ...{ exitCode: 0, output: 'old\n' },
+      exitCode: 0,
+      output: 'old\n',
     })
   })
 })
 
 const COMMAND: Command = {
-  ...{ file: 'true', args: [], cwd: '/', timeoutMs: 1000, signal: new AbortController().signal },
+  file: 'true',
+  args: [],
+  cwd: '/',
+  timeoutMs: 1000,
+  signal: new AbortController().signal,
 }

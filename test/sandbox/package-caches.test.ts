@@ -57,7 +57,8 @@ const OWNER = process.getuid?.() === 0 ? 1500 : null
 
 describe.skipIf(isMissing('bwrap') || isMissing('go') || isMissing('git'))('Go', () => {
   test('finds modules of the host without a network', async () => {
-    const [home, project] = [await temporaryFolder(), await temporaryFolder()]
+    const home = await temporaryFolder()
+    const project = await temporaryFolder()
     await goModule(home)
     await write(project, {
       'go.mod': 'module example.com/project\n\ngo 1.20\n\nrequire example.com/greet v1.0.0\n',
@@ -129,7 +130,8 @@ async function cargoCrate(home: string, project: string): Promise<void> {
 
 describe.skipIf(isMissing('bwrap') || isMissing('cargo'))('Cargo', () => {
   test('finds crates of the host without a network', async () => {
-    const [home, project] = [await temporaryFolder(), await temporaryFolder()]
+    const home = await temporaryFolder()
+    const project = await temporaryFolder()
     await cargoCrate(home, project)
     if (OWNER !== null) await execute('chown', ['-R', `${OWNER}:${OWNER}`, project])
     const bash = await place(home, project)

@@ -18,7 +18,8 @@ function decide(program: Buffer, { number, args = [], arch = X64 }: Call): strin
   for (const [index, value] of args.entries()) data.writeUInt32LE(value, 16 + 8 * index)
   let value = 0
   for (let at = 0; ; at += 1) {
-    const [code, k] = [program.readUInt16LE(8 * at), program.readUInt32LE(8 * at + 4)]
+    const code = program.readUInt16LE(8 * at)
+    const k = program.readUInt32LE(8 * at + 4)
     const [ifTrue, ifFalse] = [program.readUInt8(8 * at + 2), program.readUInt8(8 * at + 3)]
     if (code === 0x20) value = data.readUInt32LE(k)
     else if (code === 0x15) at += value === k ? ifTrue : ifFalse

@@ -29,7 +29,8 @@ const dataDir = at('data')
 const server = await isolatedServer(level as Level, dataDir)
 const { runner, isolation, run: runCommand, start: startProcess } = server
 const toolbox = createToolbox({
-  ...{ runCommand, startProcess, dataDir },
+  runCommand,
+  startProcess,
   artifacts: { put: async () => '' },
 })
 const cwd = at('project/x')
@@ -51,7 +52,12 @@ async function ask(): Promise<string[]> {
   for (const [tool, args] of CALLS) {
     const call = { call_id: tool, tool, args, read_only: false }
     const { output } = await toolbox.execute(call, {
-      ...{ ...BARE, cwd, workspace, signal, runId: 'run', folder },
+      ...BARE,
+      cwd,
+      workspace,
+      signal,
+      runId: 'run',
+      folder,
     })
     answers.push(`${tool}: ${output}`)
   }

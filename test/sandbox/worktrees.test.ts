@@ -16,7 +16,9 @@ const LEVELS = LEVELS_HERE.filter((level) => level !== 'none')
 
 const git = (cwd: string, ...args: readonly string[]): string =>
   execFileSync('git', ['-c', 'user.name=a', '-c', 'user.email=a@b', ...args], {
-    ...{ cwd, encoding: 'utf8' as const, stdio: 'pipe' },
+    cwd,
+    encoding: 'utf8' as const,
+    stdio: 'pipe',
   })
 
 /** A repository with two linked worktrees; the first is the project. */
@@ -49,7 +51,8 @@ async function place(level: (typeof LEVELS)[number]) {
   const policy = async (cwd = at('project')) =>
     (
       await policyOfRun(isolation, DEFAULT_LIMITS, cwd, {
-        ...{ atLeast: null, network: 'none' },
+        atLeast: null,
+        network: 'none',
       })
     )._unsafeUnwrap()
   return { at, call, bash, policy }

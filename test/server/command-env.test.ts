@@ -42,7 +42,9 @@ test('a variable that is not set is left out', () => {
 
 test('values are secrets if their names sound like it, and so are passwords in addresses', () => {
   const variables = {
-    ...{ CI: 'true', NPM_TOKEN: 'npm-token-1234', DB_PASSWORD: 'correct horse' },
+    CI: 'true',
+    NPM_TOKEN: 'npm-token-1234',
+    DB_PASSWORD: 'correct horse',
     DATABASE_URL: 'postgres://me:p%40ssword1@db/app',
   }
   expect(secretVariables(variables)).toEqual([
@@ -65,7 +67,7 @@ test("commands of the model see the variables, and the server's own tools do not
       return runCommand(command)
     },
     artifacts: { put: async () => 'none' },
-    ...{ dataDir: null, variables: { OF_MINE: 'yes' } },
+    variables: { OF_MINE: 'yes' },
   })
   await using workspace = new Workspace({ cwd }, (request) => {
     seen.push(request.env?.OF_MINE)
@@ -92,7 +94,9 @@ test('the first record of a run has the names, and a result has them if they wer
     const wanted = { atLeast: null, network: 'none' } as const
     return (await policyOfRun(NO_ISOLATION, limits, project, wanted))._unsafeUnwrap()
   }
-  const [none, one, other] = [await policyWith(), await policyWith('CI'), await policyWith('DB')]
+  const none = await policyWith()
+  const one = await policyWith('CI')
+  const other = await policyWith('DB')
   expect(one.variables).toEqual(['CI'])
   expect('variables' in none).toBe(false)
   for (const [before, now, difference] of [

@@ -16,7 +16,9 @@ const only = (level: Isolation['level']): Isolation => ({
   atLeast: async (wanted) => (wanted === 'landlock' ? err('It is too old.') : ok(NO_ISOLATION)),
 })
 const rulesAt = (level: Isolation['level'], most: NetworkRules['most'] = 'hosts') => ({
-  ...{ level, most, fullProblem: null },
+  level,
+  most,
+  fullProblem: null,
 })
 
 test('a run may ask for the level of the server and for stricter ones, if they work', async () => {
@@ -36,7 +38,9 @@ test('a server that refuses commands offers no level', async () => {
 
 test('each level says which network it can have, and why no more', async () => {
   const { levels, hosts } = await isolationOffer(
-    ...[only('landlock'), rulesAt('landlock', ['pypi.org']), DEFAULT_LIMITS],
+    only('landlock'),
+    rulesAt('landlock', ['pypi.org']),
+    DEFAULT_LIMITS,
   )
   expect(hosts).toEqual(['pypi.org'])
   expect(levels).toMatchObject([

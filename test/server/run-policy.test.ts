@@ -22,9 +22,10 @@ async function place(level: Level | 'auto', path = process.env.PATH) {
   }
   await writeFile(join(project, '.retrai.yml'), 'check_command: "true"\n')
   const env = { HOME: home, PATH: `${path}:${join(home, '.nvm/bin')}` }
-  const { dataDir, isolation, run, start } = await isolated(level, { base, env })
+  const { isolation, run, start } = await isolated(level, { base, env })
   const toolbox = createToolbox({
-    ...{ runCommand: run, startProcess: start, dataDir },
+    runCommand: run,
+    startProcess: start,
     artifacts: { put: async () => '' },
   })
   const workspace = new Workspace({ cwd: project }, start)
@@ -41,7 +42,8 @@ async function place(level: Level | 'auto', path = process.env.PATH) {
   const bash = calling('bash_exec', {})
   const policy = async (atLeast: Level | null = null) => {
     const made = await policyOfRun(isolation, DEFAULT_LIMITS, project, {
-      ...{ atLeast, network: 'none' },
+      atLeast,
+      network: 'none',
     })
     return IsolationPolicy.parse(made._unsafeUnwrap())
   }
@@ -96,7 +98,8 @@ withBwrap('a result shows that its command was isolated less than its run began'
   const made = await (await place('namespaces')).policy()
   const { background, bash } = await place('none')
   expect(await bash('true', made)).toMatchObject({
-    ...{ outcome: 'ok', isolation: { level: 'none', network: 'host' } },
+    outcome: 'ok',
+    isolation: { level: 'none', network: 'host' },
   })
   const { isolation } = await background('echo on', made)
   expect(isolation).toMatchObject({ level: 'none', visible: ['everything'] })

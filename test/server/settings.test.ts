@@ -73,8 +73,14 @@ describe('a setting that is not valid is refused, by its names', () => {
   })
 
   test.each([
-    ...['ftp://box', 'a b', 'box:port', 'box:99999', '[zz]', 'http://box?x=1'],
-    ...['http://user:secret@box', 'user:secret@box'],
+    'ftp://box',
+    'a b',
+    'box:port',
+    'box:99999',
+    '[zz]',
+    'http://box?x=1',
+    'http://user:secret@box',
+    'user:secret@box',
   ])('OLLAMA_HOST %j', (OLLAMA_HOST) => {
     const message = read({}, { OLLAMA_HOST })._unsafeUnwrapErr()
     expect(message).toContain('  OLLAMA_HOST: must be host, host:port, :port, or an http://')

@@ -14,7 +14,8 @@ test('a start that fails waits for the trials of commands that it has begun', as
   await writeFile(join(dataDir, 'log.sqlite'), 'Dear Sir or Madam, '.repeat(1000))
   const log = pino({ level: 'silent' })
   const { start } = Runner.prototype
-  let [begun, underWay] = [0, 0]
+  let begun = 0
+  let underWay = 0
   const spy = vi.spyOn(Runner.prototype, 'start').mockImplementation(function (
     this: Runner,
     ...request

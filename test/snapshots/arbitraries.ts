@@ -3,8 +3,24 @@ import type { File, Files } from './support.ts'
 
 /** Few, so that two projects have the same names, and files in one are folders in the other. */
 const ODD_NAMES = [
-  ...['a', 'b', 'a.b', 'a-', 'with space', ' spaces ', 'tab\tq"uote\\', 'new\nline', '-dash'],
-  ...['\xff\xfe\x01', 'b\xc3\xa4r', 'a b', '.hidden', '"', "'", '%', 'dev', '\x7f'],
+  'a',
+  'b',
+  'a.b',
+  'a-',
+  'with space',
+  ' spaces ',
+  'tab\tq"uote\\',
+  'new\nline',
+  '-dash',
+  '\xff\xfe\x01',
+  'b\xc3\xa4r',
+  'a b',
+  '.hidden',
+  '"',
+  "'",
+  '%',
+  'dev',
+  '\x7f',
 ]
 const names = fc.oneof(
   { weight: 6, arbitrary: fc.constantFrom(...ODD_NAMES.slice(0, 4)) },
@@ -37,7 +53,9 @@ const binaries = fc
   .map(([bytes, times]) => Buffer.concat([Buffer.alloc(1), ...Array(times).fill(bytes)]))
 const contents = fc.oneof(
   fc.constantFrom(Buffer.from(''), Buffer.from('same\n'), Buffer.from('no end')),
-  ...[longTexts, shortTexts, binaries],
+  longTexts,
+  shortTexts,
+  binaries,
   fc.uint8Array({ maxLength: 50 }).map((bytes) => Buffer.from(bytes)),
 )
 

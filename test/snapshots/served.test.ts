@@ -31,7 +31,11 @@ async function changes(server: SiteServer, runId: string, query = '') {
 }
 
 const added = (path: string, additions: number) => ({
-  ...{ path, status: 'added', additions, deletions: 0, binary: false },
+  path,
+  status: 'added',
+  additions,
+  deletions: 0,
+  binary: false,
 })
 const BINARY = { ...added('binary', 0), binary: true, size: 3 }
 
@@ -44,16 +48,25 @@ test('what commands did to files is recorded, served as changes, as a patch and 
   expect(seqs).toHaveLength(4)
   expect(seqs[0]).toBeLessThan(4)
   expect((await changes(server, runId)).files).toEqual([
-    ...[added('a.txt', 2), BINARY, { ...added('c', 1), mode: '100755' }],
-    ...[added('done', 0), { ...added('link', 1), mode: '120000' }],
+    added('a.txt', 2),
+    BINARY,
+    { ...added('c', 1), mode: '100755' },
+    added('done', 0),
+    { ...added('link', 1), mode: '120000' },
   ])
   const [, second, third] = seqs
   expect((await changes(server, runId, `?from=${second}&to=${third}`)).files).toEqual([
     { path: 'a.txt', status: 'modified', additions: 1, deletions: 1, binary: false },
     BINARY,
     {
-      ...{ path: 'c', old_path: 'sub/b', status: 'renamed', additions: 0, deletions: 0 },
-      ...{ binary: false, old_mode: '100755', mode: '100755' },
+      path: 'c',
+      old_path: 'sub/b',
+      status: 'renamed',
+      additions: 0,
+      deletions: 0,
+      binary: false,
+      old_mode: '100755',
+      mode: '100755',
     },
   ])
   const ofOne = `?from=${second}&to=${third}&path=c`
@@ -76,8 +89,12 @@ test('what commands did to files is recorded, served as changes, as a patch and 
   expect((await server.retrai('diff', runId)).stdout).toBe(patch.text)
   const { stdout } = await server.retrai('diff', runId, '--stat', '--from', String(second))
   expect(stdout.split('\n')).toEqual([
-    ...['a.txt  +1 -1  ', 'binary  +0 -0  new, binary', 'c (was sub/b)  +0 -0  moved'],
-    ...['done  +0 -0  new', '4 files changed, +1 -1', ''],
+    'a.txt  +1 -1  ',
+    'binary  +0 -0  new, binary',
+    'c (was sub/b)  +0 -0  moved',
+    'done  +0 -0  new',
+    '4 files changed, +1 -1',
+    '',
   ])
   await server.stop()
   expect(await retrai(['verify', '--data-dir', site.path('data')])).toMatchObject({ code: 0 })

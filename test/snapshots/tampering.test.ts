@@ -37,7 +37,13 @@ test('a server names what a run has changed of its check, and what it names can 
   const { stdout } = await server.retrai('watch', runId, '--kinds', 'goal_check')
   expect(stdout).toContain('changed since the run began: qa/list.txt (modified), tests/a.test.js')
   const redacted = await server.retrai(
-    ...['redact', runId, String(last?.seq), '/tampering/0/path', '--reason', 'a name', '--force'],
+    'redact',
+    runId,
+    String(last?.seq),
+    '/tampering/0/path',
+    '--reason',
+    'a name',
+    '--force',
   )
   expect(redacted).toMatchObject({ code: 0 })
   expect((await checks()).at(-1)?.payload.tampering).toMatchObject([

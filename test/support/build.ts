@@ -16,9 +16,20 @@ export const COMPILE_CACHE = join(tmpdir(), 'node-compile-cache')
 
 /** What the console is built from. */
 const CONSOLE_SOURCES = [
-  ...['web/src', 'web/index.html', 'web/vite.config.ts', 'package-lock.json'],
-  ...['src/api', 'src/audit', 'src/cli/terminal', 'src/client', 'src/domain', 'src/lib', 'src/log'],
-  ...['src/redaction', 'src/snapshots', 'src/store'],
+  'web/src',
+  'web/index.html',
+  'web/vite.config.ts',
+  'package-lock.json',
+  'src/api',
+  'src/audit',
+  'src/cli/terminal',
+  'src/client',
+  'src/domain',
+  'src/lib',
+  'src/log',
+  'src/redaction',
+  'src/snapshots',
+  'src/store',
 ]
 
 /** Builds the console, unless its build is newer than its sources. */

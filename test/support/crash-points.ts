@@ -7,9 +7,7 @@ import { CRASH_MOMENTS, type CrashMoment, type RunnerCrash } from '../../src/run
 import type { Runner } from '../../src/runner/runner.ts'
 import { type EventStore, storeWith } from '../../src/store/event-store.ts'
 
-const EFFECTS = [
-  ...(['model', 'tool', 'goal check', 'clean copy', 'project', 'copy', 'carry'] as const),
-] as const
+const EFFECTS = ['model', 'tool', 'goal check', 'clean copy', 'project', 'copy', 'carry'] as const
 
 /** Of retention. */
 const REMOVALS = ['append of run_removed', 'removal of artifact', 'removal of run'] as const

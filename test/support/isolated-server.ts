@@ -22,7 +22,9 @@ export async function isolatedServer(
   const isolation = await chooseIsolation(level, { runner, dataDir, env, toolPaths })
   const own = { ...DEFAULT_LIMITS, ...limits }
   return {
-    ...{ runner, isolation, run: commandRunner(own, runner, isolation) },
+    runner,
+    isolation,
+    run: commandRunner(own, runner, isolation),
     start: processStarter(own, runner, isolation),
   }
 }

@@ -3,7 +3,8 @@ import { existsSync } from 'node:fs'
 import { inject } from 'vitest'
 
 /** Chromium as Debian installs it. Without what shows windows, it takes two thirds of the processor time. */
-const [WITHOUT_WINDOWS, WHOLE] = ['/usr/bin/chromium-headless-shell', '/usr/bin/chromium']
+const WITHOUT_WINDOWS = '/usr/bin/chromium-headless-shell'
+const WHOLE = '/usr/bin/chromium'
 /** The browser of the tests: the one in the environment, or that of Debian. */
 export const CHROMIUM =
   process.env.RETRAI_CHROMIUM ?? (existsSync(WITHOUT_WINDOWS) ? WITHOUT_WINDOWS : WHOLE)

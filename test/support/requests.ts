@@ -56,7 +56,10 @@ export async function damage(
 
 /** A change of the configuration of a run, about as large as the name of a model in it. */
 export const changeOf = (run_id: string, model_name = 'm'): RunRecord => ({
-  ...{ kind: 'run_config_changed', run_id, iteration: 0, ts: 1_770_000_000 },
+  kind: 'run_config_changed',
+  run_id,
+  iteration: 0,
+  ts: 1_770_000_000,
   payload: { changes: { model_name } },
 })
 

@@ -67,17 +67,20 @@ const modelName = fc.constantFrom('gpt-5-mini', 'claude-sonnet-4-6', 'ollama/qwe
 
 /** What happens next, and how often, in proportion to the others. */
 const EVENTS = {
-  ...{ work: 40, crash: 4, model_failure: 3, compaction: 2, mcp: 2, configure: 2 },
-  ...{
-    message: 2,
-    stray: 2,
-    queue: 2,
-    notice: 2,
-    snapshot: 2,
-    left_out: 2,
-    exception: 1,
-    abort: 1,
-  },
+  work: 40,
+  crash: 4,
+  model_failure: 3,
+  compaction: 2,
+  mcp: 2,
+  configure: 2,
+  message: 2,
+  stray: 2,
+  queue: 2,
+  notice: 2,
+  snapshot: 2,
+  left_out: 2,
+  exception: 1,
+  abort: 1,
 } as const
 type Event = keyof typeof EVENTS
 
@@ -115,8 +118,13 @@ const move = fc.record({
     },
     {
       requiredKeys: [
-        ...(['output', 'exit_code', 'outcome', 'duration_ms'] as const),
-        ...(['bytes', 'truncated', 'sha256'] as const),
+        'output',
+        'exit_code',
+        'outcome',
+        'duration_ms',
+        'bytes',
+        'truncated',
+        'sha256',
       ],
     },
   ),
@@ -270,7 +278,9 @@ function work(state: RunState, claimant: string, move: Move): RunCommand {
       const { call_id: callId } = step.call
       return byAgent(claimant, {
         type: 'record_review',
-        ...{ callId, callSha256: hashOfCall(step.call), verdict: verdictOn(move, state) },
+        callId,
+        callSha256: hashOfCall(step.call),
+        verdict: verdictOn(move, state),
       })
     }
     case 'await_human':
@@ -300,7 +310,10 @@ function answerFor(
   const allows = decision === 'approve'
   return {
     type: 'answer_approval',
-    ...{ decision: allows ? 'allow' : 'deny', reason, answers: seq, callSha256 },
+    decision: allows ? 'allow' : 'deny',
+    reason,
+    answers: seq,
+    callSha256,
     liftsRule: allows && seconds < 8,
   }
 }
@@ -367,7 +380,10 @@ export const PACKS: ReadonlyMap<string, Buffer> = new Map(
 function snapshotOf({ usage: { duration_ms: bytes } }: Move): PayloadOf<'snapshot'> {
   const { tree = '', pack = Buffer.alloc(0) } = STATES[bytes % STATES.length] ?? {}
   return {
-    ...{ tree, files: 2, bytes, left_out: [{ path: 'dist', why: 'ignored' }] },
+    tree,
+    files: 2,
+    bytes,
+    left_out: [{ path: 'dist', why: 'ignored' }],
     packs: [{ sha256: sha256(pack), bytes: pack.length }],
   }
 }
@@ -400,7 +416,9 @@ function commandFor(state: RunState, move: Move): RunCommand {
         return byAgent(state.claimant, { type: 'pause', by: 'provider', reason: 'HTTP 529' })
       }
       return byAgent(state.claimant, {
-        ...{ type: 'record_retry', reason: 'HTTP 529', delayMs: 250 },
+        type: 'record_retry',
+        reason: 'HTTP 529',
+        delayMs: 250,
         ...(move.text === null ? {} : { usage: move.usage }),
       })
     case 'compaction':

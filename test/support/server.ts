@@ -147,12 +147,22 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Test
   const clock = deps.clock ?? (() => Date.now() / 1000)
   const tags = new TagLedger({ store, sign, log: silent }, projected)
   const search = new SearchIndex({
-    ...{ store: without, readModel: projected, projector, asOfNow, log: silent },
+    store: without,
+    readModel: projected,
+    projector,
+    asOfNow,
+    log: silent,
     file: join(folder, 'search.sqlite'),
   })
   if (indexed) search.start()
   const redactions = createRedactions({
-    ...{ search, ledger: store, store: wrapped, redactor, sign, readModel: projected, now: clock },
+    search,
+    ledger: store,
+    store: wrapped,
+    redactor,
+    sign,
+    readModel: projected,
+    now: clock,
     log: silent,
     artifacts,
   })
@@ -161,7 +171,12 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Test
   const recorder =
     accessLog && new AccessRecorder({ store: wrapped, sign, clock, log: silent, ...accessLog })
   const webhooks = new Webhooks({
-    ...{ store: wrapped, sign, dataDir: folder, serverId: randomUUID(), clock, log: silent },
+    store: wrapped,
+    sign,
+    dataDir: folder,
+    serverId: randomUUID(),
+    clock,
+    log: silent,
     hosts: new Set(['127.0.0.1']),
     isGone: () => false,
     laterTags: (runId) => tags.read().map((tagged) => tagged.get(runId)?.tags),
@@ -173,7 +188,10 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Test
     checkpoint: () => projected.checkpoint,
     artifacts,
     audit: createAudit({
-      ...{ store: wrapped, keyring, artifacts, clock: () => new Date() },
+      store: wrapped,
+      keyring,
+      artifacts,
+      clock: () => new Date(),
       ownLog: new OwnLog({ store: wrapped, keyring, serverId: randomUUID() }),
     }),
     contextBudget: async () => 96_000,
@@ -183,7 +201,10 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Test
     planRun,
     models: async () => [],
     isolationOffer: async () => ({
-      ...{ level: 'none', detail: 'Nothing isolates commands.', levels: [], hosts: null },
+      level: 'none',
+      detail: 'Nothing isolates commands.',
+      levels: [],
+      hosts: null,
       limits: { memory_bytes: 1, processes: 1, output_bytes: 1, home_bytes: 1 },
     }),
     serverApprovals: [],
@@ -233,7 +254,15 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Test
   }
   const url = `http://127.0.0.1:${port}`
   return {
-    ...{ app, auth, store, readModel, artifacts, keys, url, port, stop },
+    app,
+    auth,
+    store,
+    readModel,
+    artifacts,
+    keys,
+    url,
+    port,
+    stop,
     createRun: async (body, ...reports) => {
       const runId = await createRun(url, body)
       await agentDoes(store, runId, reports)
@@ -338,8 +367,16 @@ export const resultOf = (call_id: string, tool: string, more: Partial<Result> = 
   type: 'record',
   made: {
     tool_result: {
-      ...{ call_id, tool, output: '', exit_code: 0, outcome: 'ok', duration_ms: 1, bytes: 0 },
-      ...{ truncated: false, sha256: null, ...more },
+      call_id,
+      tool,
+      output: '',
+      exit_code: 0,
+      outcome: 'ok',
+      duration_ms: 1,
+      bytes: 0,
+      truncated: false,
+      sha256: null,
+      ...more,
     },
   },
 })
@@ -392,7 +429,8 @@ export const waitingBy = (
   totals: readModel.totals,
   statuses: () => readModel.statuses(),
   caughtUp: true,
-  ...{ waitFor, ...more },
+  waitFor,
+  ...more,
 })
 
 /** The headers of a request for a WebSocket. */

@@ -183,7 +183,9 @@ export class SiteServer {
     const text = await response.text()
     const isJson = /[/+]json/.test(response.headers.get('content-type') ?? '')
     return {
-      ...{ status: response.status, headers: response.headers, text },
+      status: response.status,
+      headers: response.headers,
+      text,
       took: performance.now() - began,
       body: isJson ? JSON.parse(text) : {},
     }

@@ -11,7 +11,8 @@ export type SmallGroup = {
   kills(): number
 }
 
-const [LIMIT, KILLS] = [0, 1] as const
+const LIMIT = 0
+const KILLS = 1
 /** For each version of control groups, the files with the limit and the count of kills. */
 const VERSIONS = {
   '/sys/fs/cgroup/memory': ['memory.limit_in_bytes', 'memory.oom_control'],

@@ -66,9 +66,11 @@ function proves(first: Seen, second: { size: number; root: Buffer }, path: Buffe
   if (path.length === 0) return false
   const isPower = (first.size & (first.size - 1)) === 0
   const [start = first.root, ...rest] = isPower ? [first.root, ...path] : path
-  let [fn, sn] = [first.size - 1, second.size - 1]
+  let fn = first.size - 1
+  let sn = second.size - 1
   while (fn & 1) [fn, sn] = [fn >> 1, sn >> 1]
-  let [fr, sr] = [start, start]
+  let fr = start
+  let sr = start
   const node = (left: Buffer, right: Buffer) => sha256(Buffer.of(1), left, right)
   for (const c of rest) {
     if (sn === 0) return false

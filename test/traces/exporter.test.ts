@@ -84,15 +84,22 @@ describe('the traces of runs', () => {
     const child = of(SUBAGENT_ID).at(-1)
     expect(child?.name).toBe('invoke_agent')
     expect(child?.links).toEqual([{ traceId: idOf(parent.runId), spanId: call?.spanId }])
-    const [first, last] = [parent.records[0], parent.records.at(-1)]
+    const first = parent.records[0]
+    const last = parent.records.at(-1)
     expect(root?.from).toBe(BigInt(Math.round((first?.ts ?? 0) * 1000)) * 1_000_000n)
     expect(root?.to).toBe(BigInt(Math.round((last?.ts ?? 0) * 1000)) * 1_000_000n)
   })
 
   const USED = {
-    ...{ input_tokens: 900, output_tokens: 100, cost_usd: 0.01, duration_ms: 250 },
-    ...{ model_name: 'gemini-3-pro', omitted_turns: 0, provider: 'gemini' },
-    ...{ cached_tokens: 700, cache_write_tokens: 0 },
+    input_tokens: 900,
+    output_tokens: 100,
+    cost_usd: 0.01,
+    duration_ms: 250,
+    model_name: 'gemini-3-pro',
+    omitted_turns: 0,
+    provider: 'gemini',
+    cached_tokens: 700,
+    cache_write_tokens: 0,
   }
   const failing = () =>
     given(
@@ -100,7 +107,10 @@ describe('the traces of runs', () => {
       claim(),
       by('p1', { type: 'record_retry', reason: 'a secret', delayMs: 0, failure: 'unreachable' }),
       by('p1', {
-        ...{ type: 'record_retry', reason: 'a secret', delayMs: 0, failure: 'invalid_reply' },
+        type: 'record_retry',
+        reason: 'a secret',
+        delayMs: 0,
+        failure: 'invalid_reply',
         usage: USED,
       }),
       reply(['bash_exec']),
@@ -129,12 +139,11 @@ describe('the traces of runs', () => {
       'error.type': 'unreachable',
     })
     expect(spans[1]?.attributes).toEqual({
-      ...{
-        ...shared,
-        'gen_ai.request.model': 'gemini-3-pro',
-        'gen_ai.provider.name': 'gcp.gemini',
-      },
-      ...{ 'gen_ai.usage.input_tokens': 900, 'gen_ai.usage.output_tokens': 100 },
+      ...shared,
+      'gen_ai.request.model': 'gemini-3-pro',
+      'gen_ai.provider.name': 'gcp.gemini',
+      'gen_ai.usage.input_tokens': 900,
+      'gen_ai.usage.output_tokens': 100,
       'gen_ai.usage.cache_read.input_tokens': 700,
       'gen_ai.usage.cache_creation.input_tokens': 0,
       'error.type': 'invalid_reply',
@@ -181,7 +190,8 @@ describe('an export', () => {
 
   test('equals every other of the same log, and has each span once', async () => {
     const { store, count } = await manyRuns()
-    const [first, second] = [await exported(store, count), await exported(store, count)]
+    const first = await exported(store, count)
+    const second = await exported(store, count)
     expect(first).toHaveLength(count)
     expect(second).toEqual(first)
     const ids = first.map(({ traceId, spanId }) => `${traceId} ${spanId}`)

@@ -64,7 +64,9 @@ const VARIABLES = {
   ...(!isMissing('go') && {
     GOCACHE: execFileSync('go', ['env', 'GOCACHE'], { encoding: 'utf8' }).trim(),
   }),
-  ...{ GOTOOLCHAIN: 'local', CARGO_NET_OFFLINE: 'true', PYTEST_DISABLE_PLUGIN_AUTOLOAD: '1' },
+  GOTOOLCHAIN: 'local',
+  CARGO_NET_OFFLINE: 'true',
+  PYTEST_DISABLE_PLUGIN_AUTOLOAD: '1',
 }
 
 const MODULES = join(import.meta.dirname, '../../node_modules')
@@ -117,16 +119,16 @@ function namedIn(records: readonly RunRecord[]): readonly string[] {
 const WANTED = {
   /** The end of a run that may not cheat. */
   cheats: ({ original }: Played) => ({
-    ...{ status: 'failed', rejected: 'tampering', original_checks: original },
+    status: 'failed',
+    rejected: 'tampering',
+    original_checks: original,
   }),
   /** What only a check that the agent does not see finds. */
   fooled: () => ({
-    ...{
-      status: 'failed',
-      rejected: 'accept',
-      original_checks: 'achieved',
-      accept: 'not_achieved',
-    },
+    status: 'failed',
+    rejected: 'accept',
+    original_checks: 'achieved',
+    accept: 'not_achieved',
   }),
   honest: () => ({ status: 'achieved', rejected: null, original_checks: 'achieved' }),
 }
@@ -137,7 +139,9 @@ async function prove(kind: keyof typeof WANTED, table: Table, played: Played): P
   const { records, end, named } = await play(table, played, { on_tampering: 'fail', ...accept })
   const { rejected } = only(records, 'final_check').payload
   expect({ ...end.verdict, status: end.status, rejected, named }).toMatchObject({
-    ...{ ...WANTED[kind](played), as_is: 'achieved', named: played.named },
+    ...WANTED[kind](played),
+    as_is: 'achieved',
+    named: played.named,
   })
 }
 

@@ -9,7 +9,8 @@ const RESTORE = "sed -i 's/= 0/= 3/' tests/add.sh; echo 'echo 3' > add.sh"
 const CONFIG: Partial<RunConfig> = {
   shell_goal: { check_command: 'sh tests/add.sh', success_condition: { exit_code: 0 } },
   on_tampering: 'fail',
-  ...{ max_iterations: 2, max_turns_per_iteration: 5 },
+  max_iterations: 2,
+  max_turns_per_iteration: 5,
 }
 const MODIFIED = [{ path: 'tests/add.sh', change: 'modified' }]
 
@@ -29,14 +30,16 @@ describe('a run with another process between a change and its check', () => {
   test('names what it changed before', async () => {
     await using shop = await project([bash(CHEAT), done])
     expect(await restarted(shop)).toMatchObject({
-      ...{ status: 'failed', verdict: { as_is: 'achieved', tampering: MODIFIED } },
+      status: 'failed',
+      verdict: { as_is: 'achieved', tampering: MODIFIED },
     })
   })
 
   test('is honest if it restores that', async () => {
     await using shop = await project([bash(CHEAT), bash(RESTORE), done])
     expect(await restarted(shop)).toMatchObject({
-      ...{ status: 'achieved', verdict: { original_checks: 'achieved', tampering: [] } },
+      status: 'achieved',
+      verdict: { original_checks: 'achieved', tampering: [] },
     })
   })
 
@@ -44,7 +47,8 @@ describe('a run with another process between a change and its check', () => {
     await using shop = await project([bash("echo 'echo 3' > add.sh"), done])
     const edits = () => shop.file('tests/add.sh', 'test "$(sh add.sh 1 2)" -eq 3\n')
     expect(await restarted(shop, edits)).toMatchObject({
-      ...{ status: 'failed', verdict: { original_checks: 'achieved', tampering: MODIFIED } },
+      status: 'failed',
+      verdict: { original_checks: 'achieved', tampering: MODIFIED },
     })
   })
 })
@@ -58,7 +62,8 @@ test('a sub-agent that cheats for its parent is named', async () => {
   })
   const records = await shop.play(CONFIG, { subagents: SUBAGENTS })
   expect(only(records, 'run_end').payload).toMatchObject({
-    ...{ status: 'failed', verdict: { as_is: 'achieved', tampering: MODIFIED } },
+    status: 'failed',
+    verdict: { as_is: 'achieved', tampering: MODIFIED },
   })
 })
 
@@ -70,6 +75,7 @@ test('a change after a person has approved is named', async () => {
   const seq = asked.length - 1
   await shop.command(runId, { type: 'respond', decision: 'approve', reason: null, answers: seq })
   expect(only(await shop.until(runId, 'run_end'), 'run_end').payload).toMatchObject({
-    ...{ status: 'failed', verdict: { as_is: 'achieved', tampering: MODIFIED } },
+    status: 'failed',
+    verdict: { as_is: 'achieved', tampering: MODIFIED },
   })
 })

@@ -26,8 +26,15 @@ async function backlogOf(...runs: readonly string[]) {
     runs.flatMap((run) => [due(run, 0), due(run, 1)]),
   )
   const tried = (run_id: string, error: string | null) => ({
-    ...{ webhook_id: 'msg', run_id, seq: 0, kind: 'run_end', attempt: 1, at: '' },
-    ...{ status: null, error, duration_ms: 1 },
+    webhook_id: 'msg',
+    run_id,
+    seq: 0,
+    kind: 'run_end',
+    attempt: 1,
+    at: '',
+    status: null,
+    error,
+    duration_ms: 1,
   })
   return {
     book,

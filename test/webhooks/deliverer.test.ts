@@ -18,10 +18,20 @@ test('what is pending stays so, and nothing is sent again, if the run of the cur
   const book = DeliveryBook.open(join(await temporaryFolder(), 'webhooks.sqlite'), log)
   onTestFinished(() => book.close())
   const webhook = {
-    ...{ id: randomUUID(), host: 'a', url_sha256: '', server: '', kinds: ['run_created' as const] },
-    ...{ run: {}, from: null, created_at: 0, created_by: null, stopped: null },
+    id: randomUUID(),
+    host: 'a',
+    url_sha256: '',
+    server: '',
+    kinds: ['run_created' as const],
+    run: {},
+    from: null,
+    created_at: 0,
+    created_by: null,
+    stopped: null,
   }
-  const [first, removed, last] = [randomUUID(), randomUUID(), randomUUID()]
+  const first = randomUUID()
+  const removed = randomUUID()
+  const last = randomUUID()
   const begin = (run: string) => new RunWriter(store, run).append([createdRecord(run)])
   const taken: string[] = []
   const start = (gone: string | null) =>
@@ -29,8 +39,12 @@ test('what is pending stays so, and nothing is sent again, if the run of the cur
       webhook,
       { url: '', secret: '' },
       {
-        ...{ book, log, clock: () => Date.now() / 1000, wants: async () => true },
-        ...{ isGone: (stream) => stream === gone, stop: async () => {} },
+        book,
+        log,
+        clock: () => Date.now() / 1000,
+        wants: async () => true,
+        isGone: (stream) => stream === gone,
+        stop: async () => {},
         store: storeWith(store, {
           readStream: (stream, options) =>
             stream === gone

@@ -54,7 +54,9 @@ export async function startReceiver(
     port,
     answer,
     /** All that came, and what was answered with 2xx, in their order. */
-    ...{ all, taken, close },
+    all,
+    taken,
+    close,
     reopen: async () => {
       server = await listen(port)
     },

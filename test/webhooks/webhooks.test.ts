@@ -91,7 +91,11 @@ test('a delivery says which record, signed, and never what is in it; the default
   expect(receiver.all).toHaveLength(1)
   const [tried] = (await hooks(server).deliveries(webhook.id))._unsafeUnwrap()
   expect(tried).toMatchObject({
-    ...{ webhook_id: id, run_id: runId, attempt: 1, status: 204, error: null },
+    webhook_id: id,
+    run_id: runId,
+    attempt: 1,
+    status: 204,
+    error: null,
   })
 
   const from = webhook.cursor ?? ''
@@ -159,10 +163,15 @@ test('410 stops a webhook, and so does a delivery that is not received for 72 ho
   const options = { from: 0, direction: 'forward', limit: 9 } as const
   const ledger = (await server.store.readStream(WEBHOOK_LEDGER.stream, options))._unsafeUnwrap()
   expect(ledger.map(({ type }) => type.replace('webhook_', ''))).toEqual([
-    ...['created', 'stopped', 'resumed', 'stopped', 'resumed'],
+    'created',
+    'stopped',
+    'resumed',
+    'stopped',
+    'resumed',
   ])
   expect(JSON.parse(ledger[0]?.metadata ?? '')).toMatchObject({
-    ...{ principal: 'local', seal: { first: 0 } },
+    principal: 'local',
+    seal: { first: 0 },
   })
   const texts = JSON.stringify(ledger)
   expect(texts).toContain(`127.0.0.1:${receiver.port}`)
@@ -236,7 +245,9 @@ test('a filter chooses runs by project, person and tag, and sub-agents come with
   ]) {
     await create(server, { ...wanted, run })
   }
-  const [parent, child, last] = [randomUUID(), randomUUID(), randomUUID()]
+  const parent = randomUUID()
+  const child = randomUUID()
+  const last = randomUUID()
   const of = { call_id: 'c1', seq: 1, hash: 'a'.repeat(64), depth: 1, run_id: parent }
   for (const [runId, cwd] of [
     [parent, '/home/ada/billing'],

@@ -8,8 +8,16 @@ import { parentPort } from 'node:worker_threads'
  */
 
 const CHANGES = [
-  ...(['renameSync', 'unlinkSync', 'rmdirSync', 'mkdirSync', 'rmSync'] as const),
-  ...(['symlinkSync', 'openSync', 'writeFileSync', 'fchmodSync', 'fsyncSync'] as const),
+  'renameSync',
+  'unlinkSync',
+  'rmdirSync',
+  'mkdirSync',
+  'rmSync',
+  'symlinkSync',
+  'openSync',
+  'writeFileSync',
+  'fchmodSync',
+  'fsyncSync',
 ] as const
 
 type Asked = { readonly question: never; readonly body: Uint8Array; readonly killAt: number }

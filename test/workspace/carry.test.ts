@@ -35,7 +35,8 @@ function question(from: Files, to: Files, above = '') {
 }
 
 const file = (content: string, mode: File['mode'] = '100644'): File => ({
-  ...{ mode, content: Buffer.from(content) },
+  mode,
+  content: Buffer.from(content),
 })
 const isAbove = (one: string, other: string): boolean => other.startsWith(`${one}/`)
 
@@ -156,7 +157,7 @@ test('what cannot be written to its end is put back, also after earlier question
   const first = question({ a: file('1'), 'b/c': file('2') }, { a: file('x'), new: file('n') })
   expect(
     (await files.ask('carry', first.question, { body: first.body }))._unsafeUnwrap().found,
-  ).toEqual([...['due', 'due', 'due']])
+  ).toEqual(['due', 'due', 'due'])
   await writeFile(join(root, 'd'), 'by somebody')
   const late = question({ d: file('3') }, { d: file('y') })
   const answer = await files.ask('carry', late.question, { body: late.body })

@@ -238,8 +238,16 @@ test('what is left out is named, with why', async () => {
   ])
   expect(left_out_count).toBe(left_out.length)
   expect(Object.keys(flat(tree))).toEqual([
-    ...['.env.d/kept', '.env.example', '.env.link', '.gitignore', 'c.tmp', 'fits', 'id_rsa.pub'],
-    ...['keep.log', 'src/.gitignore', 'src/.npmrc'],
+    '.env.d/kept',
+    '.env.example',
+    '.env.link',
+    '.gitignore',
+    'c.tmp',
+    'fits',
+    'id_rsa.pub',
+    'keep.log',
+    'src/.gitignore',
+    'src/.npmrc',
   ])
   tick(base)
   sh("printf 'c.tmp\\n!a.log\\n' >>.gitignore; printf x >>large; echo other >.env")
@@ -308,7 +316,8 @@ test.skipIf(isMissing('git'))(
     const before = state()
     const all = await snapshot()
     const repository = (path: string, commit?: string) => ({
-      ...{ path, why: 'repository' },
+      path,
+      why: 'repository',
       ...(commit !== undefined && { commit }),
     })
     expect(all.left_out).toEqual([
@@ -339,8 +348,10 @@ test('names are bytes, a file becomes a folder, and links are stored, not follow
   sh(`printf 1 >$'\\xff\\xfe'; mkdir $'d\\x80'; printf 2 >$'d\\x80/é'; printf 3 >both`)
   sh('ln -s ../outside out; ln -s ../outside/secret one; ln -s nothing dead; ln -s . me')
   const links = {
-    ...{ out: '120000 ../outside', one: '120000 ../outside/secret' },
-    ...{ dead: '120000 nothing', me: '120000 .' },
+    out: '120000 ../outside',
+    one: '120000 ../outside/secret',
+    dead: '120000 nothing',
+    me: '120000 .',
   }
   const names = { '\xff\xfe': '100644 1', [`d\x80/${pathBytes('é')}`]: '100644 2' }
   const first = await snapshot()
@@ -353,7 +364,10 @@ test('names are bytes, a file becomes a folder, and links are stored, not follow
   tick(base)
   sh('rm -r both out; printf 6 >both; ln -s ../outside out; printf g >.gitignore')
   expect(flat((await snapshot()).tree)).toEqual({
-    ...{ ...links, ...names, both: '100644 6', '.gitignore': '100644 g' },
+    ...links,
+    ...names,
+    both: '100644 6',
+    '.gitignore': '100644 g',
   })
 })
 
@@ -381,18 +395,22 @@ test('a file is read again if it was changed just before it was read', async () 
   const stats = statSync(file, { bigint: true })
   const changedMs = Number(stats.ctimeMs)
   expect([1, 2_000, 2_001].map((after) => isSettled(stats, changedMs + after))).toEqual([
-    ...[false, false, true],
+    false,
+    false,
+    true,
   ])
   utimesSync(file, new Date('2100-01-01'), new Date('2100-01-01'))
   expect(isSettled(statSync(file, { bigint: true }), changedMs + 60_000)).toBe(false)
 })
 
 test('two copies of a project have the same packs, of which later ones hold only what is new', async () => {
-  const [one, two] = [await place(), await place(undefined, { isLater: false })]
+  const one = await place()
+  const two = await place(undefined, { isLater: false })
   for (const { sh } of [one, two]) {
     sh('mkdir a b; for i in {1..300}; do echo $i >a/$i; done; cp a/1 b/copy')
   }
-  const [first, second] = [await one.snapshot(), await two.snapshot()]
+  const first = await one.snapshot()
+  const second = await two.snapshot()
   expect(first.hashes).toEqual(second.hashes)
   expect(first.packs).toBeGreaterThan(1)
   expect(first.fresh).toHaveLength(303)

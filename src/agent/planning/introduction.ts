@@ -125,7 +125,10 @@ export async function readProject(
   const git =
     state?.exitCode === 0 ? shorten(printedText(state.body, state.isCut), TEXT_BYTES) : null
   return {
-    ...{ documents, files, git, programs: null },
+    documents,
+    files,
+    git,
+    programs: null,
     ...(ignored.length === 0 ? {} : { ignored_keys: [...ignored] }),
   }
 }

@@ -126,7 +126,10 @@ async function plan(
   const place = placeOf(project.value, run_id, request, deps)
   if (place.isErr()) return err([place.error])
   const config: RunConfig = {
-    ...{ ...request, ...limits, cwd: place.value ?? cwd, ...chosen.value.config },
+    ...request,
+    ...limits,
+    cwd: place.value ?? cwd,
+    ...chosen.value.config,
     ...present({ approvals: rules.unwrapOr(undefined), protect: globs.unwrapOr(undefined) }),
     ...(request.network === undefined ? {} : { network }),
     ...(servers.value.length === 0 ? {} : { mcp_servers: servers.value }),
@@ -168,16 +171,14 @@ const findFolder = fromThrowable(folderAt)
 
 /** What a run works from. */
 const WORKED_FROM = [
-  ...([
-    'cwd',
-    'model_name',
-    'mcp_servers',
-    'shell_goal',
-    'all_of',
-    'approvals',
-    'protect',
-  ] as const),
-]
+  'cwd',
+  'model_name',
+  'mcp_servers',
+  'shell_goal',
+  'all_of',
+  'approvals',
+  'protect',
+] as const
 
 /** A run works from its masked first record, so it must not need a secret in it. The messages quote the masked form. */
 function secretProblems(config: RunConfig): Problem[] {

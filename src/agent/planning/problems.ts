@@ -40,10 +40,7 @@ export async function modelProblems(choice: Choice, models: ModelRules): Promise
   return found
 }
 
-const OF_MODELS = [
-  ...(['model_name', 'reasoning_effort'] as const),
-  ...(['max_output_tokens', 'fallback_models'] as const),
-]
+const OF_MODELS = ['model_name', 'reasoning_effort', 'max_output_tokens', 'fallback_models']
 
 export const CEILED = ['max_cost_usd', 'max_tokens', 'max_seconds'] as const
 /** The limits of this server for any run; null is no limit. */

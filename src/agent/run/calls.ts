@@ -93,7 +93,13 @@ export class RunCalls implements AsyncDisposable {
     const notices = new Notices(session)
     const { promise: begun, resolve } = Promise.withResolvers<void>()
     const context: CallContext = {
-      ...{ cwd, signal: this.#signal, runId, network, processes, workspace: files, shellFolder },
+      cwd,
+      signal: this.#signal,
+      runId,
+      network,
+      processes,
+      workspace: files,
+      shellFolder,
       ...present({ policy, excluded: config.tools?.exclude }),
       folder: projectOf(session.state),
       findTool: servers.tool,
@@ -151,7 +157,14 @@ const NOT_RUN =
 function notRunMasked({ call_id, tool }: OpenCall): PayloadOf<'tool_result'> {
   const bytes = Buffer.byteLength(NOT_RUN)
   return {
-    ...{ call_id, tool, output: NOT_RUN, exit_code: null, outcome: 'rejected' },
-    ...{ duration_ms: 0, bytes, truncated: false, sha256: null },
+    call_id,
+    tool,
+    output: NOT_RUN,
+    exit_code: null,
+    outcome: 'rejected',
+    duration_ms: 0,
+    bytes,
+    truncated: false,
+    sha256: null,
   }
 }

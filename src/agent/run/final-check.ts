@@ -61,7 +61,8 @@ export async function finalCheck(work: Work, reached: Reached): Promise<FinalChe
   const found = {
     original_checks: original?.verdict ?? null,
     tampering: looks ? reached.tampering : [],
-    ...{ dependencies, tree: reached.tree },
+    dependencies,
+    tree: reached.tree,
   }
   const doubt = doubtOf({ as_is: 'achieved', accept: null, ...found })
   const isTampered = mode === 'fail' && doubt !== null
@@ -74,7 +75,9 @@ export async function finalCheck(work: Work, reached: Reached): Promise<FinalChe
   const why = original?.verdict === 'achieved' ? null : original
   const told = hidden?.feedback === true ? refusal : null
   return {
-    ...{ ...found, accept: acceptance?.verdict ?? null, rejected },
+    ...found,
+    accept: acceptance?.verdict ?? null,
+    rejected,
     ...(notCopied.length > 0 && { not_copied: notCopied.slice(0, MOST_NAMED) }),
     ...present({ versions }),
     reason: reasonOf(doubt, why, refusal, told),
@@ -112,7 +115,9 @@ async function accept(
 }
 
 const unmade = (why: string): Checked => ({
-  ...{ verdict: cannotCheck(why), dependencies: null, left: [] },
+  verdict: cannotCheck(why),
+  dependencies: null,
+  left: [],
 })
 
 /** Checks in a new copy, with these files beside those of the start. */
@@ -152,7 +157,11 @@ async function inCopy(
 
 /** A copy as the project is. */
 const NOTHING: StartOfRun = {
-  ...{ files: [], added: [], notCopied: [], dependencies: [], original: async () => null },
+  files: [],
+  added: [],
+  notCopied: [],
+  dependencies: [],
+  original: async () => null,
 }
 
 /** For people. */

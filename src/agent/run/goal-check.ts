@@ -69,7 +69,9 @@ function checker({ session, effects, signal }: Work, notices: Notices, attempt: 
     const goal = effects.findGoal(isShown ? config.goal : SHELL_GOAL)
     const command = !isShown && { check_command: hidden, success_condition: { exit_code: 0 } }
     return goal.check({
-      ...{ files, signal, lastWords: lastWords(conversation) },
+      files,
+      signal,
+      lastWords: lastWords(conversation),
       config: { ...config, cwd, ...(command && { shell_goal: command }) },
       runCommand: (asked) => {
         const env = checkEnvironment(effects.variables, asked.env)

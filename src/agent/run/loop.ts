@@ -176,7 +176,8 @@ const DISK_PATIENCE = 180
  */
 async function untilSpace({ session, effects, signal }: Work): Promise<string | null> {
   const { on_limit, cwd } = session.state.config
-  const [pauses, began] = [new Backoff(effects.modelRetryMs), session.now]
+  const pauses = new Backoff(effects.modelRetryMs)
+  const began = session.now
   while (on_limit === 'pause') {
     const problem = await effects.diskProblem(cwd)
     if (problem === null || session.now - began >= DISK_PATIENCE) return problem

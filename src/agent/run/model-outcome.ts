@@ -108,14 +108,16 @@ export function retryPolicy({ session, effects }: Work, sent: SentRequest) {
   const fallback = nextFallback(state)
   return {
     ...failedRequests(state),
-    ...{ attempts: effects.modelAttempts, retryMs: effects.modelRetryMs },
+    attempts: effects.modelAttempts,
+    retryMs: effects.modelRetryMs,
     /** How long the run may still work. It waits no longer. */
     leftMs,
     /** How long a model that is away is waited for, after these attempts. */
     patienceMs: fallback === null ? patienceMs(state, now) : 0,
     /** Whether the run then waits for a person, and not for its next model. */
     pauses: fallback === null && state.config.on_limit === 'pause',
-    ...{ fallback, sent },
+    fallback,
+    sent,
   }
 }
 

@@ -82,13 +82,16 @@ async function resolved(
   if (above === null || found === null) return null
   const next = (names: readonly string[]) =>
     found.splice(0, names.length).map(({ names }) => names.map((name) => join(above, name)))
-  const [ofPaths, ofTrees, ofStarts] = [next(paths), next(trees), next(starts)]
+  const ofPaths = next(paths)
+  const ofTrees = next(trees)
+  const ofStarts = next(starts)
   const elsewhere = ofStarts.flat().filter((name) => name !== '.')
   const others = elsewhere.map((name) => `cd ${shellWord(name)}`)
   const isTold = found.some(({ mayExist }) => mayExist)
   return {
     ...touched,
-    ...{ paths: ofPaths, trees: ofTrees },
+    paths: ofPaths,
+    trees: ofTrees,
     commands: [...others, ...commands, ...(isTold ? [null] : [])],
   }
 }

@@ -76,8 +76,10 @@ export class Snapshots {
     const salt = last?.salt ?? randomBytes(SALT_BYTES).toString('hex')
     const leftOf = (limit: number): number => Math.max(0, limit - (last?.keptBytes ?? 0))
     const made = await this.#ask('snapshot', {
-      ...{ maxFileBytes: MAX_FILE_BYTES, salt },
-      ...{ maxBytes: leftOf(MAX_KEPT_BYTES), maxTreeBytes: leftOf(MAX_WITH_TREES_BYTES) },
+      maxFileBytes: MAX_FILE_BYTES,
+      salt,
+      maxBytes: leftOf(MAX_KEPT_BYTES),
+      maxTreeBytes: leftOf(MAX_WITH_TREES_BYTES),
     })
     const { tree, files, bytes, left_out, left_out_count: count, unkept, body } = made
     const leftOut = left_out === null ? body.toString() : JSON.stringify(left_out)
@@ -88,7 +90,10 @@ export class Snapshots {
     if (isSame) return null
     const { keepArtifact } = this.#deps.effects
     const snapshot = {
-      ...{ tree, files, bytes, packs },
+      tree,
+      files,
+      bytes,
+      packs,
       left_out: left_out ?? { count, sha256: await keepArtifact(masked(body)) },
       ...(leftOut.includes('"commitment":') ? { salt } : {}),
       ...present({ unkept, protected: await this.protection.first() }),

@@ -41,7 +41,9 @@ const RESTS_MS = [5_000, 30_000, 180_000] as const
 
 /** Errors that mean that the work of this process on a run is over. */
 const STOPPED: ReadonlySet<string> = new Set<SessionError['type']>([
-  ...(['cancelled', 'run_ended', 'claim_lost'] as const),
+  'cancelled',
+  'run_ended',
+  'claim_lost',
 ])
 
 /** Whose runs may be claimed, in addition to own ones: of any process, of none, or of one claimant (null: of no claimant). */

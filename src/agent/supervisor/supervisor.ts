@@ -90,7 +90,11 @@ export class Supervisor {
   #presenceFor(leaseMs: number): Presence {
     const { store, log, pool, process } = this.#deps
     return new Presence({
-      ...{ store, log, leaseMs, pool, claimant: process.claimant },
+      store,
+      log,
+      leaseMs,
+      pool,
+      claimant: process.claimant,
       atWork: () => this.#workers.size > 0,
       onOrphaned: ({ runId, claimant }) => {
         if (claimant === null || this.#workers.get(runId)?.takesFrom(claimant)) return
@@ -113,7 +117,8 @@ export class Supervisor {
     const reason = `${what} Start a server with RETRAI_POOL=${pool} on a machine that has the project.`
     const command = { type: 'queue', reason, expected: claimant, overrides: false } as const
     const queued = await handleCommand(store, runId, command, {
-      ...{ author: { commandId: newId() }, now },
+      author: { commandId: newId() },
+      now,
     })
     if (queued.isOk()) return log.info({ run_id: runId, pool }, 'no server of its pool has the run')
     if (queued.error.type === 'run_ended' || queued.error.type === 'claim_lost') return

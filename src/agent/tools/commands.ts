@@ -59,7 +59,12 @@ const runFor = (
 ): Promise<CommandResult> =>
   runCommand({
     ...command,
-    ...{ maxBytes: WHOLE_OUTPUT_BYTES, env, network, localhost: 'joins', onOutput, signal },
+    maxBytes: WHOLE_OUTPUT_BYTES,
+    env,
+    network,
+    localhost: 'joins',
+    onOutput,
+    signal,
   })
 
 /** The project's folder, as a path from the project. */

@@ -44,7 +44,8 @@ export function editText(path: string, text: string, edit: Edit) {
 /** The numbers of the lines in which a text occurs. Overlapping places count: each of them could be meant. */
 function linesWith(text: string, part: string): number[] {
   const lines: number[] = []
-  let [line, before] = [1, 0]
+  let line = 1
+  let before = 0
   for (let at = text.indexOf(part); at !== -1; at = text.indexOf(part, at + 1)) {
     line += text.slice(before, at).split('\n').length - 1
     before = at

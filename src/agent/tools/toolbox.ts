@@ -168,7 +168,9 @@ export function createToolbox({
       const ofRun = { project: cwd, ...present({ run: runId }) }
       const starting = startProcess === undefined ? null : commands.starting(startProcess)
       const context: ToolContext = {
-        ...{ ...given, variables, callId: call.call_id },
+        ...given,
+        variables,
+        callId: call.call_id,
         runCommand: (command) =>
           commands.runCommand({ ...ofRun, ...present({ onNotice }), ...command }),
         startProcess: starting && ((request) => starting({ ...ofRun, ...request })),

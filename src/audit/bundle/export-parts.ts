@@ -105,7 +105,9 @@ export async function* exportParts(
   const index = new RedactionIndex(ledger.lines.map(({ redaction }) => redaction))
   const packsOf = (name: string) => index.packsOf(name)
   const objects = await exportedObjects({
-    ...{ snapshots, packs: new Set([...packs].flatMap(packsOf)), ends },
+    snapshots,
+    packs: new Set([...packs].flatMap(packsOf)),
+    ends,
     read: async (name) => {
       const found = await read(name)
       return found && buffer(found.stream)
@@ -195,7 +197,9 @@ async function* recordFiles(
   { run_id, length }: RunProof,
   named: Named,
 ): AsyncGenerator<{ readonly path: string; readonly content: Buffer }> {
-  let [first, read, text] = [0, 0, '']
+  let first = 0
+  let read = 0
+  let text = ''
   for await (const page of streamPages(store, streamOf(run_id), { to: length - 1 })) {
     if (page.isErr()) throw new Unfinished(page.error)
     for (const event of page.value) note(event, named)

@@ -51,7 +51,8 @@ export async function inTotoStatement(
     digest === undefined ? [] : [{ name, digest: { sha256: digest } }]
   const { run_id, length, head } = proof
   const run = {
-    ...{ name: 'run', uri: `urn:uuid:${run_id}` },
+    name: 'run',
+    uri: `urn:uuid:${run_id}`,
     annotations: { goal: config.goal, model: config.model_name, records: length, head },
   }
   const statement = {

@@ -58,7 +58,8 @@ async function* inflated(archive: AsyncIterable<Uint8Array>): AsyncGenerator<Uin
   const inflate = createInflateRaw({ chunkSize: CHUNK, finishFlush: zlib.Z_SYNC_FLUSH })
   const source = new Source()
   pipeline(source.of(archive), inflate, () => {})
-  let [crc, length] = [0, 0]
+  let crc = 0
+  let length = 0
   try {
     for await (const chunk of inflate) {
       crc = crc32(chunk, crc)

@@ -168,7 +168,9 @@ export class FilesCheck {
       snapshots: this.#snapshots.length,
       trees: this.#trees.size,
       contents: this.#objects.size - this.#trees.size,
-      ...{ first_and_last, absent, withheld: withheld.map(({ id, path }) => ({ id, path })) },
+      first_and_last,
+      absent,
+      withheld: withheld.map(({ id, path }) => ({ id, path })),
     }
     return { report: this.#snapshots.length === 0 ? null : report, findings }
   }

@@ -76,14 +76,26 @@ export function advance(
 }
 
 const AFTER_END: ReadonlySet<string> = new Set([
-  ...(['changes_applied', 'files_rolled_back', 'copy_discarded'] as const),
+  'changes_applied',
+  'files_rolled_back',
+  'copy_discarded',
 ])
 
 /** While a run waits for a person, only they, claims, and late reports of commands add to it, or it ends. */
 const WHILE_WAITING: ReadonlySet<string> = new Set([
-  ...['human_check_response', 'approval_response', 'run_claimed', 'run_config_changed'],
-  ...['user_message', 'network_connection', 'guard_changed', 'run_queued', 'error', 'run_end'],
-  ...['run_resumed', 'run_paused', ...AFTER_END],
+  'human_check_response',
+  'approval_response',
+  'run_claimed',
+  'run_config_changed',
+  'user_message',
+  'network_connection',
+  'guard_changed',
+  'run_queued',
+  'error',
+  'run_end',
+  'run_resumed',
+  'run_paused',
+  ...AFTER_END,
 ])
 
 function begin(
@@ -94,10 +106,20 @@ function begin(
   const { approvals: run = [], max_turns_per_iteration: turns } = config
   const rules = run.length + server.length === 0 ? null : { run, server, lifted: [] }
   return {
-    ...{ runId: run_id, seq: 0, head: hash, lastKind: kind, starter: principal ?? null },
-    ...{ isolation, parent, rules, question: null, ended: false },
+    runId: run_id,
+    seq: 0,
+    head: hash,
+    lastKind: kind,
+    starter: principal ?? null,
+    isolation,
+    parent,
+    rules,
+    question: null,
+    ended: false,
     isStrict: turns !== undefined || rules !== null,
-    ...{ pending: [], open: null, decision: null },
+    pending: [],
+    open: null,
+    decision: null,
   }
 }
 

@@ -38,13 +38,31 @@ export type RecordedVerdict = z.infer<typeof RecordedVerdict>
 const ListArtifact = z.looseObject({ count, sha256: z.string() })
 /** Nothing is read of these. */
 const OTHERS = [
-  ...(['run_claimed', 'run_queued', 'run_config_changed', 'project_context', 'llm_usage'] as const),
-  ...(['step_start'] as const),
-  ...(['mcp_tools_listed', 'user_message', 'llm_retry', 'network_connection'] as const),
-  ...(['guard_changed', 'iteration_complete', 'human_check_required', 'agent_stuck'] as const),
-  ...(['context_compacted', 'error', 'run_ending', 'run_summary', 'final_check'] as const),
-  ...(['run_paused', 'run_resumed', 'project_copied', 'changes_applied'] as const),
-  ...(['files_rolled_back', 'copy_discarded'] as const),
+  'run_claimed',
+  'run_queued',
+  'run_config_changed',
+  'project_context',
+  'llm_usage',
+  'step_start',
+  'mcp_tools_listed',
+  'user_message',
+  'llm_retry',
+  'network_connection',
+  'guard_changed',
+  'iteration_complete',
+  'human_check_required',
+  'agent_stuck',
+  'context_compacted',
+  'error',
+  'run_ending',
+  'run_summary',
+  'final_check',
+  'run_paused',
+  'run_resumed',
+  'project_copied',
+  'changes_applied',
+  'files_rolled_back',
+  'copy_discarded',
 ] as const
 const payloads = {
   ...(Object.fromEntries(OTHERS.map((kind) => [kind, Anything])) as Record<

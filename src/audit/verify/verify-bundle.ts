@@ -103,7 +103,10 @@ async function judge(
     head: records?.run?.head ?? null,
     key: proof?.key ?? null,
     signed_at: proof?.signed_at ?? null,
-    ...{ log: log.report, stamp: stamp.report, files: files.report, artifacts },
+    log: log.report,
+    stamp: stamp.report,
+    files: files.report,
+    artifacts,
     verdict: records?.verdict ?? null,
     withheld: records?.withheld ?? 0,
     isolation: records?.run?.isolation ?? null,
@@ -177,8 +180,15 @@ function manifestMalformed({ manifest, version }: BundleReading): Finding[] {
     version === 1
       ? [README, KEYS, PROOF, ...redactions, RECORDS_V1, ...artifacts, ...packs]
       : [
-          ...[README, KEYS, PROOF, ...log, ...stamp, ...new Set(numbered), ...redactions],
-          ...[...artifacts, ...packs],
+          README,
+          KEYS,
+          PROOF,
+          ...log,
+          ...stamp,
+          ...new Set(numbered),
+          ...redactions,
+          ...artifacts,
+          ...packs,
         ]
   if (JSON.stringify(right) === JSON.stringify(paths)) return []
   const message = `it lists other parts than an export has, or in another order: ${paths.join(', ')}`

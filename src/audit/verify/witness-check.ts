@@ -114,7 +114,8 @@ function problemOf({ head }: CosignedNote, { tree }: OwnTree): string | null {
 
 /** What a log holds. */
 export async function shownByLog(store: StreamReader): Promise<Result<Shown, string>> {
-  const [checkpoints, notes]: [Checkpoint[], CosignedNote[]] = [[], []]
+  const checkpoints: Checkpoint[] = []
+  const notes: CosignedNote[] = []
   for await (const entry of checkpointLogs(store)) {
     if (entry.isErr()) return err(entry.error.message)
     checkpoints.push(entry.value.checkpoint)

@@ -11,7 +11,9 @@ import { event } from '../checkpoint-stream.ts'
 /** What witnesses and an authority for time stamps have signed is in the log, so that backups and copies have it. Each signature speaks for itself. */
 export const COSIGNATURE_STREAM = `${OWN_STREAM_PREFIX}cosignatures`
 
-const [COSIGNED, LEFT, STAMPED] = ['cosigned', 'origin_left', 'stamped'] as const
+const COSIGNED = 'cosigned'
+const LEFT = 'origin_left'
+const STAMPED = 'stamped'
 const Cosigned = z.strictObject({ note: z.string(), keys: z.array(Sha256).readonly() })
 const Left = z.strictObject({ origin: z.string(), size: z.int().nonnegative() })
 const Stamped = z.strictObject({

@@ -100,7 +100,8 @@ async function bundle(
   store: StreamReader,
   revisions: readonly number[] | null,
 ): Promise<Result<Buffer | null, OwnLogError>> {
-  const [first, last] = [revisions?.[0], revisions?.at(-1)]
+  const first = revisions?.[0]
+  const last = revisions?.at(-1)
   if (revisions === null || first === undefined || last === undefined) return ok(null)
   const found: Buffer[] = []
   for await (const entry of checkpointEntries(store, { after: first - 1, to: last })) {

@@ -54,7 +54,10 @@ export async function checkStamp(
     // Some authorities do not send their certificates.
     signed.certificates = [...(signed.certificates ?? []), ...known]
     const { signatureVerified, signerCertificate, certificatePath } = await signed.verify({
-      ...{ signer: 0, data: exactly(Buffer.from(text)), checkChain: true, extendedMode: true },
+      signer: 0,
+      data: exactly(Buffer.from(text)),
+      checkChain: true,
+      extendedMode: true,
       trustedCerts: roots.length > 0 ? roots : known.slice(-1),
       passedWhenNotRevValues: true,
     })

@@ -73,7 +73,12 @@ async function* create(
 const HEAD = ['NAME', 'ROLE', 'STATUS', 'CREATED', 'BY', 'EXPIRES']
 
 const rowOf = ({ name, role, status, created_at, created_by, expires_at }: TokenView) => [
-  ...[name, role, status, created_at, created_by ?? '', expires_at ?? 'never'],
+  name,
+  role,
+  status,
+  created_at,
+  created_by ?? '',
+  expires_at ?? 'never',
 ]
 
 const listCommand = (): Command =>

@@ -152,7 +152,9 @@ export async function* importInto(
   const store = yield* await openDataFolderStore(dataDir)
   opened.defer(() => store.close())
   const deps = {
-    ...{ store, sign: signingOf(dataDir), markers: join(dataDir, IMPORTS_FOLDER) },
+    store,
+    sign: signingOf(dataDir),
+    markers: join(dataDir, IMPORTS_FOLDER),
     artifacts: createArtifacts(join(dataDir, 'artifacts')),
     now: () => Date.now() / 1000,
   }

@@ -21,7 +21,10 @@ type Why = { readonly reason: string | null; readonly seen: Seen | null }
 
 /** These end the question that was asked before. */
 const CLOSES: ReadonlySet<string> = new Set<Kind>([
-  ...(['human_check_response', 'approval_response', 'run_paused', 'run_end'] as const),
+  'human_check_response',
+  'approval_response',
+  'run_paused',
+  'run_end',
 ])
 
 /** The questions of a run that is watched: a person at a terminal is asked, and everybody is shown the commands that answer. */

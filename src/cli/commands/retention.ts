@@ -206,6 +206,11 @@ async function* inFolder(
 const HEAD = ['RUN', 'ENDED', 'STATUS', 'PROJECT', 'RULE', 'ACTION', 'BUT']
 
 const rowOf = ({ run_id, ended_at, status, project, rule, action, kept }: RetainedRun) => [
-  ...[run_id, ended_at ?? '', status ?? '', project, rule, action],
+  run_id,
+  ended_at ?? '',
+  status ?? '',
+  project,
+  rule,
+  action,
   kept === null ? '' : `it stays: ${kept}`,
 ]

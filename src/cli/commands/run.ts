@@ -83,7 +83,8 @@ async function* run(connection: Connection, names: readonly string[], options: O
   const { cwd, copy, reason } = options
   const request: RunRequest = {
     ...goal,
-    ...{ cwd: resolve(cwd), instructions },
+    cwd: resolve(cwd),
+    instructions,
     ...present({ accept, reason }),
     ...(atTerminal() && { on_limit: 'pause' }),
     ...(copy === true && { workspace: 'copy' }),

@@ -72,13 +72,12 @@ async function* list(
       const { cwd = '', model_name = '', iteration = 0, max_iterations: most = '' } = run
       const cost = run.estimated_cost_usd
       return [
-        ...[
-          shortId(run.run_id),
-          outcome(run.status, statusText(run)),
-          run.project ?? cwd,
-          model_name,
-        ],
-        ...[`${iteration} of ${most}`, cost == null ? '' : `$${cost.toFixed(4)}`],
+        shortId(run.run_id),
+        outcome(run.status, statusText(run)),
+        run.project ?? cwd,
+        model_name,
+        `${iteration} of ${most}`,
+        cost == null ? '' : `$${cost.toFixed(4)}`,
         run.created_at.slice(0, 16).replace('T', ' '),
         ...(isFamily ? [shortId(run.parent_run_id)] : []),
         ...(isLater ? [shortId(run.origin?.run_id)] : []),

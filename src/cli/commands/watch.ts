@@ -61,7 +61,10 @@ async function* follow(
   io().once('SIGINT', interrupt)
   const questions = new Questions(connection, !json, interrupt)
   const watched = client.watch(runId, {
-    ...{ after, live: live !== null, signal: leave.signal, onState: lossReporter(live) },
+    after,
+    live: live !== null,
+    signal: leave.signal,
+    onState: lossReporter(live),
     // The hints and the exit code need more kinds than are printed.
     kinds: [...new Set([...kinds, ...NEEDED])],
     // A decision names the hash of the record that the person saw.
@@ -128,15 +131,19 @@ function lossReporter(live: LiveLine | null): (state: WatchState) => void {
 
 /** What people see in addition to the kinds that they chose. */
 const ALWAYS_SHOWN = [
-  ...(['run_queued', 'agent_stuck', 'run_summary'] as const),
-  ...(['approval_required', 'approval_response', 'run_paused', 'run_resumed'] as const),
-  ...(['changes_applied', 'files_rolled_back', 'copy_discarded'] as const),
+  'run_queued',
+  'agent_stuck',
+  'run_summary',
+  'approval_required',
+  'approval_response',
+  'run_paused',
+  'run_resumed',
+  'changes_applied',
+  'files_rolled_back',
+  'copy_discarded',
 ] as const
 const FOR_PEOPLE: ReadonlySet<Kind> = new Set(ALWAYS_SHOWN)
-const NEEDED = [
-  ...ALWAYS_SHOWN,
-  ...(['human_check_required', 'human_check_response', 'run_end'] as const),
-]
+const NEEDED = [...ALWAYS_SHOWN, 'human_check_required', 'human_check_response', 'run_end'] as const
 
 function heading({ run_id, goal, model_name, cwd, waiting_for }: RunDetails): string {
   const wait = waiting_for === undefined ? '' : `. It waits for ${waitText(waiting_for)}`
@@ -155,7 +162,8 @@ function closing({ payload }: AgentEvent<'run_end'>, isShown: boolean): string {
 
 const DEFAULT_COLUMNS = 80
 /** What is too long for a line is not shown, or goes into the next one again. */
-const [CUT, WRAP] = ['\x1b[?7l', '\x1b[?7h']
+const CUT = '\x1b[?7l'
+const WRAP = '\x1b[?7h'
 
 /** A terminal, as far as the line needs it. */
 type Terminal = Pick<Output, 'write' | 'columns'>

@@ -22,7 +22,10 @@ export function createLog(level: string): Logger {
     return pino(options, cleaned(file, visibleJson))
   }
   const readable = pretty({
-    ...{ ignore: 'pid,hostname', translateTime: 'HH:MM:ss', singleLine: true, sync: true },
+    ignore: 'pid,hostname',
+    translateTime: 'HH:MM:ss',
+    singleLine: true,
+    sync: true,
   })
   return pino(options, cleaned(readable, withoutControls))
 }

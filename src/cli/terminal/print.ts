@@ -11,8 +11,12 @@ export type Styled = {
 }
 
 const OUTCOMES: Readonly<Record<string, Styled['style']>> = {
-  ...{ achieved: 'green', failed: 'red', aborted: 'dim' },
-  ...{ awaiting_human: 'yellow', paused: 'yellow', running: 'cyan' },
+  achieved: 'green',
+  failed: 'red',
+  aborted: 'dim',
+  awaiting_human: 'yellow',
+  paused: 'yellow',
+  running: 'cyan',
 }
 
 /** The status of a run, in its colour. @param text what is shown of it; without it, the status */

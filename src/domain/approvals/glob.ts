@@ -24,7 +24,8 @@ function variants(pattern: string, kind: Kind): string[] {
 }
 
 /** `STAR` is any text, and `FOLDER_STAR` any text within one folder. All other tokens are single characters. */
-const [STAR, FOLDER_STAR] = ['**', '*']
+const STAR = '**'
+const FOLDER_STAR = '*'
 const isStar = (token: string | undefined): boolean => token === STAR || token === FOLDER_STAR
 
 /** The characters and stars of a pattern. In a path, `*` stays within one folder, and `**` does not. */

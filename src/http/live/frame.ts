@@ -16,7 +16,8 @@ export type EncodedFrame = {
 /** The first byte of a text message that is one frame. */
 const FIN_TEXT = 0x81
 /** The largest payloads whose length fits into one byte, and into the two bytes after it. */
-const [SHORT, MEDIUM] = [125, 0xffff]
+const SHORT = 125
+const MEDIUM = 0xffff
 
 const headerSize = (payload: number): number => (payload <= SHORT ? 2 : payload <= MEDIUM ? 4 : 10)
 

@@ -35,12 +35,19 @@ export async function addLive(
   const { store, readModel, clock, checkpoint, redactions } = deps
   const parts = deps.liveParts ?? new LiveParts(processMask)
   const live: LiveDeps = {
-    ...{ store, readModel, clock, checkpoint, parts, log: app.log, asOfNow: redactions.asOfNow },
+    store,
+    readModel,
+    clock,
+    checkpoint,
+    parts,
+    log: app.log,
+    asOfNow: redactions.asOfNow,
     watchLog: createWatchLog(deps.accessLog ?? null, clock),
     removalOf: deps.retention.removalOf,
     limits,
   }
-  const [runTopics, allRuns] = [createRunTopics(live), allRunsTopic(live)]
+  const runTopics = createRunTopics(live)
+  const allRuns = allRunsTopic(live)
   const sockets = new Sockets(live)
   const eventStreams = new Set<PassThrough>()
   redactions.onRedacted(async (runId) => {

@@ -70,7 +70,7 @@ export class PartsFollower implements PartsListener {
     else this.#places.set(runId, { seq, settled })
     if (!replaces || this.#open.size === 0) return
     const outcome = recordsParts(kind) ? 'recorded' : 'withdrawn'
-    for (const attempt of [...this.#open.keys()]) {
+    for (const attempt of this.#open.keys()) {
       if (attempt.of.runId === runId && attempt.of.seq < seq) this.#end(attempt, outcome)
     }
   }
@@ -101,7 +101,7 @@ export class PartsFollower implements PartsListener {
 
   /** Ends the attempts that no later record would end. */
   #endOver(): void {
-    for (const attempt of [...this.#open.keys()]) {
+    for (const attempt of this.#open.keys()) {
       const { outcome, of } = attempt
       // Without a place, the record that replaces the parts is still to come.
       const read = this.#places.get(of.runId)?.seq ?? -1
@@ -129,9 +129,14 @@ function partFrame({ runId, iteration, seq }: AttemptOf, part: Part, from: numbe
   if (last?.from === from && last.end === end) return last.frame
   const { offset, text } = part.from(from)
   const frame = encoded({
-    ...{ kind: 'part', run_id: runId, iteration, attempt: seq },
+    kind: 'part',
+    run_id: runId,
+    iteration,
+    attempt: seq,
     ...part.name,
-    ...{ offset, text, partial: true },
+    offset,
+    text,
+    partial: true,
   } as PartFrame)
   lastFrames.set(part, { from, end, frame })
   return frame

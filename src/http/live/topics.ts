@@ -100,7 +100,9 @@ export function allRunsTopic(deps: LiveDeps): SharedTopic<Position | null> {
   )
 }
 
-const [MIN_RECORDS, FIRST_RECORDS, MAX_RECORDS] = [8, 64, 1024]
+const MIN_RECORDS = 8
+const FIRST_RECORDS = 64
+const MAX_RECORDS = 1024
 
 /** How many records to read at once so that a page has about the wanted size. Learns from each page. */
 export class PageSize {

@@ -86,7 +86,10 @@ function runView(runId: string, query: RunQuery, live: Reading): View<number> {
   const { store, readModel, limits } = live
   const form = formIn(query)
   return {
-    ...{ runId, form, start: after, place: after },
+    runId,
+    form,
+    start: after,
+    place: after,
     parts: query.live === true ? { runId, after } : null,
     join: (follower) => live.runTopics.join(runId, follower),
     wants: (frame) => selects(query, frame),
@@ -126,7 +129,10 @@ function allRunsView(
 ): View<Position | null> {
   const form = formIn(query)
   return {
-    ...{ runId: null, form, start: position, place: cursor },
+    runId: null,
+    form,
+    start: position,
+    place: cursor,
     parts:
       query.live === true
         ? { runId: null, wants: (attempt) => passesParts(query, attempt, live.clock()) }

@@ -60,8 +60,10 @@ export function endWithProblem(socket: Socket, problem: Problem): void {
   const retry = isPassing(document.status) ? { 'retry-after': RETRY_AFTER_SECONDS } : {}
   const headers = {
     ...SECURITY_HEADERS,
-    ...{ 'content-type': 'application/problem+json', 'content-length': Buffer.byteLength(body) },
-    ...{ ...retry, connection: 'close' },
+    'content-type': 'application/problem+json',
+    'content-length': Buffer.byteLength(body),
+    ...retry,
+    connection: 'close',
   }
   const head = [
     `HTTP/1.1 ${document.status} ${STATUS_CODES[document.status]}`,

@@ -71,7 +71,9 @@ async function sendPage<I extends Item>(
   limit: number,
 ): Promise<Result<FastifyReply, Problem>> {
   const frames: string[] = []
-  let [bytes, lookedAt, next] = [2, 0, '']
+  let bytes = 2
+  let lookedAt = 0
+  let next = ''
   const send = () => ok(sendJson(reply, `[${frames.join(',')}]`))
   const sendAndContinue = () => {
     reply.header('link', nextLink(request.url, 'after', next))

@@ -165,7 +165,9 @@ function measure(prometheus: Prometheus, deps: AppDeps, sockets: Live['sockets']
   const registers = [registry]
   const gauge = (name: string, help: string, value: () => number | Promise<number>) =>
     new Gauge({
-      ...{ name, help, registers },
+      name,
+      help,
+      registers,
       async collect() {
         this.set(await value())
       },
@@ -178,7 +180,9 @@ function measure(prometheus: Prometheus, deps: AppDeps, sockets: Live['sockets']
     labelsOf: Readonly<Record<string, Readonly<Record<string, string>>>>,
   ) =>
     new Counter({
-      ...{ name, help, registers },
+      name,
+      help,
+      registers,
       labelNames: [label, ...Object.values(labelsOf).flatMap((labels) => Object.keys(labels))],
       collect() {
         this.reset()
@@ -190,7 +194,10 @@ function measure(prometheus: Prometheus, deps: AppDeps, sockets: Live['sockets']
       },
     })
   new Gauge({
-    ...{ name: 'retrai_runs', help: 'Runs by status', labelNames: ['status'], registers },
+    name: 'retrai_runs',
+    help: 'Runs by status',
+    labelNames: ['status'],
+    registers,
     collect() {
       const runs = readModel.statuses()
       for (const status of RUN_STATUSES) this.set({ status }, runs.get(status) ?? 0)

@@ -125,7 +125,11 @@ const start = (
       deps.store,
       runId,
       {
-        ...{ type: 'create', runId, reason, pool, instructions },
+        type: 'create',
+        runId,
+        reason,
+        pool,
+        instructions,
         ...(from === undefined ? run : commandFrom(from, run, body)),
         ...present({ idempotency: name }),
       },
@@ -163,7 +167,9 @@ function plan(
 }
 
 const inCopyOf = (planned: PlannedRun, copy_of: ProjectFolder): PlannedRun => ({
-  ...{ ...planned, copy_of, config: { ...planned.config, workspace: 'copy' } },
+  ...planned,
+  copy_of,
+  config: { ...planned.config, workspace: 'copy' },
 })
 
 const isAboutFolder = (wrong: readonly FieldProblem[]): boolean =>

@@ -98,7 +98,8 @@ async function conversation(
   const sent = await sentConversation(runId, at, deps)
   return sent
     .map(({ messages, tools, excluded, ...request }) => ({
-      ...{ run_id: runId, ...request },
+      run_id: runId,
+      ...request,
       messages: messages.map(sentMessage),
       tools: [
         ...deps.tools.filter(({ name }) => !excluded.includes(name)),
@@ -124,7 +125,9 @@ function sentMessage(message: ChatMessage): SentMessage {
     }
     case 'tool':
       return {
-        ...{ role: 'tool', call_id: message.callId, content: message.content },
+        role: 'tool',
+        call_id: message.callId,
+        content: message.content,
         ...present({ image: message.image }),
       }
   }

@@ -67,7 +67,9 @@ function toAssistant(
   // Earlier versions kept additions to calls in it.
   const { tool_calls: _, ...fields } = item
   const tool_calls = calls.map(({ id, name, args }) => ({
-    ...{ id: id ?? '', type: 'function' as const, function: { name, arguments: args } },
+    id: id ?? '',
+    type: 'function' as const,
+    function: { name, arguments: args },
   }))
   const isFilled = filler !== undefined && (filler.where === 'each' || calls.length > 0)
   return {

@@ -55,7 +55,8 @@ function formsFor(model: string): Forms<Content> {
   return {
     system: () => [],
     user: ({ role, content, images }) => ({
-      ...{ role, parts: [{ text: content }, ...imageParts(images)] },
+      role,
+      parts: [{ text: content }, ...imageParts(images)],
     }),
     assistant: ({ text, calls, own }) => {
       const said = text === null ? [] : [{ text }]

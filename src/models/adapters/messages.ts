@@ -67,12 +67,14 @@ function toMessagesBody(request: ModelRequest, route: Route): MessageCreateParam
 }
 
 const toTool = ({ name, description, ...tool }: ToolSpec): Tool => ({
-  ...{ name, description },
+  name,
+  description,
   input_schema: { type: 'object' as const, ...schemaOf(tool) },
 })
 
 const said = ({ content }: { readonly content: string }): Turn => ({
-  ...{ role: 'user', content: [{ type: 'text', text: content }] },
+  role: 'user',
+  content: [{ type: 'text', text: content }],
 })
 
 const FORMS: Forms<Turn> = {
@@ -118,7 +120,10 @@ function replyBlocks({ text, calls, own }: SentReply) {
   return [
     ...(text === null ? [] : [{ type: 'text' as const, text: text.trimEnd() }]),
     ...calls.map(({ id, name, args }) => ({
-      ...{ type: 'tool_use' as const, id: id ?? '', name, input: parseJson(args).unwrapOr({}) },
+      type: 'tool_use' as const,
+      id: id ?? '',
+      name,
+      input: parseJson(args).unwrapOr({}),
     })),
   ]
 }
@@ -225,7 +230,8 @@ export class MessagesReader extends ApiReader<Event> {
     const isReadable = toRequestedCalls(calls).every(({ raw_args }) => raw_args === undefined)
     return ok({
       text: [texts.join(''), explanation ?? ''].filter((part) => part.trim()).join('\n\n'),
-      ...{ calls, finishReason },
+      calls,
+      finishReason,
       // If the input of a call is not a JSON object, the call cannot be sent back in any form.
       items: isReadable ? blocks : null,
     })

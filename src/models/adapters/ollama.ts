@@ -60,7 +60,8 @@ const FORMS: Forms<object> = {
       function: { name, arguments: parseJson(args).unwrapOr({}) },
     }))
     return {
-      ...{ role, content: text ?? '' },
+      role,
+      content: text ?? '',
       ...(typeof thinking === 'string' ? { thinking } : {}),
       ...(calls.length === 0 ? {} : { tool_calls }),
     }

@@ -36,7 +36,8 @@ export abstract class ApiReader<M> implements ReplyReader {
     return this.told().map(({ text, calls, ...rest }) => ({
       text: text.trim() ? text : null,
       toolCalls: toRequestedCalls(calls),
-      ...{ ...rest, ...this.used },
+      ...rest,
+      ...this.used,
     }))
   }
 

@@ -74,7 +74,9 @@ function toResponsesBody(request: ModelRequest, route: Route): ResponseCreatePar
 }
 
 const toTool = ({ name, description, ...tool }: ToolSpec): FunctionTool => ({
-  ...{ type: 'function', name, description },
+  type: 'function',
+  name,
+  description,
   strict: false,
   parameters: schemaOf(tool),
 })
@@ -89,7 +91,10 @@ const FORMS: Forms<ResponseInputItem> = {
     return [
       ...(content === null ? [] : [{ role: 'assistant' as const, content }]),
       ...calls.map(({ id, name, args }) => ({
-        ...{ type: 'function_call' as const, call_id: id ?? '', name, arguments: args },
+        type: 'function_call' as const,
+        call_id: id ?? '',
+        name,
+        arguments: args,
       })),
     ]
   },
@@ -107,7 +112,9 @@ function withImages(text: string, images: readonly SentImage[]) {
   return [
     { type: 'input_text' as const, text },
     ...images.map((image) => ({
-      ...{ type: 'input_image' as const, detail: 'auto' as const, image_url: dataUrl(image) },
+      type: 'input_image' as const,
+      detail: 'auto' as const,
+      image_url: dataUrl(image),
     })),
   ]
 }
@@ -187,9 +194,12 @@ class ResponsesReader extends ApiReader<Event> {
     return ok({
       text: refusal ?? said ?? '',
       calls: calls.map(({ call_id, name, arguments: args }) => ({
-        ...{ id: String(call_id ?? ''), name: String(name ?? ''), args: String(args ?? '') },
+        id: String(call_id ?? ''),
+        name: String(name ?? ''),
+        args: String(args ?? ''),
       })),
-      ...{ finishReason, items },
+      finishReason,
+      items,
     })
   }
 

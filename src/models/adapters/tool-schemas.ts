@@ -17,9 +17,24 @@ type JsonSchema = { readonly [name: string]: Json }
 
 /** The keywords that Google documents for the JSON Schema of a tool. It may answer 400 to any other. */
 const GOOGLE: ReadonlySet<string> = new Set([
-  ...['$ref', '$id', '$anchor', '$defs', 'type', 'title', 'description', 'enum', 'required'],
-  ...['properties', 'additionalProperties', 'items', 'prefixItems', 'anyOf'],
-  ...['minItems', 'maxItems', 'minimum', 'maximum'],
+  '$ref',
+  '$id',
+  '$anchor',
+  '$defs',
+  'type',
+  'title',
+  'description',
+  'enum',
+  'required',
+  'properties',
+  'additionalProperties',
+  'items',
+  'prefixItems',
+  'anyOf',
+  'minItems',
+  'maxItems',
+  'minimum',
+  'maximum',
 ])
 
 /** The same schema in Google's subset of JSON Schema. What it cannot say is checked when the tool is called. */

@@ -87,7 +87,9 @@ export function usageOf(api: Api, reported: ReportedUsage): TokenUsage | null {
   const { input, output, cached, ...row } = TABLE[api]
   const at = (path?: string) => (path === undefined ? null : countAt(reported, path))
   const counts = (paths: readonly string[]) => paths.flatMap((path) => at(path) ?? [])
-  const [inputTokens, said, total] = [sum(counts(input)), counts(output), at(row.total)]
+  const inputTokens = sum(counts(input))
+  const said = counts(output)
+  const total = at(row.total)
   // No request has none: some gateways report zeros instead of nothing.
   if (inputTokens === 0 || (said.length === 0 && total === null)) return null
   return {

@@ -149,7 +149,8 @@ export class SearchIndex {
     const { checkpoint } = readModel
     const isCurrent = checkpoint?.position === last.position
     const progress = {
-      ...{ log_id: readModel.logId, last: placeOf(last) },
+      log_id: readModel.logId,
+      last: placeOf(last),
       // Both count what they read; runs that were removed since are in one of them only.
       records: isCurrent ? readModel.records : before.records + events.length,
     }

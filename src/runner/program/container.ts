@@ -37,7 +37,9 @@ export async function startContained(
   const [program = '', ...args] = made.line
   const launch = (stdio: (number | 'pipe' | 'ignore')[]) =>
     spawn(program, args, {
-      ...{ cwd: '/', env: new Mark().variables, detached: true },
+      cwd: '/',
+      env: new Mark().variables,
+      detached: true,
       stdio: [...stdio, 'pipe', 'pipe', ...made.descriptors],
     })
   const { child, pid, stdin, stdout, stderr } = await startPiped(hasInput, launch).finally(() => {
@@ -50,7 +52,12 @@ export async function startContained(
     if (group !== null) for (const one of [pid, ...processesWith(first)]) group.add(one)
   })
   return {
-    ...{ stdin, stdout, stderr, group, facts: made.facts, lives: gate.lives },
+    stdin,
+    stdout,
+    stderr,
+    group,
+    facts: made.facts,
+    lives: gate.lives,
     report: async () => gate.report,
     exited: exit.then(() => gate.end(request.file, pid)),
     pids: () => group?.members() ?? (gate.init === null ? [] : processesWith(gate.init)),

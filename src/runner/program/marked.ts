@@ -101,7 +101,12 @@ async function startMarked(
   }
   const reported = reports ? pipeText(gate) : null
   return {
-    ...{ stdin, stdout, stderr, exited, facts, group },
+    stdin,
+    stdout,
+    stderr,
+    exited,
+    facts,
+    group,
     // A process of root may move to another control group.
     pids: () => mark.pids(pid),
     report: async () => {

@@ -33,7 +33,9 @@ export class ConnectionReport {
     const { allowed } = connection
     const sum = this.#rest.get(allowed)
     this.#rest.set(allowed, {
-      ...{ host: ANY_HOST, port: 0, allowed },
+      host: ANY_HOST,
+      port: 0,
+      allowed,
       reason: `More than ${REPORTED} connections of one command are not recorded one by one`,
       bytes_in: added(sum?.bytes_in ?? 0, connection.bytes_in),
       bytes_out: added(sum?.bytes_out ?? 0, connection.bytes_out),
@@ -53,7 +55,9 @@ type Pending = Pick<Connection, 'host' | 'port'>
 const BEGUN = /Flow (\d+) \(INI\): TAP \[[^\]]*\]:\d+ -> \[([^\]]+)\]:(\d+) => \?/
 const TYPED = /Flow (\d+) \((TCP|UDP|ICMP).*\): TGT -> TYPED/
 const PROTOCOLS: Readonly<Record<string, Connection['protocol']>> = {
-  ...({ TCP: 'tcp', UDP: 'udp', ICMP: 'icmp' } as const),
+  TCP: 'tcp',
+  UDP: 'udp',
+  ICMP: 'icmp',
 }
 const ENDED = /Flow (\d+) \(FREE\)/
 
@@ -93,7 +97,11 @@ export class FlowReader {
     if (place === undefined) return
     this.#pending.delete(flow)
     this.#onConnection({
-      ...{ ...place, allowed: true, reason, bytes_in: null, bytes_out: null },
+      ...place,
+      allowed: true,
+      reason,
+      bytes_in: null,
+      bytes_out: null,
       ...present({ protocol }),
     })
   }
@@ -101,9 +109,21 @@ export class FlowReader {
 
 /** IPv4 networks that are not part of the public Internet (RFC 6890 and its updates). */
 const NOT_PUBLIC = [
-  ...['0.0.0.0/8', '10.0.0.0/8', '100.64.0.0/10', '127.0.0.0/8', '169.254.0.0/16', '172.16.0.0/12'],
-  ...['192.0.0.0/24', '192.0.2.0/24', '192.88.99.0/24', '192.168.0.0/16', '198.18.0.0/15'],
-  ...['198.51.100.0/24', '203.0.113.0/24', '224.0.0.0/4', '240.0.0.0/4'],
+  '0.0.0.0/8',
+  '10.0.0.0/8',
+  '100.64.0.0/10',
+  '127.0.0.0/8',
+  '169.254.0.0/16',
+  '172.16.0.0/12',
+  '192.0.0.0/24',
+  '192.0.2.0/24',
+  '192.88.99.0/24',
+  '192.168.0.0/16',
+  '198.18.0.0/15',
+  '198.51.100.0/24',
+  '203.0.113.0/24',
+  '224.0.0.0/4',
+  '240.0.0.0/4',
 ]
 /** All public IPv6 addresses are in this network. */
 const PUBLIC_6 = ['2000::', 3] as const

@@ -130,8 +130,12 @@ export class CommandProxy {
       throw unreached(new PrivateAddress(host, host), host, port)
     }
     const socket = connect({
-      ...{ host, port, allowHalfOpen: true, lookup: publicOnly() },
-      ...{ autoSelectFamily: true, autoSelectFamilyAttemptTimeout: NEXT_ADDRESS_MS },
+      host,
+      port,
+      allowHalfOpen: true,
+      lookup: publicOnly(),
+      autoSelectFamily: true,
+      autoSelectFamilyAttemptTimeout: NEXT_ADDRESS_MS,
     }).on('error', () => {})
     const connected = once(socket, 'connect').then(
       () => null,
@@ -147,7 +151,9 @@ export class CommandProxy {
     const { host, port } = tolerantAuthority(url)
     const isRefused = failure instanceof Refusal && failure.status !== UNREACHED
     this.#report.add({
-      ...{ host, port, allowed: !isRefused },
+      host,
+      port,
+      allowed: !isRefused,
       reason: failure instanceof Refusal ? failure.message : failure,
       bytes_in: upstream?.bytesRead ?? 0,
       bytes_out: upstream?.bytesWritten ?? 0,

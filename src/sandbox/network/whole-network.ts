@@ -85,9 +85,25 @@ export async function openWholeNetwork(
 /** pasta, with a shell that it starts when its namespace has the network. It ends with that shell. */
 function startPasta(pasta: string) {
   const args = [
-    ...['--foreground', '--debug', '--config-net', '--no-map-gw', '--dns-forward', RESOLVER],
-    ...['-t', 'none', '-u', 'none', '-T', 'none', '-U', 'none'],
-    ...[...(isRoot() ? ['--runas', '0'] : []), '--', '/bin/sh', '-c', HOLD],
+    '--foreground',
+    '--debug',
+    '--config-net',
+    '--no-map-gw',
+    '--dns-forward',
+    RESOLVER,
+    '-t',
+    'none',
+    '-u',
+    'none',
+    '-T',
+    'none',
+    '-U',
+    'none',
+    ...(isRoot() ? ['--runas', '0'] : []),
+    '--',
+    '/bin/sh',
+    '-c',
+    HOLD,
   ]
   const passing = spawn(pasta, args, { cwd: '/', env: {} }).on('error', () => {})
   passing.stdin.on('error', () => {})
@@ -125,7 +141,9 @@ async function refuseMachine([file = '', ...args]: readonly string[]): Promise<v
 
 /** The last record of a command, with what its namespace counted. */
 const ALL = {
-  ...{ host: ANY_HOST, port: 0, allowed: true },
+  host: ANY_HOST,
+  port: 0,
+  allowed: true,
   reason: 'All that the command sent and received, in all its connections together',
 } as const
 

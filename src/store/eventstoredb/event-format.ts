@@ -45,7 +45,8 @@ function readEvent(reader: ProtobufReader, end: number): Message | null {
 }
 
 function readPlace(reader: ProtobufReader, end: number): LogPosition {
-  let [commit, prepare] = [0n, 0n]
+  let commit = 0n
+  let prepare = 0n
   for (let field = reader.field(end); field !== 0; field = reader.field(end)) {
     if (field === 1) commit = reader.bigint()
     else if (field === 2) prepare = reader.bigint()
@@ -58,9 +59,16 @@ function readPlace(reader: ProtobufReader, end: number): LogPosition {
 const TICKS_PER_MS = 10_000
 
 function readRecorded(reader: ProtobufReader, end: number): StoredEvent {
-  let [id, stream, type, contentType, metadata, data] = ['', '', '', '', '', '']
-  let [revision, created] = [0, 0]
-  let [prepare, commit] = [0n, 0n]
+  let id = ''
+  let stream = ''
+  let type = ''
+  let contentType = ''
+  let metadata = ''
+  let data = ''
+  let revision = 0
+  let created = 0
+  let prepare = 0n
+  let commit = 0n
   for (let field = reader.field(end); field !== 0; field = reader.field(end)) {
     if (field === 1) id = readText(reader, 2)
     else if (field === 2) stream = readText(reader, 3)
@@ -104,7 +112,8 @@ function readText(reader: ProtobufReader, wanted: number): string {
 
 /** An entry of a map of texts. */
 function readEntry(reader: ProtobufReader): readonly [name: string, value: string] {
-  let [name, value] = ['', '']
+  let name = ''
+  let value = ''
   const end = reader.end()
   for (let field = reader.field(end); field !== 0; field = reader.field(end)) {
     if (field === 1) name = reader.text()

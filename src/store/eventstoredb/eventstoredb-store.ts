@@ -72,7 +72,8 @@ export function openEventStoreDb(
     if (client.isErr()) return err(scrubbed(client.error, scrub))
     const named = Number(optionOf(address.options, 'defaultdeadline'))
     const store = new ClientStore(client.value, {
-      ...{ scrub, log },
+      scrub,
+      log,
       timeoutMs: options.timeoutMs ?? (named || CALL_TIMEOUT_MS),
     })
     const first = await within(FIRST_ANSWER_MS, store.ping(), () => null)

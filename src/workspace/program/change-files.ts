@@ -81,7 +81,11 @@ function stage({ path, expected, mode, content }: Wanted): Staged {
   const name = () => join(folder, `.retrai-${randomUUID()}.tmp`)
   return {
     change: content === null ? 'deleted' : found === null ? 'created' : 'replaced',
-    ...{ shown, target, mode: found?.mode ?? mode, expected, isCommitted: false },
+    shown,
+    target,
+    mode: found?.mode ?? mode,
+    expected,
+    isCommitted: false,
     fresh: content === null ? null : name(),
     kept: found === null ? null : name(),
     wanted: content && sha256(content),

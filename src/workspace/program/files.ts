@@ -70,7 +70,9 @@ export function withContents<F extends InBody>(files: readonly F[], body: Buffer
 export function read({ path, bytes, isToWrite = false }: Questions['read']): Served<'read'> {
   const { real, shown } = isToWrite ? pathToWrite(path) : pathIn(path)
   return withFile(real, (file, { size, mode }) => ({
-    ...{ shown, size, mode },
+    shown,
+    size,
+    mode,
     // One byte more, because the file may grow.
     body: bytesOf(file, Math.min(bytes, size + 1)),
   }))

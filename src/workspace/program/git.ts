@@ -80,7 +80,10 @@ async function inView<T>(
     const env = environment(view, repository)
     const viewed: Git = (args, more) =>
       run(['git', ...args], {
-        ...{ cwd: ROOT, maxBytes: MAX_OUTPUT_BYTES, ...more, env: { ...env, ...more?.env } },
+        cwd: ROOT,
+        maxBytes: MAX_OUTPUT_BYTES,
+        ...more,
+        env: { ...env, ...more?.env },
       })
     return await act(viewed, repository)
   } catch (cause) {
@@ -179,7 +182,9 @@ async function settingsIn(path: string): Promise<string> {
   }
   const asked = ['config', '--file', path, '--no-includes', '--list', '-z']
   const { exitCode, body } = await run(['git', ...asked], {
-    ...{ cwd: '/', env: { ...NEUTRAL, GIT_DIR: '/dev/null' }, maxBytes: 4 * MAX_CONFIG_BYTES },
+    cwd: '/',
+    env: { ...NEUTRAL, GIT_DIR: '/dev/null' },
+    maxBytes: 4 * MAX_CONFIG_BYTES,
   })
   if (exitCode !== 0) throw unusable('.git/config cannot be read')
   const lines = body
@@ -197,7 +202,8 @@ async function settingsIn(path: string): Promise<string> {
 
 function written(key: string, value: string): string {
   const quoted = (text: string): string => `"${text.replace(/["\\]/g, '\\$&')}"`
-  const [first, last] = [key.indexOf('.'), key.lastIndexOf('.')]
+  const first = key.indexOf('.')
+  const last = key.lastIndexOf('.')
   const sub = first === last ? '' : ` ${quoted(key.slice(first + 1, last))}`
   return `[${key.slice(0, first)}${sub}]\n\t${key.slice(last + 1)} = ${quoted(value)}\n`
 }
@@ -229,8 +235,10 @@ type Made = Answers['branch']
 
 /** Whoever asked for it is in the log. */
 const IDENTITY = {
-  ...{ GIT_AUTHOR_NAME: 'retrAI', GIT_AUTHOR_EMAIL: 'retrai@localhost' },
-  ...{ GIT_COMMITTER_NAME: 'retrAI', GIT_COMMITTER_EMAIL: 'retrai@localhost' },
+  GIT_AUTHOR_NAME: 'retrAI',
+  GIT_AUTHOR_EMAIL: 'retrai@localhost',
+  GIT_COMMITTER_NAME: 'retrAI',
+  GIT_COMMITTER_EMAIL: 'retrai@localhost',
 }
 
 /** What git says of a path to which a part of a patch cannot be applied. */

@@ -44,7 +44,9 @@ const OUTCOMES = new Map(
 const GO_TEST = /^ *--- (PASS|FAIL|SKIP): (\S+) \(/
 const MOST_LEVELS = 16
 const GO_OUTCOMES: Readonly<Record<string, keyof Counts>> = {
-  ...{ PASS: 'passed', FAIL: 'failed', SKIP: 'skipped' },
+  PASS: 'passed',
+  FAIL: 'failed',
+  SKIP: 'skipped',
 }
 
 /** A failed test of TAP, in an output that begins like TAP or has its plan. What follows the name is not a part of it. */

@@ -162,8 +162,25 @@ function settingsOf(bytes: string, { mode, id }: Seen, texts: readonly string[])
 
 /** A file or folder with one of these words in its name is there to check others. */
 const CHECKS: ReadonlySet<string> = new Set([
-  ...['test', 'tests', 'check', 'checks', 'checker', 'spec', 'specs', 'verify', 'verifier', 'lint'],
-  ...['validate', 'validator', 'ci', 'expected', 'golden', 'grade', 'grader', 'judge', 'assert'],
+  'test',
+  'tests',
+  'check',
+  'checks',
+  'checker',
+  'spec',
+  'specs',
+  'verify',
+  'verifier',
+  'lint',
+  'validate',
+  'validator',
+  'ci',
+  'expected',
+  'golden',
+  'grade',
+  'grader',
+  'judge',
+  'assert',
 ])
 
 /** Whether its name, or that of a folder above it, says that it checks something. */

@@ -27,11 +27,15 @@ export function run(
   const stdin = input === null ? 'ignore' : typeof input === 'number' ? input : 'pipe'
   const { promise, resolve, reject } = Promise.withResolvers<Ran>()
   const child = spawn(file, args, {
-    ...{ cwd, env: { ...process.env, ...env }, stdio: [stdin, 'pipe', 'pipe'], detached: true },
+    cwd,
+    env: { ...process.env, ...env },
+    stdio: [stdin, 'pipe', 'pipe'],
+    detached: true,
   })
   child.on('error', reject)
   if (input instanceof Buffer) child.stdin?.on('error', () => {}).end(input)
-  const [body, errors]: [Buffer[], Buffer[]] = [[], []]
+  const body: Buffer[] = []
+  const errors: Buffer[] = []
   let isCut = false
   const collect = (stream: Readable | null, kept: readonly Buffer[][]): void => {
     let room = maxBytes

@@ -71,16 +71,22 @@ const ENV = { LANGUAGE: 'en' }
 
 const runGrep = (args: readonly string[], input: number | Buffer | null, cwd = ROOT) =>
   run(['bash', '-c', PIPELINE, 'grep', '--color=never', ...args], {
-    ...{ cwd, input, env: ENV, maxBytes: MAX_OUTPUT_BYTES },
+    cwd,
+    input,
+    env: ENV,
+    maxBytes: MAX_OUTPUT_BYTES,
   })
 
 const patternArgs = ({ pattern, ignoreCase = false }: Pattern): string[] => [
   ...(ignoreCase ? ['-i'] : []),
-  ...['-E', '-e', pattern],
+  '-E',
+  '-e',
+  pattern,
 ]
 
 const grepArgs = (grep: Grep): string[] => [
-  ...['-HI', ...PRINTED[grep.output]],
+  '-HI',
+  ...PRINTED[grep.output],
   ...(grep.context > 0 && grep.output === 'lines' ? [`--context=${grep.context}`] : []),
   ...patternArgs(grep),
 ]

@@ -29,7 +29,12 @@ export const isSame = (a: State, b: State): boolean =>
 
 /** What distinguishes a state from later ones, without the rest of the stats. */
 export const stateOf = ({ ctimeNs, mtimeNs, size, ino, dev, mode }: BigIntStats): State => ({
-  ...{ ctimeNs, mtimeNs, size, ino, dev, mode },
+  ctimeNs,
+  mtimeNs,
+  size,
+  ino,
+  dev,
+  mode,
 })
 
 /** Clocks of file systems are coarse: of two changes within this time, the second may leave the same times. */

@@ -37,7 +37,11 @@ export function snapshot(asked: Questions['snapshot']): Served<'snapshot'> {
   const named = leftOut.map((one) => ({ path: shownPath(one.bytes), ...one.left }))
   const left_out = named.length > MOST_LEFT_OUT ? null : named
   return {
-    ...{ tree: known.tree.id, files, bytes, left_out, left_out_count: leftOutCount },
+    tree: known.tree.id,
+    files,
+    bytes,
+    left_out,
+    left_out_count: leftOutCount,
     ...packs.end(),
     body: Buffer.from(left_out === null ? JSON.stringify(named) : ''),
   }

@@ -14,8 +14,12 @@ const CONTAINED: IsolationPolicy = {
   policy_sha256: '0'.repeat(64),
 }
 const BARE: IsolationPolicy = {
-  ...{ ...CONTAINED, level: 'none', network: 'host', protected: [] },
-  ...{ visible: ['everything'], writable: ['everything'] },
+  ...CONTAINED,
+  level: 'none',
+  network: 'host',
+  protected: [],
+  visible: ['everything'],
+  writable: ['everything'],
 }
 const HOSTS = { network: 'allow-list', hosts: ['pypi.org', 'files.pythonhosted.org'] } as const
 

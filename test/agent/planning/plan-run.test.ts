@@ -86,7 +86,8 @@ const rules = (changes: Partial<NetworkRules>): Asked[2] => ({ ...ANY_HOSTS, ...
 const within = (changes: Partial<Ceilings>): Ceilings => ({ ...NO_CEILINGS, ...changes })
 const NONE = within({})
 
-const [ONE, TWO]: [Network, Network] = [{ allow: ['pypi.org'] }, { allow: ['pypi.org', 'a.com'] }]
+const ONE: Network = { allow: ['pypi.org'] }
+const TWO: Network = { allow: ['pypi.org', 'a.com'] }
 
 test.each<[Asked, ...(readonly [field: string, message: RegExp])[]]>([
   [

@@ -55,8 +55,12 @@ test('what a process did is recorded with the call that started it', async () =>
   const notice = {
     kind: 'network_connection',
     payload: {
-      ...{ host: 'a.example', port: 443, allowed: true, reason: 'allowed' },
-      ...{ bytes_in: 1, bytes_out: 1 },
+      host: 'a.example',
+      port: 443,
+      allowed: true,
+      reason: 'allowed',
+      bytes_in: 1,
+      bytes_out: 1,
     },
   } as const
   const noting = async (request: ProcessRequest): Promise<RunningProcess> => {

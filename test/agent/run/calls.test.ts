@@ -46,7 +46,8 @@ test('a tool that a run does without is neither offered nor run, also in its sub
     { subagents: SUBAGENTS },
   )
   expect(results[0]).toMatchObject({
-    ...{ tool: 'git_log', outcome: 'rejected' },
+    tool: 'git_log',
+    outcome: 'rejected',
     output: expect.stringMatching(/^There is no tool "git_log".*bash_exec, (?!.*git_log)/),
   })
   const { payload: started } = only(records, 'subagent_started')

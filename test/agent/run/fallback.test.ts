@@ -17,11 +17,16 @@ test('after all attempts with a model, the run continues with the next one, and 
   const switched = payloadsOf(records, 'llm_retry').filter(({ fallback }) => fallback)
   expect(switched).toEqual([
     {
-      ...{ attempt: 4, reason: expect.stringContaining('503'), delay_ms: 0, failure: 'overloaded' },
+      attempt: 4,
+      reason: expect.stringContaining('503'),
+      delay_ms: 0,
+      failure: 'overloaded',
       fallback: { from: 'broken', to: 'forbidden' },
     },
     {
-      ...{ attempt: 1, delay_ms: 0, failure: 'refused' },
+      attempt: 1,
+      delay_ms: 0,
+      failure: 'refused',
       reason: expect.stringContaining('no such right'),
       fallback: { from: 'forbidden', to: 'sound' },
     },
@@ -29,7 +34,13 @@ test('after all attempts with a model, the run continues with the next one, and 
   const paid = payloadsOf(records, 'llm_usage').map(({ model_name }) => model_name)
   expect(paid).toEqual(['sound', 'sound'])
   expect(shop.requests.map(({ model }) => model)).toEqual([
-    ...['broken', 'broken', 'broken', 'broken', 'forbidden', 'sound', 'sound'],
+    'broken',
+    'broken',
+    'broken',
+    'broken',
+    'forbidden',
+    'sound',
+    'sound',
   ])
   expect(end.status).toBe('achieved')
 })

@@ -41,8 +41,12 @@ test('an honest run has a verdict without a doubt', async () => {
   const { records, end } = await play([bash(solve), done])
   expect(end.status).toBe('achieved')
   expect(end.verdict).toMatchObject({
-    ...{ as_is: 'achieved', original_checks: 'achieved', accept: null, tampering: [] },
-    ...{ dependencies: 'same', tree: payloadsOf(records, 'snapshot').at(-1)?.tree },
+    as_is: 'achieved',
+    original_checks: 'achieved',
+    accept: null,
+    tampering: [],
+    dependencies: 'same',
+    tree: payloadsOf(records, 'snapshot').at(-1)?.tree,
   })
   const { versions } = only(records, 'final_check').payload
   expect(versions).toMatchObject({
@@ -84,7 +88,10 @@ test.each([
 test('what cannot be copied, because it is no file, folder or link, is named', async () => {
   const { records, end } = await play([bash(`${solve}; mkfifo tests/made`), done], withPipe)
   expect(end.verdict).toMatchObject({
-    ...{ as_is: 'achieved', original_checks: 'achieved', accept: 'achieved', tampering: [] },
+    as_is: 'achieved',
+    original_checks: 'achieved',
+    accept: 'achieved',
+    tampering: [],
     not_copied: ['pipe', 'tests/made'],
   })
   expect(only(records, 'final_check').payload.not_copied).toEqual(['pipe', 'tests/made'])
@@ -142,6 +149,9 @@ test('a goal that is reached at the beginning is accepted, too', async () => {
   const { end } = await play([], withPipe, { 'add.sh': 'echo $(($1 + $2))\n' })
   expect(end).toMatchObject({ status: 'achieved', iterations: 0 })
   expect(end.verdict).toMatchObject({
-    ...{ as_is: 'achieved', original_checks: null, accept: 'achieved', not_copied: ['pipe'] },
+    as_is: 'achieved',
+    original_checks: null,
+    accept: 'achieved',
+    not_copied: ['pipe'],
   })
 })

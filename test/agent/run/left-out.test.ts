@@ -126,18 +126,30 @@ test('a long list of hashes is an artifact', async () => {
 
 test('what differs from the start, has no hash, is new or is a dependency that is gone counts as changed', () => {
   const hashed = (path: string, digit: string | null) => ({
-    ...{ path, sha256: digit?.repeat(64) ?? null },
+    path,
+    sha256: digit?.repeat(64) ?? null,
   })
   const paths = ['a/.venv', 'dist', 'inner', 'large', 'node_modules', 'other', 'same']
   const why = (path: string) => (['inner', 'other'].includes(path) ? 'repository' : 'ignored')
   const leftOut = paths.map((path) => ({ path, why: why(path) }) as const)
   const before = [
-    ...[hashed('a/.venv', '1'), hashed('dist', '1'), hashed('gone', '1'), hashed('inner', '1')],
-    ...[hashed('large', null), hashed('other', '1'), hashed('same', '1'), hashed('vendor', '1')],
+    hashed('a/.venv', '1'),
+    hashed('dist', '1'),
+    hashed('gone', '1'),
+    hashed('inner', '1'),
+    hashed('large', null),
+    hashed('other', '1'),
+    hashed('same', '1'),
+    hashed('vendor', '1'),
   ]
   const now = [
-    ...[hashed('a/.venv', '1'), hashed('dist', '2'), hashed('inner', '2'), hashed('large', null)],
-    ...[hashed('node_modules', '1'), hashed('other', '1'), hashed('same', '1')],
+    hashed('a/.venv', '1'),
+    hashed('dist', '2'),
+    hashed('inner', '2'),
+    hashed('large', null),
+    hashed('node_modules', '1'),
+    hashed('other', '1'),
+    hashed('same', '1'),
   ]
   expect(changedLeftOut(before, now, leftOut)).toEqual({
     packages: ['node_modules', 'vendor'],

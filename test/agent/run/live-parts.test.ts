@@ -52,7 +52,9 @@ function slowModel(parts: readonly ModelPart[], models: Models) {
       signal.addEventListener('abort', () => released.resolve())
       return ResultAsync.fromSafePromise(released.promise).andThen(() =>
         errAsync<ModelReply, ModelFailure>({
-          ...({ type: 'transient', kind: 'broken_off', message: 'it broke off' } as const),
+          type: 'transient',
+          kind: 'broken_off',
+          message: 'it broke off',
           retryAfterMs: null,
         }),
       )

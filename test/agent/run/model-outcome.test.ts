@@ -9,7 +9,12 @@ import {
 import type { FinishReason, ModelReply } from '../../../src/models/model.ts'
 
 const SENT = {
-  ...{ modelName: 'm', durationMs: 5, omittedTurns: 1, keptTurns: 3, tokens: 1001, usage: null },
+  modelName: 'm',
+  durationMs: 5,
+  omittedTurns: 1,
+  keptTurns: 3,
+  tokens: 1001,
+  usage: null,
 }
 const REPLY: ModelReply = {
   text: 'Done.',
@@ -17,18 +22,34 @@ const REPLY: ModelReply = {
   finishReason: 'stop',
   providerItems: null,
   usage: {
-    ...{ inputTokens: 10, outputTokens: 5, cachedTokens: 4, reasoningTokens: 2 },
+    inputTokens: 10,
+    outputTokens: 5,
+    cachedTokens: 4,
+    reasoningTokens: 2,
     cacheWriteTokens: null,
   },
-  ...{ provider: 'openai', costUsd: 0.5, priceSource: 'catalogue', firstTokenMs: 7 },
+  provider: 'openai',
+  costUsd: 0.5,
+  priceSource: 'catalogue',
+  firstTokenMs: 7,
 }
 
 describe('the records of a reply', () => {
   test('have what its provider reports, and null for what it does not', () => {
     expect(usageOf(ok(REPLY), SENT)).toEqual({
-      ...{ input_tokens: 10, output_tokens: 5, cached_tokens: 4, cache_write_tokens: null },
-      ...{ reasoning_tokens: 2, cost_usd: 0.5, provider: 'openai', price_source: 'catalogue' },
-      ...{ model_name: 'm', duration_ms: 5, first_token_ms: 7, omitted_turns: 1, kept_words: true },
+      input_tokens: 10,
+      output_tokens: 5,
+      cached_tokens: 4,
+      cache_write_tokens: null,
+      reasoning_tokens: 2,
+      cost_usd: 0.5,
+      provider: 'openai',
+      price_source: 'catalogue',
+      model_name: 'm',
+      duration_ms: 5,
+      first_token_ms: 7,
+      omitted_turns: 1,
+      kept_words: true,
     })
     const message = { text: 'Done.', tool_calls: [], finish_reason: 'stop' }
     expect(messageOf(REPLY, SENT, 0)).toEqual(message)
@@ -115,8 +136,14 @@ test.each<[string, Failure, Partial<Policy>, Partial<NextAttempt>]>([
   ],
 ])('after a failed attempt comes %s', (_, failure, changes, next) => {
   const policy = {
-    ...{ failures: 0, invalidReplies: 0, attempts: 3, retryMs: [100, 100] as const, sent: SENT },
-    ...{ leftMs: Number.POSITIVE_INFINITY, patienceMs: 0, fallback: null },
+    failures: 0,
+    invalidReplies: 0,
+    attempts: 3,
+    retryMs: [100, 100] as const,
+    sent: SENT,
+    leftMs: Number.POSITIVE_INFINITY,
+    patienceMs: 0,
+    fallback: null,
   }
   expect(afterFailure(failure, { ...policy, ...changes })).toMatchObject(next)
 })

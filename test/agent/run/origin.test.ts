@@ -37,7 +37,9 @@ async function goOn(
   const kind = at === undefined ? 'continue' : 'fork'
   const next = randomUUID()
   await shop.command(next, {
-    ...{ type: 'create', runId: next, config: { ...state.config, ...config } },
+    type: 'create',
+    runId: next,
+    config: { ...state.config, ...config },
     system_prompt: 'Mend it.',
     origin: { kind, run_id: runId, seq: state.seq, hash },
     taken_over: { introduced, ...present({ shell_folder }) },

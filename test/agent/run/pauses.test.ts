@@ -11,10 +11,15 @@ const slow: Script = ({ turn }) => ({ calls: [turn < 8 ? work(turn) : reachGoal]
 const PAUSING = { on_limit: 'pause', max_turns_per_iteration: 3 } as const
 
 const configure = (changes: object): PersonCommand => ({
-  ...{ type: 'configure', changes, reason: 'More' },
+  type: 'configure',
+  changes,
+  reason: 'More',
 })
 const approve: PersonCommand = {
-  ...{ type: 'respond', decision: 'approve', reason: null, answers: null },
+  type: 'respond',
+  decision: 'approve',
+  reason: null,
+  answers: null,
 }
 const countOf = (records: readonly { kind: Kind }[], kind: Kind): number =>
   records.filter((record) => record.kind === kind).length
@@ -44,7 +49,8 @@ test('a budget that is reached, raised and reached again is kept, and the run fi
   expect(shop.requests).toHaveLength(costs.length)
   expect(countOf(records, 'run_summary')).toBe(0)
   expect(payloadsOf(records, 'run_resumed').map(({ answers }) => answers)).toEqual([
-    ...[first.length - 1, second.length - 1],
+    first.length - 1,
+    second.length - 1,
   ])
   // The next request holds what the one before the pause held, and what its reply led to.
   expect(shop.requests[sent]?.messages.slice(0, before.length)).toEqual(before)

@@ -12,8 +12,13 @@ const RULES: NetworkRules = { most: 'hosts', level: 'namespaces', fullProblem: n
 const ARGS = { hosts: ['preset:npm', 'api.example.org'], reason: 'To install left-pad' }
 const NPM = ['registry.npmjs.org', 'registry.yarnpkg.com']
 const POLICY: IsolationPolicy = {
-  ...{ level: 'namespaces', network: 'none', visible: [], writable: [], protected: [] },
-  ...{ limits: {}, policy_sha256: '0'.repeat(64) },
+  level: 'namespaces',
+  network: 'none',
+  visible: [],
+  writable: [],
+  protected: [],
+  limits: {},
+  policy_sha256: '0'.repeat(64),
 }
 
 /** Tools that note which network their commands get. */

@@ -133,7 +133,9 @@ test('the first image of an MCP result is shown and kept; the text names it and 
   expect({ bytes, outcome }).toEqual({ bytes: PICTURE.length, outcome: 'ok' })
   const about = `PNG image, 20 × 10 pixels, ${PICTURE.length} bytes`
   expect(output?.split('\n')).toEqual([
-    ...['Seen:', `[audio, audio/wav, ${PICTURE.length} bytes: not shown]`, `[${about}]`],
+    'Seen:',
+    `[audio, audio/wav, ${PICTURE.length} bytes: not shown]`,
+    `[${about}]`,
     `[${about}. It is not shown: a result holds one image.]`,
     `[resource file:///last, ${about}. It is not shown: a result holds one image.]`,
   ])

@@ -15,7 +15,12 @@ function timesHeld(shop: Workshop): number[] {
 }
 
 const PHASES = [
-  ...(['first check', 'project', 'model', 'tool', 'compaction', 'last check'] as const),
+  'first check',
+  'project',
+  'model',
+  'tool',
+  'compaction',
+  'last check',
   'summary',
 ] as const
 type Phase = (typeof PHASES)[number]

@@ -77,7 +77,8 @@ describe('a conversation that grows beyond the budget', () => {
     expect(read).toMatchObject({ outcome: 'ok', output: expect.stringMatching(/10{998}/) })
     // What came before the first output that was left out is still in the cache of the provider.
     const at = requests.findIndex((one) => one.messages.some(({ content }) => content === left))
-    const [before, after] = [requests[at - 1], requests[at]]
+    const before = requests[at - 1]
+    const after = requests[at]
     expect(after?.messages.slice(0, 3)).toEqual(before?.messages.slice(0, 3))
   })
 
@@ -98,7 +99,8 @@ describe('a conversation that grows beyond the budget', () => {
       expect(tokens_after - tools).toBeLessThan((tokens_before - tools) / 2)
     }
     const asked = requests.findIndex(isCompaction)
-    const [before, after] = [requests[asked - 1], requests[asked + 1]]
+    const before = requests[asked - 1]
+    const after = requests[asked + 1]
     expect(JSON.stringify(requests[asked]?.messages)).toContain(
       JSON.stringify(before?.messages.slice(1)).slice(1, -1),
     )

@@ -31,11 +31,17 @@ function smallModel(turns: number) {
         ...(isCompaction ? summary : done > turns ? { text: 'Done.', toolCalls: [] } : work),
         finishReason: isCompaction || done > turns ? 'stop' : 'tool_calls',
         usage: {
-          ...{ inputTokens, outputTokens: 50, reasoningTokens: null },
-          ...{ cachedTokens: null, cacheWriteTokens: null },
+          inputTokens,
+          outputTokens: 50,
+          reasoningTokens: null,
+          cachedTokens: null,
+          cacheWriteTokens: null,
         },
-        ...{ provider: 'custom', costUsd: null, priceSource: null },
-        ...{ providerItems: null, firstTokenMs: null },
+        provider: 'custom',
+        costUsd: null,
+        priceSource: null,
+        providerItems: null,
+        firstTokenMs: null,
       })
     },
   }

@@ -7,7 +7,10 @@ import { logPages } from '../../../src/log/stream-pages.ts'
 import { only, SUBAGENTS, Workshop } from '../support.ts'
 
 const verifiable = ({ store, artifacts }: Workshop) => ({
-  ...{ reader: store, pages: () => logPages(store), keys: new Map(), projected: null },
+  reader: store,
+  pages: () => logPages(store),
+  keys: new Map(),
+  projected: null,
   artifacts,
 })
 

@@ -174,9 +174,13 @@ test('sub-agents of one reply work side by side, and are recorded in the order o
   const records = await shop.until(runId, 'run_end')
   expect(only(records, 'run_end').payload.status).toBe('achieved')
   expect(course(records)).toEqual([
-    ...['tool_call call_0_0', ...[0, 1, 2].map((n) => `subagent_started call_0_${n}`)],
-    ...['tool_result call_0_0', 'tool_call call_0_1', 'tool_result call_0_1'],
-    ...['tool_call call_0_2', 'tool_result call_0_2'],
+    'tool_call call_0_0',
+    ...[0, 1, 2].map((n) => `subagent_started call_0_${n}`),
+    'tool_result call_0_0',
+    'tool_call call_0_1',
+    'tool_result call_0_1',
+    'tool_call call_0_2',
+    'tool_result call_0_2',
   ])
   expect(resultsOf(records).map(({ outcome }) => outcome)).toEqual(['ok', 'ok', 'ok'])
   expect(resultsOf(records).map(({ subagent }) => subagent?.run_id)).toEqual(
@@ -197,8 +201,12 @@ test('together they get no more than what is left of the budget, and one that ge
   const greedy = triplets(red, [{ max_tokens: 1_000_000 }, {}])
   const { records: inTurn } = await playedBy(greedy, limited)
   expect(course(inTurn)).toEqual([
-    ...['tool_call call_0_0', 'subagent_started call_0_0', 'tool_result call_0_0'],
-    ...['tool_call call_0_1', 'subagent_started call_0_1', 'tool_result call_0_1'],
+    'tool_call call_0_0',
+    'subagent_started call_0_0',
+    'tool_result call_0_0',
+    'tool_call call_0_1',
+    'subagent_started call_0_1',
+    'tool_result call_0_1',
   ])
   expect(resultsOf(inTurn).map(({ outcome }) => outcome)).toEqual(['ok', 'ok'])
 })
@@ -245,15 +253,22 @@ test('an aborted parent aborts all its sub-agents, has a result for each, and co
   for (const id of ids) {
     const ended = await shop.until(id, 'run_end')
     expect(only(ended, 'run_end').payload).toMatchObject({
-      ...{ status: 'aborted', reason: expect.stringContaining(runId) },
+      status: 'aborted',
+      reason: expect.stringContaining(runId),
     })
   }
 })
 
 test('a sub-agent has a check of its own, and its own copies of the MCP servers that its parent names', async () => {
   const server: McpServer = {
-    ...{ name: 'docs', source: 'configuration', command: 'docs', required: false },
-    ...{ on_change: 'stop', trust_hints: true, start_timeout_s: 60, call_timeout_s: 120 },
+    name: 'docs',
+    source: 'configuration',
+    command: 'docs',
+    required: false,
+    on_change: 'stop',
+    trust_hints: true,
+    start_timeout_s: 60,
+    call_timeout_s: 120,
   }
   const asked: RunRequest[] = []
   const call = (...mcp_servers: readonly string[]) =>
@@ -370,7 +385,9 @@ test('only the first check of a run makes the home of its checks, and sub-agents
   }
   const variables = { GOFLAGS: '-mod=mod' }
   const { records } = await played(family([DONE], [check]), TURNS, {
-    ...{ ...effects, variables, runCommand: noting },
+    ...effects,
+    variables,
+    runCommand: noting,
   })
   const run = records[0]?.run_id
   expect(checks.map(({ file, checkHome }) => [file, checkHome])).toEqual([

@@ -15,8 +15,12 @@ const paused = event('run_paused', { by: 'provider', reason: 'away' })
 const resumed = event('run_resumed', { reason: null, answers: 1 })
 const changed = event('run_config_changed', { changes: { max_iterations: 9 } })
 const ended = event('run_end', {
-  ...{ achieved: true, iterations: 1, total_tokens: 0, estimated_cost_usd: null },
-  ...{ status: 'achieved', reason: 'done' },
+  achieved: true,
+  iterations: 1,
+  total_tokens: 0,
+  estimated_cost_usd: null,
+  status: 'achieved',
+  reason: 'done',
 })
 
 /** Leases that have seen these events, one every 60 ms from 0 on. */

@@ -191,7 +191,8 @@ test('what the commands of a run have left is removed at its end, whether it is 
   shop.startAgent({ effects: { forgetRun }, maxRunsAtWork: 1 })
   const failed = await shop.create({ max_iterations: 1 })
   await shop.until(failed, 'run_end')
-  const [waiting, answered] = [await shop.create(ASKED), await shop.create(ASKED)]
+  const waiting = await shop.create(ASKED)
+  const answered = await shop.create(ASKED)
   await shop.until(waiting, 'human_check_required')
   await shop.until(answered, 'human_check_required')
   await mkdir(join(shop.project, 'busy'))

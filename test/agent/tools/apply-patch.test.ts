@@ -22,9 +22,22 @@ describe('apply_patch', () => {
     const result = await run(
       'apply_patch',
       patchOf(
-        ...['*** Update File: a.py', '@@ class B:', '     def f(self):', '-        return 1'],
-        ...['+        return 2', '*** Add File: new/c.txt', '+c', '+', '*** Delete File: b.txt'],
-        ...['*** Update File: run.sh', '*** Move to: bin/run.sh', '@@', ' one', '-two', '+2', '+3'],
+        '*** Update File: a.py',
+        '@@ class B:',
+        '     def f(self):',
+        '-        return 1',
+        '+        return 2',
+        '*** Add File: new/c.txt',
+        '+c',
+        '+',
+        '*** Delete File: b.txt',
+        '*** Update File: run.sh',
+        '*** Move to: bin/run.sh',
+        '@@',
+        ' one',
+        '-two',
+        '+2',
+        '+3',
       ),
     )
     expect(result.output).toBe('Done:\nM a.py\nA new/c.txt\nD b.txt\nR run.sh → bin/run.sh')

@@ -89,7 +89,8 @@ describe('a path inside the project', () => {
     await symlink(cwd, alias)
     for (const path of ['a.txt', join(alias, 'a.txt'), join(cwd, 'a.txt')]) {
       expect(await runIn(alias, 'file_read', { path })).toMatchObject({
-        ...{ outcome: 'ok', output: '1\ta' },
+        outcome: 'ok',
+        output: '1\ta',
       })
     }
   })

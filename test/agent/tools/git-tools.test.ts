@@ -118,7 +118,8 @@ async function moveOut({ cwd, outside, config, program }: Repository): Promise<s
   return join(outside, 'moved.git')
 }
 
-const [PROGRAM, PROJECT] = ['<program>', '<project>']
+const PROGRAM = '<program>'
+const PROJECT = '<project>'
 
 /** Settings and files that name the program. */
 const using =
@@ -381,7 +382,8 @@ describe.skipIf(isMissing('git'))('an ordinary repository is read', () => {
     await made.file('b.txt', 'staged\n')
     git(made.cwd, 'add', 'b.txt')
     const listed = async () => (await readdir(join(made.cwd, '.git'), { recursive: true })).sort()
-    const [names, index] = [await listed(), await readFile(join(made.cwd, '.git/index'))]
+    const names = await listed()
+    const index = await readFile(join(made.cwd, '.git/index'))
     await made.expectShown({
       status: '## main\n M a.txt\nA  b.txt\n?? new.txt\n',
       diff: /-a\n\+changed\n.*\+staged\n/s,

@@ -33,7 +33,10 @@ test.each([
   async (name, content, image) => {
     const { result, kept } = await read(content)
     expect(result).toMatchObject({
-      ...{ outcome: 'ok', image, bytes: content.length, truncated: true },
+      outcome: 'ok',
+      image,
+      bytes: content.length,
+      truncated: true,
       sha256: createHash('sha256').update(content).digest('hex'),
       output: `a.bin: ${name} image, ${image.width} × ${image.height} pixels, ${content.length} bytes.`,
     })

@@ -43,7 +43,8 @@ test('an output in the log is read by the call that made it', async () => {
   })
   expect(await read({ call_id: 'other' })).toMatchObject({ outcome: 'error' })
   expect(await read({})).toMatchObject({
-    ...{ outcome: 'rejected', output: expect.stringContaining('give "artifact" or "call_id"') },
+    outcome: 'rejected',
+    output: expect.stringContaining('give "artifact" or "call_id"'),
   })
 })
 

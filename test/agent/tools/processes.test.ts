@@ -89,7 +89,8 @@ test('no more than eight processes of a run live at once', async () => {
 test('of a flood of output, the beginning and the end are read, with how much is missing', async () => {
   const { start } = await runWith()
   const { result } = await start('seq 1 300000; echo done; sleep 1000', {
-    ...{ wait_for: 'done', wait_s: 60 },
+    wait_for: 'done',
+    wait_s: 60,
   })
   expect(result.output).toMatch(/^\[\d+ bytes in the middle of this are dropped\]\n1\n2\n/)
   expect(result.output).toMatch(/300000\ndone\n\[process p-\w+ is running\]$/)

@@ -38,7 +38,8 @@ describe('the toolbox', () => {
     const grep = () => run('grep_search', { pattern: 'word', path: 'a.txt' }, true)
     deaths = 2
     expect(await grep()).toMatchObject({
-      ...{ outcome: 'error', output: expect.stringContaining('This call only reads') },
+      outcome: 'error',
+      output: expect.stringContaining('This call only reads'),
     })
     deaths = 1
     expect(await grep()).toMatchObject({ outcome: 'ok' })
@@ -81,7 +82,10 @@ describe('the toolbox', () => {
   const edit = { old: 'a', new: 'b' }
   const WRONG: Readonly<Record<string, readonly object[]>> = {
     bash_exec: [
-      ...[{ command: '' }, { command: 'a\0b' }, { command: ['ls'] }, { command: 'ls', cwd: '/' }],
+      { command: '' },
+      { command: 'a\0b' },
+      { command: ['ls'] },
+      { command: 'ls', cwd: '/' },
       ...[0, 3601, '10'].map((timeout_s) => ({ command: 'ls', timeout_s })),
     ],
     file_read: [

@@ -125,7 +125,12 @@ async function play(
   const toolbox = createToolbox({ runCommand, startProcess, artifacts, subagents: true })
   await using processes = new BackgroundProcesses()
   const context: CallContext = {
-    ...{ ...BARE, cwd, workspace, signal: new AbortController().signal, processes, runId: 'r' },
+    ...BARE,
+    cwd,
+    workspace,
+    signal: new AbortController().signal,
+    processes,
+    runId: 'r',
     startSubagent: async () => {
       await writeFile(join(cwd, 'sub.txt'), 'x')
       return succeeded('Done.')

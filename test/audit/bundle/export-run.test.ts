@@ -85,8 +85,10 @@ test('an export reads each record once, splits the records into files, and ends 
 
 test('if a file of an export is missing or in another place, the first bad record is named', async () => {
   const parts = await partsFrom(readerOf(events))
-  const [at, next] = [4, 5]
-  const [one, two] = [parts[at] as Part, parts[next] as Part]
+  const at = 4
+  const next = 5
+  const one = parts[at] as Part
+  const two = parts[next] as Part
   const first = Number(one.path.slice('records/'.length, -'.ndjson'.length))
   const changed = [
     parts.toSpliced(at, 1),

@@ -89,7 +89,10 @@ describe('the files of a run', () => {
     const none = { redacted: 0, not_kept: 0 }
     const withheld = [{ path: 'conf' }]
     expect(report?.files).toMatchObject({
-      ...{ snapshots: 4, contents: 5, first_and_last: false, withheld },
+      snapshots: 4,
+      contents: 5,
+      first_and_last: false,
+      withheld,
       absent: { ...none, masked: 1, not_exported: 2 },
     })
     const lines = await printed(['verify', file])
@@ -97,7 +100,9 @@ describe('the files of a run', () => {
     expect(lines).toContain('Withheld: conf')
 
     expect(ofWhole?.files).toMatchObject({
-      ...{ first_and_last: true, contents: 7, withheld },
+      first_and_last: true,
+      contents: 7,
+      withheld,
       absent: { ...none, masked: 1, not_exported: 0 },
     })
     for (const { content } of [...parts, ...whole.parts])
@@ -146,7 +151,9 @@ describe('the files of a run', () => {
     expect((await file(other, 'old')).status).toBe(404)
     for (const report of await verified(...again.map(({ parts }) => parts))) {
       expect(report).toMatchObject({
-        ...{ holds: true, findings: [], redacted: { redactions: [] } },
+        holds: true,
+        findings: [],
+        redacted: { redactions: [] },
         files: { contents: 5, absent: { masked: 0, not_kept: 3, not_exported: 0 } },
       })
     }
@@ -201,7 +208,8 @@ describe('the files of a run', () => {
     expect((await another.get(`/api/runs/${runId}/files/note`)).status).toBe(404)
     const [imported] = await verified((await exportTo(site, another, runId)).parts)
     expect(imported).toMatchObject({
-      ...{ holds: true, findings: [] },
+      holds: true,
+      findings: [],
       files: { absent: { redacted: 2 } },
     })
     await another.stop()

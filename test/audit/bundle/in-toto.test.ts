@@ -32,15 +32,21 @@ const endedWith = (end: Partial<PayloadOf<'run_end'>>): RunRecord[] =>
   })
 
 const honest: RunVerdict = {
-  ...{ as_is: 'achieved', original_checks: 'achieved', accept: 'achieved', tampering: [] },
-  ...{ dependencies: 'same', tree: TREE },
+  as_is: 'achieved',
+  original_checks: 'achieved',
+  accept: 'achieved',
+  tampering: [],
+  dependencies: 'same',
+  tree: TREE,
 }
 const tampering = [{ path: 'test.py', change: 'modified' }] as const
 
 describe('the result of a run as a statement of in-toto', () => {
   test.each<[string, Partial<PayloadOf<'run_end'>>, string, string[][]]>([
     [
-      ...(['reached honestly', { status: 'achieved', verdict: honest }, 'PASSED'] as const),
+      'reached honestly',
+      { status: 'achieved', verdict: honest },
+      'PASSED',
       [['as_is', 'original_checks', 'accept'], [], []],
     ],
     [

@@ -9,7 +9,9 @@ import { writePack } from '../../../src/lib/write-pack.ts'
 import { GENESIS } from '../../../src/log/chain.ts'
 
 const object = (type: GitObject['type'], content: Buffer): GitObject => ({
-  ...{ id: objectId(type, content), type, content },
+  id: objectId(type, content),
+  type,
+  content,
 })
 const file = object('blob', Buffer.from('a\n'))
 const folder = object('tree', encodeTree([{ mode: '100644', name: 'a.txt', id: file.id }]))
@@ -34,7 +36,7 @@ function found({ kept, more = {}, isLost = false, redacted }: Case): readonly st
   check.see('r', 3, snapshot)
   if (!isLost) expect(check.take(name, pack)).toBeNull()
   if (redacted !== undefined) {
-    const payload = { ...{ run_id: 'r', seq: 3, redacted: {}, reason: 'why' }, ...redacted }
+    const payload = { run_id: 'r', seq: 3, redacted: {}, reason: 'why', ...redacted }
     const meta = { schema: 1, command_id: 'c', salt: '', prev_hash: GENESIS, hash: '' } as const
     redactions.add({ seq: 0, meta, record: { kind: 'redacted', ts: 1, payload } })
   }

@@ -29,7 +29,9 @@ async function together(...runs: readonly (readonly RecordedEvent[])[]) {
 
 /** A finding about a run. */
 const found = (runId: string, message: string, more: object = {}) => ({
-  ...{ where: `run ${runId}`, message: expect.stringContaining(message), ...more },
+  where: `run ${runId}`,
+  message: expect.stringContaining(message),
+  ...more,
 })
 
 const eventsOf = ({ parent, subagent }: ReturnType<typeof familyOf>) => [
@@ -277,7 +279,10 @@ function runOf(n: number, origin?: Origin, instructions = 'Secret.') {
   )
   const made = chained(id(n), records)
   const originAt = (seq: number, kind: Origin['kind'] = 'fork'): Origin => ({
-    ...{ kind, run_id: id(n), seq, hash: made[seq]?.hash ?? HASH },
+    kind,
+    run_id: id(n),
+    seq,
+    hash: made[seq]?.hash ?? HASH,
   })
   return { events: made.map(({ event }) => event), originAt, last: made.length - 1 }
 }

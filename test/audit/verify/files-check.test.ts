@@ -66,7 +66,11 @@ class Run {
       if (kept.length > 0) this.packs.set(sha256(pack), pack)
       const left = fresh.length - kept.length
       const payload: PayloadOf<'snapshot'> = {
-        ...{ tree, files: files.size, bytes: 0, left_out: [], packs: named },
+        tree,
+        files: files.size,
+        bytes: 0,
+        left_out: [],
+        packs: named,
         ...(left === 0 ? {} : { unkept: { objects: left, bytes: 1 } }),
       }
       this.records.push({ ...common, kind: 'snapshot', payload })
@@ -145,7 +149,8 @@ describe('an export of files', () => {
     const content = (text: string) => objectId('blob', Buffer.from(text))
     const late = new Run(projects, ({ id }, snapshot) => snapshot > 0 && id === content('2'))
     expect(await verified(await late.exported())).toMatchObject({
-      ...{ holds: true, findings: [] },
+      holds: true,
+      findings: [],
       files: { absent: { not_kept: 1, not_exported: 1 } },
     })
     // The first content is missing too, and the server had kept all that was there then.
@@ -201,23 +206,24 @@ describe('an export of files', () => {
       ['a tree is missing', without(deep), [noTree, foreign]],
       ['a tree is changed', instead(deep, 'same', 'sane'), expect.arrayContaining([noTree])],
       [
-        ...(['a content is changed', instead(blob('2'), '2', '3')] as const),
+        'a content is changed',
+        instead(blob('2'), '2', '3'),
         [found('missing', 3, 'the content of "a" in this'), foreign],
       ],
       [
-        ...(['a content is missing', without(blob('same'))] as const),
+        'a content is missing',
+        without(blob('same')),
         [found('missing', 2, 'the content of "sub/deep/same" in this')],
       ],
       ['one is added', forged((all) => [...all, added]), expect.arrayContaining([foreign])],
       [
-        ...([
-          'a pack is damaged',
-          replaced(parts, pack, contentOf(parts, pack).subarray(1)),
-        ] as const),
+        'a pack is damaged',
+        replaced(parts, pack, contentOf(parts, pack).subarray(1)),
         expect.arrayContaining([of('changed')]),
       ],
       [
-        ...(['a pack is gone', parts.filter(({ path }) => path !== pack)] as const),
+        'a pack is gone',
+        parts.filter(({ path }) => path !== pack),
         expect.arrayContaining([of('missing')]),
       ],
     ]
@@ -247,7 +253,8 @@ describe('an export of files', () => {
     for (const { content } of parts) expect(content.includes(TOKEN)).toBe(false)
     for (const { content } of objectsIn(parts).values()) expect(content.includes(TOKEN)).toBe(false)
     expect(await verified(parts)).toMatchObject({
-      ...{ holds: true, findings: [] },
+      holds: true,
+      findings: [],
       files: { withheld: [{ path: 'sub' }], absent: { masked: 1 } },
     })
     const archive = await archived(parts)

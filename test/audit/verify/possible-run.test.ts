@@ -22,7 +22,8 @@ const history = fc
 
 function changed(records: readonly RunRecord[], one: number, other: number, how: number) {
   const [i, j] = [one % records.length, other % records.length]
-  const [a, b] = [records[i], records[j]]
+  const a = records[i]
+  const b = records[j]
   if (a === undefined || b === undefined) return records
   switch (how) {
     case 0:
@@ -57,7 +58,10 @@ test('the verifier refuses no history of commands, and few others, and knows the
         folded = theirs.value
         const { state, head } = theirs.value
         expect(run).toMatchObject({
-          ...{ runId: state.runId, seq: state.seq, head, parent: state.parent ?? null },
+          runId: state.runId,
+          seq: state.seq,
+          head,
+          parent: state.parent ?? null,
           ended: state.phase.type === 'ended',
         })
       }

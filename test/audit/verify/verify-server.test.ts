@@ -9,7 +9,8 @@ import { GENESIS } from '../../../src/log/chain.ts'
 import { checkpointOver, NOW, newKeys } from '../support.ts'
 
 test('a server that joins the log while it is verified is no finding: its key is read after what it has signed', async () => {
-  const [own, other] = [await newKeys(), await newKeys()]
+  const own = await newKeys()
+  const other = await newKeys()
   const signed_at = NOW.toISOString()
   const proof = seal<LedgerProof>(
     { type: 'retrai.ledger-proof.v1', ledger: 'tokens', length: 0, head: GENESIS, signed_at },

@@ -105,7 +105,8 @@ describe('a log', () => {
     const server = await seenServer()
     const forged = await forgedFrom(server)
     await forged.checkpointOver(rewritten)
-    const [one, two] = [await server.head(), await forged.head()]
+    const one = await server.head()
+    const two = await forged.head()
     expect([one.origin, one.size]).toEqual([two.origin, two.size])
     expect(one.root.equals(two.root)).toBe(false)
     const alone = await verified(forged)
@@ -166,13 +167,18 @@ describe('an export', () => {
     const server = await seenServer()
     const parts = await exportOf(server)
     expect(parts.map(({ path }) => path).slice(0, 4)).toEqual([
-      ...['README.txt', 'keys.json', 'proof.json', LOG_PROOF],
+      'README.txt',
+      'keys.json',
+      'proof.json',
+      LOG_PROOF,
     ])
     const { report } = await findingsOf(parts)
     expect(report.findings).toEqual([])
     const { origin } = await server.head()
     expect(report.log).toEqual({
-      ...{ origin, checkpoint: 0, records: records.length },
+      origin,
+      checkpoint: 0,
+      records: records.length,
       seen_by: [{ name: witness.name, at: expect.any(String) }],
     })
     const other = await SpecWitness.open('witness.example/other')
@@ -198,7 +204,8 @@ describe('an export', () => {
     ;(await append(server.store, more))._unsafeUnwrap()
     const { report } = await findingsOf(await exportOf(server), null)
     expect(report).toMatchObject({
-      ...{ findings: [], verified: records.length },
+      findings: [],
+      verified: records.length,
       log: { records: records.length - 3, seen_by: [] },
     })
   })

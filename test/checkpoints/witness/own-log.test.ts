@@ -66,9 +66,26 @@ test('tiles and bundles of entries are those of the tree, also beyond the first'
   expect(entriesIn(await tileOf(server, 'entries/000'))).toEqual(entries.slice(0, 256))
   expect(entriesIn(await tileOf(server, 'entries/001.p/44'))).toEqual(entries.slice(256))
   for (const path of [
-    ...['0/001', '0/001.p/45', '0/002.p/1', '1/000', '1/001.p/1', '2/000.p/1', 'entries/001'],
-    ...['0/000.p/0', '0/000.p/256', '0/000.p/01', '0/0', '00/000', '64/000', '-1/000', ''],
-    ...['0/x000/000', '0/000/', '0/../000', 'entries/1', 'x/000'],
+    '0/001',
+    '0/001.p/45',
+    '0/002.p/1',
+    '1/000',
+    '1/001.p/1',
+    '2/000.p/1',
+    'entries/001',
+    '0/000.p/0',
+    '0/000.p/256',
+    '0/000.p/01',
+    '0/0',
+    '00/000',
+    '64/000',
+    '-1/000',
+    '',
+    '0/x000/000',
+    '0/000/',
+    '0/../000',
+    'entries/1',
+    'x/000',
   ]) {
     expect(await tileOf(server, path), path).toBeNull()
   }

@@ -70,7 +70,10 @@ export class Checkpointing {
     const { store, keyring, ownLog, runs } = this
     const { followed } = ownLog
     return new CheckpointWriter({
-      ...{ store, keyring, followed, runs: projected(runs) },
+      store,
+      keyring,
+      followed,
+      runs: projected(runs),
       clock: () => new Date(this.now),
     })
   }
@@ -136,7 +139,12 @@ export class Checkpointing {
   ): Witnesses {
     const { ownLog, store, keyring, log } = this
     const witnesses = new Witnesses({
-      ...{ ownLog, store, keyring, quorum: 1, fetch, retryMs: [5, 50] },
+      ownLog,
+      store,
+      keyring,
+      quorum: 1,
+      fetch,
+      retryMs: [5, 50],
       witnesses: named.map(({ key, url }) => ({
         key: readNoteKey(key, 'cosignature')._unsafeUnwrap(),
         url,

@@ -33,7 +33,11 @@ beforeEach(async () => {
 function stampsOf(everyMs = 0): TimeStamps {
   const { ownLog, store, log } = server
   const stamps = new TimeStamps({
-    ...{ ownLog, store, fetch: fetchUpTo(64 * 1024), everyMs, retryMs: [5, 50] },
+    ownLog,
+    store,
+    fetch: fetchUpTo(64 * 1024),
+    everyMs,
+    retryMs: [5, 50],
     authority: { url: authority.url, certificates: authority.ca },
     log,
   })
@@ -90,7 +94,10 @@ describe.skipIf(isMissing('openssl'))('a checkpoint', () => {
       .replaceAll(':', '')
       .toLowerCase()
     expect(report.stamp).toMatchObject({
-      ...{ name: 'Test clock', at: stamp.at, records: records.length, fingerprint },
+      name: 'Test clock',
+      at: stamp.at,
+      records: records.length,
+      fingerprint,
       is_trusted: false,
     })
     expect(Math.abs(Date.parse(stamp.at) - Date.now())).toBeLessThan(60_000)

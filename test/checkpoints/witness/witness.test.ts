@@ -12,7 +12,9 @@ import { signaturesBy } from '../../support/spec-witness.ts'
 const ORIGIN = 'example.com/log'
 const by = (key: KeyObject) => (text: string) => sign(null, Buffer.from(text), key).toString('hex')
 const newKeys = () => generateKeyPairSync('ed25519')
-const [logKeys, otherKeys, witnessKeys] = [newKeys(), newKeys(), newKeys()]
+const logKeys = newKeys()
+const otherKeys = newKeys()
+const witnessKeys = newKeys()
 const log = noteKey(ORIGIN, 'ed25519', logKeys.publicKey)
 const key = noteKey('witness.example', 'cosignature', witnessKeys.publicKey)
 const NOW = new Date('2026-02-18T12:00:00.000Z')

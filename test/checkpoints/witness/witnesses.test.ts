@@ -139,7 +139,8 @@ test('after a rotation, notes have both signatures until all witnesses know the 
   const server = await Checkpointing.open()
   ;(await server.keyring.setWitnessed(true))._unsafeUnwrap()
   const old = await server.key()
-  const [one, two] = [await witnessOf(server, 'w/1'), await witnessOf(server, 'w/2')]
+  const one = await witnessOf(server, 'w/1')
+  const two = await witnessOf(server, 'w/2')
   await server.write(1)
   const witnesses = server.witnesses([one, two])
   await untilSeen(witnesses, 2, 1)
@@ -169,7 +170,9 @@ async function putBack(server: Checkpointing, size: number): Promise<Checkpointi
   const store = memoryStore()
   for (const stream of ['retrai-log', 'retrai-checkpoints', 'retrai-cosignatures']) {
     const read = await server.store.readStream(stream, {
-      ...{ from: 0, direction: 'forward', limit: 4_000 },
+      from: 0,
+      direction: 'forward',
+      limit: 4_000,
     })
     const events = read
       .unwrapOr([])

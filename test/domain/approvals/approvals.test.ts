@@ -226,7 +226,9 @@ const ASK = { tool: 'bash_exec', action: 'ask' } as const
 const SHA = hashOfCall({ call_id: 'c0', tool: 'bash_exec', args: {} })
 const review = (callId: string, rule: ApprovalRule | null) =>
   by('p1', {
-    ...{ type: 'record_review', callId, callSha256: SHA },
+    type: 'record_review',
+    callId,
+    callSha256: SHA,
     verdict: {
       action: rule?.action ?? 'allow',
       rule: rule && { of: 'run', index: 0, content: rule },
@@ -325,7 +327,11 @@ describe('a call that asks for more network', () => {
     doubt: null,
   } as const
   const asking = by('p1', {
-    ...{ type: 'record_review', callId: 'c0', callSha256: SHA, verdict, network: HOSTS },
+    type: 'record_review',
+    callId: 'c0',
+    callSha256: SHA,
+    verdict,
+    network: HOSTS,
   })
   const wanting = [create(), claim(), reply([tool])]
   const question = given(...wanting, asking).state?.seq ?? 0

@@ -20,7 +20,9 @@ test('no log line holds a secret', async () => {
   const runId = await runOf(people, secrets.admin)
   const getTicket = async () =>
     (await call<{ ticket: string }>(people, secrets.viewer, 'POST /api/tickets')).ticket
-  const [used, unused, offered] = [await getTicket(), await getTicket(), await getTicket()]
+  const used = await getTicket()
+  const unused = await getTicket()
+  const offered = await getTicket()
   const fresh = { name: 'fresh', role: 'viewer' }
   const made = await call<{ secret: string }>(people, secrets.admin, 'POST /api/tokens', fresh)
 

@@ -57,7 +57,8 @@ describe('an artifact', () => {
   })
 
   test('is not served for another run, or if only a text mentions it', async () => {
-    const [own, other] = [await acting(), await acting()]
+    const own = await acting()
+    const other = await acting()
     const sha256 = await server.artifacts.put('mine')
     await server.artifacts.put('quoted')
     await printed(own, 'a', sha256)
@@ -74,7 +75,8 @@ describe('an artifact', () => {
   })
 
   test('that is redacted in one run is not read to its end through another', async () => {
-    const [own, other] = [await acting(), await acting()]
+    const own = await acting()
+    const other = await acting()
     const sha256 = await server.artifacts.put('x'.repeat(32 * 1024 * 1024))
     for (const runId of [own, other]) await printed(runId, 'a', sha256)
     const slow = await fetch(`${server.url}/api/runs/${other}/artifacts/${sha256}`)

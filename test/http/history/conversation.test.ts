@@ -34,8 +34,11 @@ class KeepingModel implements Models {
       finishReason: 'stop',
       providerItems: null,
       usage: {
-        ...{ inputTokens: 10, outputTokens: 5, cachedTokens: null, cacheWriteTokens: null },
-        ...{ reasoningTokens: null },
+        inputTokens: 10,
+        outputTokens: 5,
+        cachedTokens: null,
+        cacheWriteTokens: null,
+        reasoningTokens: null,
       },
       provider: 'keeping',
       costUsd: null,
@@ -117,10 +120,17 @@ describe('the conversation at a record', () => {
       const [, ...check] = iteration(false)
       await server.agentDoes(runId, look, resultOf('a', 'look', failed), ...check)
       expect(await get(server, runId, '?at=4')).toEqual({
-        ...{ ...common, messages: opening, request: 'answered', as_of: 2, answered_by: 4 },
+        ...common,
+        messages: opening,
+        request: 'answered',
+        as_of: 2,
+        answered_by: 4,
       })
       expect(await get(server, runId, '?at=5')).toEqual({
-        ...{ ...common, request: 'under_way', as_of: 11, answered_by: null },
+        ...common,
+        request: 'under_way',
+        as_of: 11,
+        answered_by: null,
         messages: [
           ...opening,
           {

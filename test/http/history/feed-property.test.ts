@@ -58,7 +58,9 @@ const ofRun = fc.record({ run: fc.nat({ max: 2 }), kinds: kindsInQuery, ...how }
 const observer: fc.Arbitrary<Observer> = fc.oneof(
   fc.record({ filter, run: fc.constant(null), ...how }),
   ofRun.map(({ run, kinds, ...rest }) => ({
-    ...{ ...rest, run, filter: { kinds, goal: null, status: null, runs: [run] } },
+    ...rest,
+    run,
+    filter: { kinds, goal: null, status: null, runs: [run] },
   })),
 )
 

@@ -36,7 +36,8 @@ test('sockets beyond the limits of an address and of the server are refused, and
   const refused = await upgrade(runId, '127.0.0.1')
   expect([refused.status, refused.headers['retry-after']]).toEqual([429, '1'])
   expect(JSON.parse(refused.body)).toMatchObject({
-    ...{ ...problem('too_many_of_client'), status: 429 },
+    ...problem('too_many_of_client'),
+    status: 429,
     detail: expect.stringContaining('Close some'),
   })
   const other = await watch(runId, '127.0.0.2')

@@ -17,8 +17,17 @@ describe('the live event stream', () => {
     expect(await watcher.closed).toEqual({ code: 1000, reason: 'the run has ended' })
     const kinds = watcher.frames.map(({ kind }) => kind)
     expect(kinds).toEqual([
-      ...['step_start', 'llm_usage', 'step_start', 'goal_check', 'iteration_complete'],
-      ...['step_start', 'llm_usage', 'step_start', 'goal_check', 'iteration_complete', 'run_end'],
+      'step_start',
+      'llm_usage',
+      'step_start',
+      'goal_check',
+      'iteration_complete',
+      'step_start',
+      'llm_usage',
+      'step_start',
+      'goal_check',
+      'iteration_complete',
+      'run_end',
     ])
     expect(watcher.frames[0]).toEqual({
       kind: 'step_start',

@@ -50,7 +50,7 @@ test.beforeEach(async () => {
 })
 
 test.afterEach(() => {
-  for (const each of [...liveParts.underWay(null)]) each.end('withdrawn')
+  for (const each of liveParts.underWay(null)) each.end('withdrawn')
 })
 
 async function reply(): Promise<void> {
@@ -67,15 +67,24 @@ describe('an observer with live=true', () => {
     attempt.write(TEXT, 'look.\n')
     await observer.until((it) => it.text('text') === 'I will\nlook.\n')
     expect(observer.frames.at(PLANNED + 1)).toEqual({
-      ...{ kind: 'part', run_id: runId, iteration: 1, attempt: PLANNED },
-      ...{ of: 'text', offset: 0, text: 'I will\n', partial: true },
+      kind: 'part',
+      run_id: runId,
+      iteration: 1,
+      attempt: PLANNED,
+      of: 'text',
+      offset: 0,
+      text: 'I will\n',
+      partial: true,
     })
     await reply()
     await observer.until(({ kinds }) => kinds.includes('goal_check'))
     const at = observer.kinds.indexOf('parts_end')
     expect(observer.kinds[at - 1]).toBe('assistant_message')
     expect(observer.frames[at]).toEqual({
-      ...{ kind: 'parts_end', run_id: runId, attempt: PLANNED, outcome: 'recorded' },
+      kind: 'parts_end',
+      run_id: runId,
+      attempt: PLANNED,
+      outcome: 'recorded',
     })
     expect(observer.kinds.filter((kind) => kind === 'parts_end')).toHaveLength(1)
   })
@@ -160,12 +169,10 @@ describe('an observer with live=true', () => {
   test('of all runs gets the parts of the runs that it selects', async () => {
     // The end of the log, as far as this server has read it.
     await expect.poll(() => server.readModel.get(runId)?.state.seq).toBe(PLANNED)
-    const [all, other, here, done] = [
-      new Observer('?after=end&live=true&caught_up=true'),
-      new Observer('?after=end&live=true&caught_up=true&goal=npm-test'),
-      new Observer(`?after=end&live=true&caught_up=true&run_id=${runId}`),
-      new Observer('?after=end&live=true&caught_up=true&status=achieved'),
-    ]
+    const all = new Observer('?after=end&live=true&caught_up=true')
+    const other = new Observer('?after=end&live=true&caught_up=true&goal=npm-test')
+    const here = new Observer(`?after=end&live=true&caught_up=true&run_id=${runId}`)
+    const done = new Observer('?after=end&live=true&caught_up=true&status=achieved')
     const observers = [all, other, here, done]
     await Promise.all(observers.map((it) => it.until(({ kinds }) => kinds.includes('caught_up'))))
     attempt.write(TEXT, 'I will\n')
@@ -173,7 +180,11 @@ describe('an observer with live=true', () => {
     await reply()
     await all.until(({ kinds }) => kinds.includes('goal_check'))
     expect(all.kinds.slice(0, 5)).toEqual([
-      ...['caught_up', 'part', 'llm_usage', 'parts_end', 'step_start'],
+      'caught_up',
+      'part',
+      'llm_usage',
+      'parts_end',
+      'step_start',
     ])
     expect([...other.kinds, ...done.kinds]).not.toContain('part')
     for (const observer of observers) observer.socket.close()
@@ -181,7 +192,7 @@ describe('an observer with live=true', () => {
 
   test('over server-sent events gets them as events named part, without an id', async () => {
     for (const path of [`/api/runs/${runId}/events?live=true`, '/api/events?live=true&after=end']) {
-      for (const each of [...liveParts.underWay(runId)]) each.end('withdrawn')
+      for (const each of liveParts.underWay(runId)) each.end('withdrawn')
       attempt = liveParts.begin({ runId, ...RUN, seq: PLANNED })
       using reader = new EventReader(server, path)
       await reader.response
@@ -193,7 +204,9 @@ describe('an observer with live=true', () => {
       await reader.until(({ events }) => events.some(({ data }) => data.includes('parts_end')))
       const parts = reader.events.filter(({ type }) => type === 'part')
       expect(parts.map(({ data }) => PartFrame.or(PartsEnd).parse(JSON.parse(data)).kind)).toEqual([
-        ...['part', 'part', 'parts_end'],
+        'part',
+        'part',
+        'parts_end',
       ])
       expect(new Set(parts.map(({ id }) => id)).size).toBe(1)
     }

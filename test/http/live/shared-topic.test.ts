@@ -8,8 +8,14 @@ import type { RecordedEvent, Subscription } from '../../../src/store/event-store
 const readModel = { get: () => null, caughtUp: true, waitFor: async () => true }
 const stream = `run-${randomUUID()}`
 const event = (revision: number): RecordedEvent => ({
-  ...{ id: randomUUID(), type: 'odd', data: '{}', metadata: '{}', stream, revision },
-  ...{ position: String(revision), created: 0 },
+  id: randomUUID(),
+  type: 'odd',
+  data: '{}',
+  metadata: '{}',
+  stream,
+  revision,
+  position: String(revision),
+  created: 0,
 })
 
 /** A topic of two stored records. Its stored part ends after `pause`. */
@@ -35,7 +41,9 @@ function topicOf(pause: () => Promise<void>) {
   }
   const log = { error: (fields: unknown) => expect(fields).toBeUndefined() }
   const topic = new SharedTopic(source, {
-    ...{ readModel, limits: LIVE_LIMITS, log: log as never },
+    readModel,
+    limits: LIVE_LIMITS,
+    log: log as never,
     asOfNow: (event) => event,
   })
   return { topic, counts }

@@ -11,7 +11,9 @@ test('frames that are adjacent in memory are written together, in order with oth
     write: (bytes: Buffer) => writes.push(bytes.toString('latin1')),
   })
   const socket = Object.assign(new EventEmitter(), {
-    ...{ readyState: 1, OPEN: 1, bufferedAmount: 0 },
+    readyState: 1,
+    OPEN: 1,
+    bufferedAmount: 0,
     send: (payload: Buffer) => writes.push(payload.toString()),
   })
   const writer = new SocketWriter(socket as never, connection as never, LIVE_LIMITS)

@@ -79,7 +79,9 @@ describe('a server without a token', () => {
     'lets no link of a %s page reach anything under /api',
     async (site) => {
       const link = {
-        ...{ host: own(), 'sec-fetch-site': site, 'sec-fetch-mode': 'navigate' },
+        host: own(),
+        'sec-fetch-site': site,
+        'sec-fetch-mode': 'navigate',
         'sec-fetch-dest': 'document',
       }
       const paths = ['/api/runs', `/api/runs/${RUN}?at=1`, `/%61pi/runs`, '/api', '/api/nothing']

@@ -40,7 +40,9 @@ const start = (body: object, headers?: Record<string, string>) =>
   askAs('operator', 'POST /api/runs', { goal: 'pytest', ...body }, headers)
 
 const Recorded = z.strictObject({
-  ...{ sha256: z.string(), files: z.int(), feedback: z.literal(true).optional() },
+  sha256: z.string(),
+  files: z.int(),
+  feedback: z.literal(true).optional(),
 })
 
 /** A run with a hidden check that has not ended. */
@@ -177,7 +179,8 @@ describe('a hidden check', () => {
     const redact = (more = {}) =>
       askAs('admin', `POST /api/runs/${runId}/redact`, { ...wanted, ...more })
     expect(await redact()).toMatchObject({
-      ...{ status: 409, body: { type: expect.stringContaining('still_needed') } },
+      status: 409,
+      body: { type: expect.stringContaining('still_needed') },
     })
     await end(runId)
     // The check itself, or what else holds the text.

@@ -92,9 +92,14 @@ describe('an access', () => {
     )
     const entries = await others(server)
     expect(entries[4]?.payload).toEqual({
-      ...{ run_id: runId, principal: 'local', client: '127.0.0.1', operation: 'runEvents' },
-      ...{ asked: 'kinds=all&limit=2', count: 1 },
-      ...{ first_ts: expect.any(Number), last_ts: expect.any(Number) },
+      run_id: runId,
+      principal: 'local',
+      client: '127.0.0.1',
+      operation: 'runEvents',
+      asked: 'kinds=all&limit=2',
+      count: 1,
+      first_ts: expect.any(Number),
+      last_ts: expect.any(Number),
     })
     expect(entries[1]?.payload).toMatchObject({ run_id: runId, asked: '' })
     expect(entries[0]?.payload).toMatchObject({ run_id: null })
@@ -154,10 +159,14 @@ describe('a watch', () => {
     await expect
       .poll(async () => (await others(server)).map(brief).sort())
       .toEqual([
-        ...['feed_watched allEvents', 'feed_watched watchAll'],
-        ...['run_watched runEvents', 'run_watched watchRun'],
-        ...['watch_ended allEvents', 'watch_ended runEvents'],
-        ...['watch_ended watchAll', 'watch_ended watchRun'],
+        'feed_watched allEvents',
+        'feed_watched watchAll',
+        'run_watched runEvents',
+        'run_watched watchRun',
+        'watch_ended allEvents',
+        'watch_ended runEvents',
+        'watch_ended watchAll',
+        'watch_ended watchRun',
       ])
     const ended = await others(server, '?kinds=watch_ended')
     for (const { payload } of ended) {

@@ -62,13 +62,15 @@ const problemOf = (answer: Awaited<ReturnType<Client['runs']['answer']>>) =>
   answer.isErr() && answer.error.type === 'refused' ? answer.error.status : answer
 
 test('a call that waits is shown with its rule, and its answer is recorded with who gave it', async () => {
-  const [ada, bo] = [await operator('ada'), await operator('bo')]
+  const ada = await operator('ada')
+  const bo = await operator('bo')
   const { runId, seq } = await waitingRun(ada)
   const shown = (await ada.runs.get(runId))._unsafeUnwrap()
   expect(shown.status).toBe('awaiting_human')
   expect(shown.approvals).toEqual({ run: [RULE], server: [], lifted: [] })
   expect(shown.progress.waiting_for).toMatchObject({
-    ...{ kind: 'approval_required', seq },
+    kind: 'approval_required',
+    seq,
     approval: { call: CALL, call_sha256: CALL_SHA, content: RULE, doubt: null },
   })
 
@@ -92,7 +94,8 @@ test('a call that waits is shown with its rule, and its answer is recorded with 
 })
 
 test('only another person answers where a rule asks for one, also for sub-agents; the starter may abort', async () => {
-  const [ed, flo] = [await operator('ed'), await operator('flo')]
+  const ed = await operator('ed')
+  const flo = await operator('flo')
   const top = await waitingRun(ed, BY_OTHERS)
   const below = await subagentOf(top.runId, 1)
   const deeper = await subagentOf(below.runId, 2)

@@ -107,7 +107,8 @@ describe('a run that continues another one', () => {
       model_name: 'other',
     })
     expect(status).toBe(201)
-    const [before, now] = [await created(runId), await created(answer.run_id)]
+    const before = await created(runId)
+    const now = await created(answer.run_id)
     expect(now.config).toEqual({ ...before.config, max_tokens: 9000, model_name: 'other' })
     expect(now).toMatchObject({ instructions: 'Continue.', system_prompt: before.system_prompt })
     expect(now).not.toHaveProperty('reason')
@@ -129,7 +130,8 @@ describe('a run that continues another one', () => {
   test('is refused while the other has not ended, if there is none, and if the request is not valid', async () => {
     const runId = await server.createRun({ cwd: '/p' })
     expect(await create({ continues: { run_id: runId } })).toMatchObject({
-      ...{ status: 409, answer: problem('run_not_ended') },
+      status: 409,
+      answer: problem('run_not_ended'),
     })
     expect((await create({ continues: { run_id: randomUUID() } })).status).toBe(404)
     for (const body of [
@@ -151,10 +153,8 @@ describe('a run that continues another one', () => {
   })
 
   test('is refused if the folder, or the files of the last snapshot, are gone', async () => {
-    const [inFolder, withFiles] = [
-      await endedRun({ cwd: '/gone' }),
-      await endedRun({}, snapshot(EMPTY_TREE)),
-    ]
+    const inFolder = await endedRun({ cwd: '/gone' })
+    const withFiles = await endedRun({}, snapshot(EMPTY_TREE))
     gone.add('/gone')
     const folder = await create({ continues: { run_id: inFolder } })
     expect(folder).toMatchObject({ status: 409, answer: problem('origin_gone') })
@@ -249,7 +249,8 @@ describe('a message to a run that has ended', () => {
     const seen = { seq: 1, hash: '0'.repeat(64) }
     const body = { text: 'Continue.', seen }
     expect(await post(`/api/runs/${runId}/messages`, body)).toMatchObject({
-      ...{ status: 409, answer: problem('seen_otherwise') },
+      status: 409,
+      answer: problem('seen_otherwise'),
     })
     const { hash } = (await recordOf(runId, 1)).meta
     const right = { text: 'Continue.', seen: { seq: 1, hash } }

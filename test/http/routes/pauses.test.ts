@@ -33,7 +33,10 @@ test('a paused run says why in its details and in the list, and a raised limit c
   const reason = 'Stopped by max_iterations: the goal was not reached in 1'
   const paused = { by: 'max_iterations', reason, seq }
   expect((await ask(server, `GET /api/runs/${runId}`)).body).toMatchObject({
-    ...{ status: 'paused', on_limit: 'pause', paused, ended_at: null },
+    status: 'paused',
+    on_limit: 'pause',
+    paused,
+    ended_at: null,
     progress: { waiting_for: { kind: 'run_paused', seq, summary: reason } },
   })
   const listed = await ask(server, 'GET /api/runs?status=paused')

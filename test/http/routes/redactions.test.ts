@@ -133,8 +133,13 @@ describe('a text that was redacted', () => {
       type: 'record',
       made: {
         context_compacted: {
-          ...{ turns: 1, up_to: 7, summary: `It prints ${SECRET}`, model_name: 'gpt-5-mini' },
-          ...{ cost_usd: null, tokens_before: 2, tokens_after: 1 },
+          turns: 1,
+          up_to: 7,
+          summary: `It prints ${SECRET}`,
+          model_name: 'gpt-5-mini',
+          cost_usd: null,
+          tokens_before: 2,
+          tokens_after: 1,
         },
       },
     })

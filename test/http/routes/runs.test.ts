@@ -18,8 +18,15 @@ test('finds a run at its Location as soon as it is created, and records the requ
   const runId = String(answer.run_id)
   expect(headers.get('location')).toBe(`/api/runs/${runId}`)
   expect(await details(server, runId)).toMatchObject({
-    ...{ run_id: runId, goal: 'pytest', status: 'running', cwd: '/', final_state: null },
-    ...{ model_name: 'claude-sonnet-4-6', max_iterations: 20, max_tokens: null, max_seconds: 60 },
+    run_id: runId,
+    goal: 'pytest',
+    status: 'running',
+    cwd: '/',
+    final_state: null,
+    model_name: 'claude-sonnet-4-6',
+    max_iterations: 20,
+    max_tokens: null,
+    max_seconds: 60,
     progress: { iteration: 0, total_tokens: 0, seq: 0, waiting_for: null },
   })
   const [created] = await recordsOf(server, runId)
@@ -110,7 +117,9 @@ test('lets a person answer a human check, and records the hash of the question, 
   const [changed, answer] = (await recordsOf(server, runId)).slice(-2)
   expect(changed?.record.payload).toEqual({ changes: { max_iterations: 5 }, reason: 'two more' })
   expect(answer?.record.payload).toMatchObject({
-    ...{ ...decision, answers: question?.seq, shown_sha256: question?.meta.hash },
+    ...decision,
+    answers: question?.seq,
+    shown_sha256: question?.meta.hash,
   })
   expect(answer?.meta.principal).toBe('local')
 })
@@ -130,7 +139,8 @@ test('records the last record that a person has seen, and refuses a decision on 
 }) => {
   const runId = await server.createRun({ hitl_enabled: true }, CLAIM, ...iteration(false))
   const records = await recordsOf(server, runId)
-  const [first, last] = [records[0], records.at(-1)]
+  const first = records[0]
+  const last = records.at(-1)
   const seenIn = (record: typeof first) => ({ seq: record?.seq, hash: record?.meta.hash })
   const requests = [
     [`PATCH /api/runs/${runId}/config`, { max_iterations: 7 }],
@@ -168,9 +178,17 @@ test('lists a run with what people find it by, and finds it by each of that', as
   const { body } = await ask<{ created_at: string }[]>(server, 'GET /api/runs?q=übung')
   expect(body).toMatchObject([
     {
-      ...{ run_id: runId, title: 'Repair the Übung parser', project: '', cwd: '/' },
-      ...{ model_name: 'gpt-5-mini', principal: 'local', tags: ['release', 'odd "tag"'] },
-      ...{ verdict: null, iteration: 0, subagents: 0, updated_at: body[0]?.created_at },
+      run_id: runId,
+      title: 'Repair the Übung parser',
+      project: '',
+      cwd: '/',
+      model_name: 'gpt-5-mini',
+      principal: 'local',
+      tags: ['release', 'odd "tag"'],
+      verdict: null,
+      iteration: 0,
+      subagents: 0,
+      updated_at: body[0]?.created_at,
     },
   ])
   for (const [query, ids] of [

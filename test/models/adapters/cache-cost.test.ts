@@ -60,7 +60,8 @@ function turn(n: number, calls: number): ChatMessage[] {
 function shareOf(callsInTurn: (n: number) => number): number {
   const cache = new MarkedCache()
   const messages: ChatMessage[] = [...REQUEST.messages]
-  let [paid, plain] = [0, 0]
+  let paid = 0
+  let plain = 0
   for (let n = 0; n < 50; n += 1) {
     const body = ADAPTERS.messages.body(
       { ...REQUEST, messages, cacheKey: 'r' },

@@ -94,7 +94,9 @@ describe.each(['chat', 'responses', 'messages', 'gemini'] as const)('a stream ov
     const complete = completeAt(api, `${server.origin}/v1`, deadlines)
     const outcome = await complete(REQUEST, new AbortController().signal, () => {})
     expect(outcome._unsafeUnwrapErr()).toMatchObject({
-      ...{ type: 'transient', kind, message: expect.stringContaining(message) },
+      type: 'transient',
+      kind,
+      message: expect.stringContaining(message),
     })
     // A slow machine may get no answer in the time that all may take, so there is none to close.
     if (kind !== 'timed_out') await closed.promise

@@ -45,7 +45,9 @@ test.each([
   'if a reply over %s is not whole (%s), none of its calls is run, and none of it is sent back',
   async (api, reason, finishReason) => {
     expect(await ending(api, endedWith(api, reason))).toMatchObject({
-      ...{ finishReason, calls: 0, keepsItems: false },
+      finishReason,
+      calls: 0,
+      keepsItems: false,
       droppedCalls: ['file_read', expect.any(String)],
     })
   },
@@ -69,7 +71,10 @@ test('a turn that the provider interrupts keeps what has come', async () => {
 describe('a reply without content', () => {
   const refusal = { type: 'refusal', category: 'cyber', explanation: 'Not this.' }
   const item = {
-    ...{ type: 'message', id: 'm', role: 'assistant', status: 'completed' },
+    type: 'message',
+    id: 'm',
+    role: 'assistant',
+    status: 'completed',
     content: [{ type: 'refusal', refusal: 'No.' }],
   }
   const stopped = { candidates: [{ content: { role: 'model', parts: [] }, finishReason: 'STOP' }] }
@@ -152,7 +157,8 @@ test('a reply that becomes invalid has used what was reported before, and what h
   const whole = await ending('messages', STREAMS.messages)
   const { failure } = await ending('messages', sent('messages', invalid))
   expect(failure).toMatchObject({
-    ...{ type: 'transient', kind: 'invalid_reply' },
+    type: 'transient',
+    kind: 'invalid_reply',
     used: { usage: { inputTokens: whole.usage?.inputTokens, estimated: true } },
   })
   const used = failure?.type === 'transient' ? failure.used : undefined

@@ -55,7 +55,8 @@ export class FakeGoogle extends FakeProvider {
     const functionCalls = (hasCalls ? calls : []).map(({ path }, index) => ({
       functionCall: {
         ...(n % 3 === 0 ? {} : { id: `g${n}_${index}` }),
-        ...{ name: 'file_read', args: { path } },
+        name: 'file_read',
+        args: { path },
       },
     }))
     const [first, ...others] = functionCalls
@@ -67,7 +68,10 @@ export class FakeGoogle extends FakeProvider {
       ...(end === 'whole' && first === undefined ? [sign({ text: '' }, 'end')] : []),
     ]
     const finishReason = {
-      ...{ whole: 'STOP', empty: 'STOP', cut: 'MAX_TOKENS', refused: 'SAFETY' },
+      whole: 'STOP',
+      empty: 'STOP',
+      cut: 'MAX_TOKENS',
+      refused: 'SAFETY',
       paused: 'MALFORMED_FUNCTION_CALL',
     }[end]
     const piece = (parts: readonly object[], more: object = {}) => ({

@@ -49,7 +49,9 @@ describe('a request to Ollama', () => {
 
   test('has the thoughts of the same model, and of no other', () => {
     const items = {
-      ...{ provider: 'ollama', api: 'ollama', model: 'qwen3:8b' },
+      provider: 'ollama',
+      api: 'ollama',
+      model: 'qwen3:8b',
       items: [{ thinking: 'Hm.' }],
     }
     const own: ChatMessage = { role: 'assistant', content: 'Done.', calls: [], items }

@@ -76,7 +76,9 @@ const WHOLE = {
     ],
     provider: 'google',
     providerItems: {
-      ...{ provider: 'google', api: 'gemini', model: 'gemini-3.8-flash' },
+      provider: 'google',
+      api: 'gemini',
+      model: 'gemini-3.8-flash',
       items: [
         { text: 'I think of ä 🚀.', thought: true },
         { text: 'I look at it.' },
@@ -99,7 +101,8 @@ const WHOLE = {
     ],
     providerItems: { api: 'ollama', items: [{ thinking: 'I think of ä 🚀.' }] },
     usage: { inputTokens: 300, cachedTokens: 200, outputTokens: 40 },
-    ...{ costUsd: 0, priceSource: 'local' },
+    costUsd: 0,
+    priceSource: 'local',
   },
 }
 

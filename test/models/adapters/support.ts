@@ -47,7 +47,9 @@ const endpointOf = (
   baseUrl: string,
   apiKey: string | null = null,
 ): Endpoint => ({
-  ...{ vendor, baseUrl, apiKey },
+  vendor,
+  baseUrl,
+  apiKey,
   name: vendor ?? 'custom',
   keyVariable: vendor === null ? 'RETRAI_LLM_API_KEY' : PROVIDERS[vendor].key,
   headers: {},

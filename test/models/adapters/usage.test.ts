@@ -4,8 +4,11 @@ import type { TokenUsage } from '../../../src/models/model.ts'
 import { APIS } from './support.ts'
 
 const usage = (changes: Partial<TokenUsage>) => ({
-  ...{ inputTokens: 9_000, cachedTokens: null, cacheWriteTokens: null },
-  ...{ outputTokens: 900, reasoningTokens: null },
+  inputTokens: 9_000,
+  cachedTokens: null,
+  cacheWriteTokens: null,
+  outputTokens: 900,
+  reasoningTokens: null,
   ...changes,
 })
 const chat = { prompt_tokens: 9_000, completion_tokens: 900, total_tokens: 9_900 }
@@ -18,7 +21,8 @@ describe('what a provider reports', () => {
       {
         input_tokens: 9_000,
         input_tokens_details: {
-          ...{ cached_tokens: 8_192, cache_write_tokens: 700 },
+          cached_tokens: 8_192,
+          cache_write_tokens: 700,
           cache_write_tokens_details: { ttl_30m_tokens: 500, ttl_12h_tokens: 200 },
         },
         output_tokens: 900,
@@ -31,7 +35,9 @@ describe('what a provider reports', () => {
       'Anthropic, which counts cached tokens apart',
       'messages',
       {
-        ...{ input_tokens: 108, cache_creation_input_tokens: 700, cache_read_input_tokens: 8_192 },
+        input_tokens: 108,
+        cache_creation_input_tokens: 700,
+        cache_read_input_tokens: 8_192,
         cache_creation: { ephemeral_5m_input_tokens: 500, ephemeral_1h_input_tokens: 200 },
         output_tokens: 900,
         output_tokens_details: { thinking_tokens: 640 },
@@ -42,9 +48,12 @@ describe('what a provider reports', () => {
       'Google, which counts thoughts apart',
       'gemini',
       {
-        ...{ promptTokenCount: 8_900, toolUsePromptTokenCount: 100 },
+        promptTokenCount: 8_900,
+        toolUsePromptTokenCount: 100,
         cachedContentTokenCount: 8_192,
-        ...{ candidatesTokenCount: 260, thoughtsTokenCount: 640, totalTokenCount: 9_900 },
+        candidatesTokenCount: 260,
+        thoughtsTokenCount: 640,
+        totalTokenCount: 9_900,
       },
       { cachedTokens: 8_192, reasoningTokens: 640 },
     ],

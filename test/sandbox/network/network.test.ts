@@ -60,8 +60,12 @@ describe.skipIf(isMissing('bwrap') || isMissing('ip'))('in a network with one ho
       {
         kind: 'network_connection',
         payload: {
-          ...{ host: 'host.test', port: 443, allowed: true, reason: null },
-          ...{ bytes_in: 11, bytes_out: 6 },
+          host: 'host.test',
+          port: 443,
+          allowed: true,
+          reason: null,
+          bytes_in: 11,
+          bytes_out: 6,
         },
       },
     ])
@@ -128,8 +132,13 @@ describe.skipIf(isMissing('bwrap') || isMissing('ip') || isMissing('pasta'))(
       expect(whole?.output).toBe('REACHED HOST hello\nnameserver 169.254.1.1\n')
       const found = (whole?.notices ?? []).map(({ payload }) => payload)
       expect(found).toContainEqual({
-        ...{ host: HOST, port: 443, allowed: true, reason: null },
-        ...{ bytes_in: null, bytes_out: null, protocol: 'tcp' },
+        host: HOST,
+        port: 443,
+        allowed: true,
+        reason: null,
+        bytes_in: null,
+        bytes_out: null,
+        protocol: 'tcp',
       })
       const { bytes_in, bytes_out } = found.at(-1) ?? {}
       expect(found.at(-1)).toMatchObject({ host: '*', port: 0 })

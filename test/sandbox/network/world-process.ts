@@ -27,7 +27,11 @@ const outcomes: Record<string, unknown> = {}
 for (const [name, { network, script }] of Object.entries(scripts)) {
   const notices: Notice[] = []
   const { output } = await run({
-    ...{ file: 'bash', args: ['-c', script], cwd: project, timeoutMs: 60_000, network },
+    file: 'bash',
+    args: ['-c', script],
+    cwd: project,
+    timeoutMs: 60_000,
+    network,
     onNotice: (notice) => void notices.push(notice),
     signal: new AbortController().signal,
   })

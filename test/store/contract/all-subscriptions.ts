@@ -82,7 +82,8 @@ export function allSubscriptionTests(open: () => EventStore): void {
 
   test('all observers see the same order while many streams are written at once', async () => {
     const prefix = uniqueName('order')
-    const [writers, each] = [8, 25]
+    const writers = 8
+    const each = 25
     const early = observeAll(open(), prefix)
     await early.untilCaughtUp()
     const write = async (writer: number): Promise<void> => {

@@ -117,7 +117,8 @@ export function idempotenceTests(open: () => EventStore): void {
       const stream = uniqueName('again')
       if (length > 0) await append(open(), stream, numbered(length))
       const expected = length === 0 ? 'no_stream' : length - 1
-      const [events, last] = [numbered(3), length + 2]
+      const events = numbered(3)
+      const last = length + 2
       for (const _ of [1, 2]) expect(await append(open(), stream, events, expected)).toBe(last)
       await append(open(), stream, numbered(1), last)
       expect(await append(open(), stream, events, expected)).toBe(last)

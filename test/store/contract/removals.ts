@@ -19,7 +19,8 @@ export function removalTests(store: () => EventStore): void {
     await append(store(), other, numbered(2))
     for (const last of [1, 3]) {
       expect((await remove(stream, last))._unsafeUnwrapErr()).toMatchObject({
-        ...{ type: 'wrong_expected_revision', actual: 2 },
+        type: 'wrong_expected_revision',
+        actual: 2,
       })
     }
     expect(await readAll(store(), stream)).toHaveLength(3)
@@ -43,7 +44,8 @@ export function removalTests(store: () => EventStore): void {
   test('a stream that never was cannot be removed', async ({ skip }) => {
     const remove = able() ?? skip()
     expect((await remove(uniqueName('never'), 0))._unsafeUnwrapErr()).toMatchObject({
-      ...{ type: 'wrong_expected_revision', actual: 'no_stream' },
+      type: 'wrong_expected_revision',
+      actual: 'no_stream',
     })
   })
 }

@@ -64,7 +64,8 @@ export function streamSubscriptionTests(open: () => EventStore): void {
 
   test('a slow consumer misses nothing, and delays no other', async () => {
     const stream = uniqueName('slow')
-    const [batches, size] = [60, 100]
+    const batches = 60
+    const size = 100
     await append(open(), stream, numbered(1))
     const gate = Promise.withResolvers<void>()
     const slow = observeStream(open(), stream, -1, () => gate.promise)

@@ -143,11 +143,13 @@ test.each(Object.entries(outages))(
 
 test('if connections break again and again during many appends, each is stored once, in order', async () => {
   const { server, store } = await connected()
-  const [writers, each] = [24, 12]
+  const writers = 24
+  const each = 12
   const write = async (writer: number): Promise<void> => {
     for (let n = 0; n < each; n += 1) await settle(store, `run-${writer}`, n - 1, newEvent({ n }))
   }
-  let [stored, cuts] = [0, 0]
+  let stored = 0
+  let cuts = 0
   server.log.onAppended(() => {
     stored += 1
     if (stored % 7 !== 0) return
@@ -181,16 +183,13 @@ async function settle(
 }
 
 test('the lost connection of one store does not affect the appends of another', async () => {
-  const [one, other] = [await standIn(), await standIn()]
-  const [broken, healthy] = [
-    await openStore(one.connectionString),
-    await openStore(other.connectionString),
-  ]
+  const one = await standIn()
+  const other = await standIn()
+  const broken = await openStore(one.connectionString)
+  const healthy = await openStore(other.connectionString)
   for (const server of [one, other]) server.faults.delayMs = 200
-  const [lost, kept] = [
-    failed(broken, numbered(1)),
-    append(healthy, 'run-1', numbered(1), 'no_stream'),
-  ]
+  const lost = failed(broken, numbered(1))
+  const kept = append(healthy, 'run-1', numbered(1), 'no_stream')
   await expect.poll(() => one.calls.batchAppends).toBe(1)
   one.faults.cutConnections()
   expect(await lost).toMatchObject({ type: 'outcome_unknown' })
@@ -198,7 +197,8 @@ test('the lost connection of one store does not affect the appends of another', 
 })
 
 test('if a node is not the leader, the client continues with the leader that it names', async () => {
-  const [follower, leader] = [await standIn(), await standIn()]
+  const follower = await standIn()
+  const leader = await standIn()
   follower.faults.leader = { host: '127.0.0.1', port: leader.port }
   const store = await openStore(follower.connectionString)
   expect(await append(store, 'run-1', numbered(2), 'no_stream')).toBe(1)
@@ -231,7 +231,8 @@ test('closing waits for an append without an answer no longer than the time limi
 })
 
 test('if a connection cannot be replaced, the append fails, and the process lives', async () => {
-  const [server, gone] = [await standIn(), await standIn()]
+  const server = await standIn()
+  const gone = await standIn()
   await gone.faults.down()
   const seeds = `127.0.0.1:${server.port},127.0.0.1:${server.port}`
   const messages: string[] = []

@@ -45,7 +45,11 @@ test('an event is read as the generated code writes it', () => {
       event: {
         place: { commit, prepare },
         recorded: {
-          ...{ stream, id, revision, type, created },
+          stream,
+          id,
+          revision,
+          type,
+          created,
           data: JSON.stringify(JSON.parse(data)),
           metadata: JSON.stringify(JSON.parse(metadata)),
           position: `${commit}:${prepare}`,

@@ -64,6 +64,7 @@ export function refusal(exception: string, trailers: Readonly<Record<string, str
 export const tombstoned = (stream: string) => refusal('stream-deleted', { 'stream-name': stream })
 export const wrongVersion = (stream: string, expected: string, actual: bigint | null) =>
   refusal('wrong-expected-version', {
-    ...{ 'stream-name': stream, 'expected-version': expected },
+    'stream-name': stream,
+    'expected-version': expected,
     ...(actual !== null && { 'actual-version': String(actual) }),
   })

@@ -75,7 +75,8 @@ function firstIndex(
   events: readonly LoggedEvent[],
   holds: (event: LoggedEvent) => boolean,
 ): number {
-  let [low, high] = [0, events.length]
+  let low = 0
+  let high = events.length
   while (low < high) {
     const middle = (low + high) >> 1
     const event = events[middle]

@@ -8,7 +8,8 @@ import type { Faults } from './faults.ts'
 import { refusal } from './messages.ts'
 
 /** States of a node, as in gossip. */
-const [UNKNOWN, LEADER] = [1, 8]
+const UNKNOWN = 1
+const LEADER = 8
 
 /** Lists the calls that the server knows, so that the client makes batch appends. */
 export const serverFeatures: IServerFeaturesServer = {

@@ -3,7 +3,8 @@ import { once } from 'node:events'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 
 /** Below the ports that systems give to sockets that name none: nobody takes the port of a relay while it is closed. */
-const [FIRST_PORT, LAST_PORT] = [20_000, 32_000]
+const FIRST_PORT = 20_000
+const LAST_PORT = 32_000
 
 /** A TCP relay between clients and the gRPC server. It can be cut, closed and frozen. */
 export class Wire {

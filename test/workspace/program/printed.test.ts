@@ -30,7 +30,10 @@ describe('the names of the tests that ran', () => {
     const of = (name: string, end: string) =>
       `=== RUN   TestA\n--- PASS: TestA (0.00s)\n    --- PASS: TestA/x (0.00s)\n--- FAIL: Test${name} (0.1s)\n--- SKIP: TestS (0s)\nFAIL\n${end}\n`
     expect(testsOf(of('B', 'FAIL\tx.org/a\t0.1s') + of('C', 'ok  \tx.org/b\t0.1s'))).toEqual([
-      ...['x.org/a.TestA', 'x.org/a.TestB', 'x.org/b.TestA', 'x.org/b.TestC'],
+      'x.org/a.TestA',
+      'x.org/a.TestB',
+      'x.org/b.TestA',
+      'x.org/b.TestC',
     ])
   })
 

@@ -134,7 +134,8 @@ const Entries = ({ of }: { readonly of: readonly LeftOutChange[] }) => (
         <b>{visible(path)}</b>{' '}
         {[
           ...(change === null ? [] : [CHANGES[change]]),
-          ...[REASONS[why], ...(size === undefined ? [] : [formatBytes(size)])],
+          REASONS[why],
+          ...(size === undefined ? [] : [formatBytes(size)]),
         ].join(', ')}
       </li>
     ))}

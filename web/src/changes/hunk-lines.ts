@@ -19,13 +19,15 @@ const TYPES: ReadonlyMap<string, NumberedLine['type']> = new Map([
 export function hunkLines(patch: string): NumberedLine[] {
   const hunks = parsePatch(patch).flatMap((file) => file.hunks)
   return hunks.flatMap(({ oldStart, newStart, lines }) => {
-    let [old, fresh] = [oldStart, newStart]
+    let old = oldStart
+    let fresh = newStart
     const shown = lines.map((line): NumberedLine => {
       const type = TYPES.get(line.charAt(0)) ?? 'mark'
       const text = type === 'mark' ? line.slice(2) : line.slice(1)
       if (type === 'mark') return { type, text, old: null, new: null }
       return {
-        ...{ type, text },
+        type,
+        text,
         old: type === 'added' ? null : old++,
         new: type === 'removed' ? null : fresh++,
       }

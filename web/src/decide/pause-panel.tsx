@@ -21,7 +21,9 @@ type Props = {
 const CHOICES: readonly [Choice<Decision>, Choice<Decision>] = [
   { decision: 'approve', label: 'Continue', icon: <IconPlayerPlayFilled size={15} /> },
   {
-    ...{ decision: 'abort', label: 'Abort the run', isGrave: true },
+    decision: 'abort',
+    label: 'Abort the run',
+    isGrave: true,
     icon: <IconPlayerStopFilled size={14} />,
   },
 ]

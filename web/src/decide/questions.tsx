@@ -71,7 +71,9 @@ type Props = {
 const CHOICES: readonly [Choice<Decision>, Choice<Decision>] = [
   { decision: 'approve', label: 'Approve', icon: <IconCheck size={17} /> },
   {
-    ...{ decision: 'abort', label: 'Abort the run', isGrave: true },
+    decision: 'abort',
+    label: 'Abort the run',
+    isGrave: true,
     icon: <IconPlayerStopFilled size={14} />,
   },
 ]

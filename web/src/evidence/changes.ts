@@ -18,7 +18,8 @@ export async function changes({ records, parts }: Evidence): Promise<Child[]> {
   const trees = records.flatMap(({ seq, record }) =>
     record?.kind === 'snapshot' ? [{ seq, id: record.payload.tree }] : [],
   )
-  const [first, last] = [trees[0], trees.at(-1)]
+  const first = trees[0]
+  const last = trees.at(-1)
   if (first === undefined || last === undefined) return [element('p', NO_SNAPSHOTS)]
   const objects = objectsIn(parts)
   const found = await compareTrees(first.id, last.id, async (id) =>

@@ -59,7 +59,8 @@ async function show(): Promise<void> {
   const around = problem === null ? [] : [`The page DOES NOT HOLD: ${problem}.`]
   const save = element('button', 'Save the export in this page (.tar.gz)')
   save.addEventListener('click', () => download(archive, `retrai-run-${report.run_id}.tar.gz`))
-  const [links, sections]: [Child[], Child[]] = [[], []]
+  const links: Child[] = []
+  const sections: Child[] = []
   for (const [title, rule, make] of SECTIONS) {
     const [link, heading] = [element('a', title), element('h2', title)]
     heading.id = title.replaceAll(' ', '-')
@@ -72,8 +73,12 @@ async function show(): Promise<void> {
   const findings = element('section', element('h2', 'What the verifier found'), json(report))
   conclude(
     holds ? 'holds' : 'fails',
-    ...[list([...around, ...bundleLines(report)]), save, element('nav', list(links))],
-    ...[element('p', part), ...sections, findings],
+    list([...around, ...bundleLines(report)]),
+    save,
+    element('nav', list(links)),
+    element('p', part),
+    ...sections,
+    findings,
   )
 }
 

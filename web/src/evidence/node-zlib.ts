@@ -20,7 +20,10 @@ export function crc32(content: string | Uint8Array, before = 0): number {
 export function inflateSync(input: Uint8Array, { maxOutputLength: avail_out = 0 }) {
   const output = new Uint8Array(avail_out)
   const stream = Object.assign(new ZStream(), {
-    ...{ input, avail_in: input.length, output, avail_out },
+    input,
+    avail_in: input.length,
+    output,
+    avail_out,
   })
   zlibInflateInit(stream)
   if (zlibInflate(stream, Z_FINISH) !== Z_STREAM_END) throw new Error('it cannot be inflated')

@@ -62,7 +62,8 @@ async function* inflated(archive: Buffer): AsyncGenerator<Uint8Array> {
   })
   // A reader of gzip drops what it has read when it finds a wrong checksum.
   const reader = plain.pipeThrough(new DecompressionStream('deflate-raw')).getReader()
-  let [crc, length] = [0, 0]
+  let crc = 0
+  let length = 0
   try {
     for (;;) {
       const { done, value } = await reader.read()

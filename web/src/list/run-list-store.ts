@@ -12,10 +12,20 @@ export type ListSnapshot = {
 
 /** The records that change what a list shows of a run. */
 const KINDS: readonly Kind[] = [
-  ...(['run_created', 'run_queued', 'run_claimed', 'run_paused', 'run_resumed'] as const),
-  ...(['llm_usage', 'iteration_complete', 'run_config_changed', 'subagent_started'] as const),
-  ...(['human_check_required', 'human_check_response'] as const),
-  ...(['approval_required', 'approval_response', 'run_end'] as const),
+  'run_created',
+  'run_queued',
+  'run_claimed',
+  'run_paused',
+  'run_resumed',
+  'llm_usage',
+  'iteration_complete',
+  'run_config_changed',
+  'subagent_started',
+  'human_check_required',
+  'human_check_response',
+  'approval_required',
+  'approval_response',
+  'run_end',
 ]
 const HEAD = 100
 const MOST = 1000

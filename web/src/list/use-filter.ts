@@ -12,8 +12,15 @@ export type Filter = {
 
 /** The filters that are a text. */
 const TEXT_NAMES = [
-  ...(['q', 'goal', 'project', 'model', 'principal', 'from', 'to'] as const),
-  ...(['min_cost_usd', 'max_cost_usd'] as const),
+  'q',
+  'goal',
+  'project',
+  'model',
+  'principal',
+  'from',
+  'to',
+  'min_cost_usd',
+  'max_cost_usd',
 ] as const
 export type TextName = (typeof TEXT_NAMES)[number]
 
@@ -35,7 +42,8 @@ function filterIn(params: URLSearchParams): Filter {
 /** Any run, in the order that is chosen. */
 export const NO_FILTER: Partial<Filter> = {
   ...Object.fromEntries(TEXT_NAMES.map((name) => [name, undefined])),
-  ...{ status: undefined, tag: undefined },
+  status: undefined,
+  tag: undefined,
 }
 
 /** Whether anything but the order is chosen. */

@@ -26,10 +26,15 @@ export type Finding = {
 const found =
   (verdict: Finding['verdict']) =>
   (what: string, more?: string, label?: string, run: () => void = () => {}): Finding => ({
-    ...{ verdict, what, more },
+    verdict,
+    what,
+    more,
     action: label === undefined ? undefined : { label, run },
   })
-const [good, bad, open, note] = [found('good'), found('bad'), found('open'), found('note')]
+const good = found('good')
+const bad = found('bad')
+const open = found('open')
+const note = found('note')
 
 /** Whether the server's signature was requested, and the result. */
 export type Signing = {

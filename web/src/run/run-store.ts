@@ -41,7 +41,8 @@ class RunStore {
   readonly #runId: string
   readonly #listeners = new Set<() => void>()
   #snapshot: RunSnapshot = {
-    ...{ view: EMPTY_VIEW, parts: [] },
+    view: EMPTY_VIEW,
+    parts: [],
     connection: { type: 'connecting' },
   }
   #queue: (SeqRecord | Part | PartsEnd)[] = []

@@ -40,7 +40,9 @@ const GOAL = {
 export type GoalDraft = Readonly<typeof GOAL>
 
 export const EMPTY_DRAFT = {
-  ...{ ...GOAL, ...MODEL, ...COMMANDS },
+  ...GOAL,
+  ...MODEL,
+  ...COMMANDS,
   ...(Object.fromEntries(LIMITS.map((limit) => [limit, ''])) as LimitDraft),
   cwd: '',
   max_turns_per_iteration: '' as Entered,
@@ -61,8 +63,12 @@ export const EMPTY_DRAFT = {
 export type Draft = Readonly<typeof EMPTY_DRAFT>
 
 const NUMBERS = [
-  ...(['max_iterations', 'max_turns_per_iteration', 'max_output_tokens'] as const),
-  ...(['max_cost_usd', 'max_tokens', 'max_seconds'] as const),
+  'max_iterations',
+  'max_turns_per_iteration',
+  'max_output_tokens',
+  'max_cost_usd',
+  'max_tokens',
+  'max_seconds',
 ] as const
 const TEXTS = ['cwd', 'model_name', 'instructions', 'reason'] as const
 const LISTS = ['approvals', 'mcp_servers'] as const
@@ -166,13 +172,15 @@ export function draftOf(request: RunRequest): Draft {
     delete kept[field]
   }
   return {
-    ...{
-      ...EMPTY_DRAFT,
-      ...filled,
-      ...goalIn(typeof first === 'string' ? { goal: first } : first),
-    },
+    ...EMPTY_DRAFT,
+    ...filled,
+    ...goalIn(typeof first === 'string' ? { goal: first } : first),
     all_of: further.length === 0 ? '' : JSON.stringify(further, null, 2),
-    ...{ hitl_enabled, isolation, reasoning_effort, fallback_models, tags },
+    hitl_enabled,
+    isolation,
+    reasoning_effort,
+    fallback_models,
+    tags,
     workspace: shared ? 'shared' : (workspace ?? ''),
     network: typeof network === 'object' ? network.allow.join(', ') : (network ?? ''),
     kept,
@@ -184,7 +192,10 @@ function goalIn({ goal = '', check }: Pick<RunRequest, 'goal' | 'check'> = {}): 
   const { exit_code = '', output_contains = '', max_seconds = '' } = check?.conditions ?? {}
   const isPlain = exit_code === 0 && output_contains === '' && max_seconds === ''
   return {
-    ...{ goal, check: check?.command ?? '', exit_code: isPlain ? '' : exit_code },
-    ...{ output_contains, check_seconds: max_seconds },
+    goal,
+    check: check?.command ?? '',
+    exit_code: isPlain ? '' : exit_code,
+    output_contains,
+    check_seconds: max_seconds,
   }
 }

@@ -7,10 +7,16 @@ import type { LimitDraft } from './draft.ts'
 const LOOKS = {
   max_iterations: { label: 'Iteration limit', isCount: true },
   max_cost_usd: {
-    ...{ label: 'Cost limit, US dollars', placeholder: 'None', min: 0, decimalScale: 4 },
+    label: 'Cost limit, US dollars',
+    placeholder: 'None',
+    min: 0,
+    decimalScale: 4,
   },
   max_tokens: {
-    ...{ label: 'Token limit', placeholder: 'None', isCount: true, thousandSeparator: ',' },
+    label: 'Token limit',
+    placeholder: 'None',
+    isCount: true,
+    thousandSeparator: ',',
   },
   max_seconds: { label: 'Working time limit, seconds', placeholder: 'None', min: 1 },
 } as const

@@ -85,8 +85,16 @@ function ReplyRow({ text, reasoning }: Omit<Extract<LiveRow, { type: 'reply' }>,
 
 /** Tools that change something: their calls are open at first. */
 const CHANGING: ReadonlySet<string> = new Set([
-  ...['apply_patch', 'bash_exec', 'file_delete', 'file_patch', 'file_rename', 'file_write'],
-  ...['run_pytest', 'process_start', 'process_input', 'process_stop'],
+  'apply_patch',
+  'bash_exec',
+  'file_delete',
+  'file_patch',
+  'file_rename',
+  'file_write',
+  'run_pytest',
+  'process_start',
+  'process_input',
+  'process_stop',
 ])
 
 function CallRow({ part: { key, tool = '', text, lost } }: { readonly part: PartText }) {

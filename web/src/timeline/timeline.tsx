@@ -63,7 +63,11 @@ export function Timeline({ view, moment, following, followed, growing, parts }: 
   const count = rows.length + written.length
   const scroller = useRef<HTMLDivElement>(null)
   const virtual = useVirtualizer({
-    ...{ count, overscan: 6, paddingStart: 8, paddingEnd: 32, scrollPaddingEnd: 32 },
+    count,
+    overscan: 6,
+    paddingStart: 8,
+    paddingEnd: 32,
+    scrollPaddingEnd: 32,
     getScrollElement: () => scroller.current,
     estimateSize: (index) => heightOf(rows[index]),
   })
@@ -77,7 +81,10 @@ export function Timeline({ view, moment, following, followed, growing, parts }: 
   const top = virtual.scrollOffset ?? 0
   const oneStop = useOneStop(scroller, items.find(({ start }) => start >= top)?.index ?? 0)
   const { atEnd, goToEnd, listeners } = useScrolling(virtual, scroller, {
-    ...{ following, followed, count, here },
+    following,
+    followed,
+    count,
+    here,
     // The page also follows the growth of what is being written.
     grown: parts.length > 0 ? height : 0,
     room,

@@ -78,8 +78,12 @@ function editsOf(args: AskedCall['args']): { readonly old: string; readonly fres
 /** Tools that answer in a sentence. What comes after it repeats what was asked. */
 const TOLD = new Set(['file_delete', 'file_patch', 'file_rename', 'file_write'])
 const IN_TERMINAL = new Set([
-  ...['bash_exec', 'run_pytest'],
-  ...['process_start', 'process_read', 'process_input', 'process_stop'],
+  'bash_exec',
+  'run_pytest',
+  'process_start',
+  'process_read',
+  'process_input',
+  'process_stop',
 ])
 
 type OutputProps = { readonly call: Call; readonly result: SeqRecordOf<'tool_result'> }

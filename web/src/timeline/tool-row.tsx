@@ -133,7 +133,10 @@ type Result = NonNullable<RowOf<'tool'>['end']>
 
 /** The limits that end a command with the outcome `failed`: the other outcomes name what ended it. */
 const LIMITS: ReadonlySet<Result['payload']['killed_by']> = new Set([
-  ...(['memory', 'processes', 'disk', 'output'] as const),
+  'memory',
+  'processes',
+  'disk',
+  'output',
 ])
 
 type OutcomeProps = { readonly result: Result | null; readonly working: boolean }
