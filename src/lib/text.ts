@@ -2,6 +2,12 @@
 export const counted = (count: number, noun: string): string =>
   `${count} ${noun}${count === 1 ? '' : 's'}`
 
+/** The words of a text, between which are blanks and line breaks. */
+export const words = (text: string): string[] => text.trim().split(/\s+/)
+
+/** The same, to look words up. */
+export const wordSet = (text: string): ReadonlySet<string> => new Set(words(text))
+
 /** ISO 8601 in UTC with milliseconds. @param ts seconds since the epoch */
 export const timestamp = (ts: number): string => new Date(Math.round(ts * 1000)).toISOString()
 

@@ -1,3 +1,4 @@
+import { wordSet } from '../lib/text.ts'
 import {
   type Finder,
   literally,
@@ -61,29 +62,10 @@ export function canBeMasked({ value }: OwnSecret, all: readonly OwnSecret[]): bo
  * Properties of records whose strings the server itself writes: ids, hashes and words of a fixed set. No known shape
  * fits them, but a key of the server might be such a word.
  */
-const OWN_PROPERTIES: ReadonlySet<string> = new Set([
-  'node',
-  'outcome',
-  'verdict',
-  'decision',
-  'status',
-  'role',
-  'claimant',
-  'hash',
-  'sha256',
-  'request_sha256',
-  'tree',
-  'commit',
-  'commitment',
-  'salt',
-  'why',
-  'change',
-  'as_is',
-  'original_checks',
-  'accept',
-  'dependencies',
-  'rejected',
-])
+const OWN_PROPERTIES = wordSet(`
+  node outcome verdict decision status role claimant hash sha256 request_sha256 tree commit
+  commitment salt why change as_is original_checks accept dependencies rejected
+`)
 /** Models, providers and MCP servers write any JSON in these properties, so names in it can be secrets too. */
 const FREE_PROPERTIES: ReadonlySet<string> = new Set(['args', 'items', 'input_schema'])
 

@@ -1,5 +1,6 @@
 import { IMAGE_TYPES, type ImageType } from '../domain/records.ts'
 import type { Effort } from '../domain/run-config.ts'
+import { words } from '../lib/text.ts'
 import { claudeFamily } from './adapters/thinking.ts'
 import type { TokenPrices } from './operator-files.ts'
 import type { ProviderName } from './providers.ts'
@@ -149,42 +150,21 @@ export function imageTypes(target: Route): readonly ImageType[] {
 }
 
 /** Models that are listed without a request to their provider: current ones that can call tools. */
-export const LISTED_MODELS: readonly string[] = [
-  'anthropic/claude-opus-5-5',
-  'anthropic/claude-sonnet-5-5',
-  'anthropic/claude-haiku-5-5',
-  'anthropic/claude-fable-5-2',
-  'anthropic/claude-opus-5',
-  'anthropic/claude-sonnet-5',
-  'anthropic/claude-sonnet-4-6',
-  'openai/gpt-6-astra',
-  'openai/gpt-6.1-sol',
-  'openai/gpt-6-sol',
-  'openai/gpt-6-luna',
-  'openai/gpt-5.6-sol',
-  'openai/gpt-5.6-terra',
-  'openai/gpt-5.6-luna',
-  'openai/gpt-5.5',
-  'openai/gpt-5.4',
-  'openai/gpt-5.4-mini',
-  'openai/gpt-5.2',
-  'gemini/gemini-4-argon',
-  'gemini/gemini-3.8-flash',
-  'gemini/gemini-3.1-pro-preview',
-  'gemini/gemini-2.5-pro',
-  'gemini/gemini-2.5-flash',
-  'xai/grok-4.6',
-  'xai/grok-4.5',
-  'deepseek/deepseek-v4-pro',
-  'deepseek/deepseek-v4-flash',
-  'groq/openai/gpt-oss-120b',
-  'groq/openai/gpt-oss-20b',
-  'mistral/devstral-2512',
-  'mistral/mistral-medium-3-5',
-  'moonshot/kimi-k3',
-  'moonshot/kimi-k2.7-code',
-  'zai/glm-5.3',
-  'dashscope/qwen3.8-max',
-  'openrouter/anthropic/claude-opus-5',
-  'openrouter/openai/gpt-5.6-sol',
-]
+export const LISTED_MODELS = words(`
+  anthropic/claude-opus-5-5 anthropic/claude-sonnet-5-5 anthropic/claude-haiku-5-5
+  anthropic/claude-fable-5-2 anthropic/claude-opus-5 anthropic/claude-sonnet-5
+  anthropic/claude-sonnet-4-6
+  openai/gpt-6-astra openai/gpt-6.1-sol openai/gpt-6-sol openai/gpt-6-luna openai/gpt-5.6-sol
+  openai/gpt-5.6-terra openai/gpt-5.6-luna openai/gpt-5.5 openai/gpt-5.4 openai/gpt-5.4-mini
+  openai/gpt-5.2
+  gemini/gemini-4-argon gemini/gemini-3.8-flash gemini/gemini-3.1-pro-preview
+  gemini/gemini-2.5-pro gemini/gemini-2.5-flash
+  xai/grok-4.6 xai/grok-4.5
+  deepseek/deepseek-v4-pro deepseek/deepseek-v4-flash
+  groq/openai/gpt-oss-120b groq/openai/gpt-oss-20b
+  mistral/devstral-2512 mistral/mistral-medium-3-5
+  moonshot/kimi-k3 moonshot/kimi-k2.7-code
+  zai/glm-5.3
+  dashscope/qwen3.8-max
+  openrouter/anthropic/claude-opus-5 openrouter/openai/gpt-5.6-sol
+`)

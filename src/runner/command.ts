@@ -8,6 +8,7 @@ import type { Network } from '../domain/network.ts'
 import { present } from '../domain/present.ts'
 import type { Notice } from '../domain/records.ts'
 import { messageOf, shortageOf } from '../lib/message-of.ts'
+import { wordSet } from '../lib/text.ts'
 import { MAX_FILE_BYTES } from '../sandbox/container-shell.ts'
 import type { IsolatedProgram, Isolation } from '../sandbox/isolation.ts'
 import type { PolicyFacts } from '../sandbox/sandbox.ts'
@@ -115,44 +116,12 @@ export function notStarted(what: string, cause: unknown): NotStarted {
  * The only variables of the server's own environment that commands get. It lists what is allowed, because a list of
  * secrets is never complete: keys, tokens and proxies with passwords are not passed on.
  */
-const ALLOWED: ReadonlySet<string> = new Set([
-  'PATH',
-  'HOME',
-  'USER',
-  'LOGNAME',
-  'SHELL',
-  'TERM',
-  'TZ',
-  'TMPDIR',
-  'TMP',
-  'TEMP',
-  'LANG',
-  'LANGUAGE',
-  'COLUMNS',
-  'LINES',
-  'XDG_CACHE_HOME',
-  'XDG_CONFIG_HOME',
-  'XDG_DATA_HOME',
-  'XDG_RUNTIME_DIR',
-  'SSL_CERT_FILE',
-  'SSL_CERT_DIR',
-  'NODE_EXTRA_CA_CERTS',
-  'VIRTUAL_ENV',
-  'CONDA_PREFIX',
-  'PYENV_ROOT',
-  'PYENV_VERSION',
-  'NVM_DIR',
-  'VOLTA_HOME',
-  'BUN_INSTALL',
-  'CARGO_HOME',
-  'RUSTUP_HOME',
-  'GOPATH',
-  'GOROOT',
-  'GOCACHE',
-  'GOMODCACHE',
-  'GOTOOLCHAIN',
-  'JAVA_HOME',
-])
+const ALLOWED = wordSet(`
+  PATH HOME USER LOGNAME SHELL TERM TZ TMPDIR TMP TEMP LANG LANGUAGE COLUMNS LINES XDG_CACHE_HOME
+  XDG_CONFIG_HOME XDG_DATA_HOME XDG_RUNTIME_DIR SSL_CERT_FILE SSL_CERT_DIR NODE_EXTRA_CA_CERTS
+  VIRTUAL_ENV CONDA_PREFIX PYENV_ROOT PYENV_VERSION NVM_DIR VOLTA_HOME BUN_INSTALL CARGO_HOME
+  RUSTUP_HOME GOPATH GOROOT GOCACHE GOMODCACHE GOTOOLCHAIN JAVA_HOME
+`)
 const ALLOWED_PREFIX = 'LC_'
 
 /**

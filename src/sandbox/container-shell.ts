@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { Network } from '../domain/network.ts'
 import { isWithin } from '../lib/paths.ts'
-import { shellWord } from '../lib/text.ts'
+import { shellWord, words } from '../lib/text.ts'
 import type { OpenedProject } from './sandbox.ts'
 import { SYSTEM } from './system.ts'
 import { FOLDERS } from './tool-chains.ts'
@@ -130,23 +130,10 @@ export function networkVariables(network: Network, port = FIRST_PORT): Record<st
 }
 
 /** Variables about the home of the server's user: an isolated command has its own. */
-const NOT_PASSED = [
-  'HOME',
-  'USER',
-  'LOGNAME',
-  'SHELL',
-  'TMPDIR',
-  'TMP',
-  'TEMP',
-  'XDG_CACHE_HOME',
-  'XDG_CONFIG_HOME',
-  'XDG_DATA_HOME',
-  'XDG_RUNTIME_DIR',
-  'CARGO_HOME',
-  'GOPATH',
-  'GOCACHE',
-  'GOMODCACHE',
-]
+const NOT_PASSED = words(`
+  HOME USER LOGNAME SHELL TMPDIR TMP TEMP XDG_CACHE_HOME XDG_CONFIG_HOME XDG_DATA_HOME
+  XDG_RUNTIME_DIR CARGO_HOME GOPATH GOCACHE GOMODCACHE
+`)
 /** Where Go downloads modules by itself. */
 const GO_PROXIES = 'https://proxy.golang.org,direct'
 

@@ -14,46 +14,22 @@ import { isAbsolute, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { throwIfShort } from '../lib/message-of.ts'
 import { within } from '../lib/promises.ts'
+import { words } from '../lib/text.ts'
 import { linkOf } from './project-folder.ts'
 
 /** What programs need of the system. Nothing else of the host is shown to an isolated command. */
-export const SYSTEM: readonly string[] = [
-  '/usr',
-  '/bin',
-  '/sbin',
-  '/lib',
-  '/lib32',
-  '/lib64',
-  '/libx32',
-  '/etc',
-  '/opt',
-  '/nix/store',
-  '/gnu/store',
-]
+export const SYSTEM = words(`
+  /usr /bin /sbin /lib /lib32 /lib64 /libx32 /etc /opt /nix/store /gnu/store
+`)
 
 /** What only root reads: a command of a root server owns it. */
-export const SECRET_FILES: readonly string[] = [
-  'shadow',
-  'shadow-',
-  'gshadow',
-  'gshadow-',
-  'sudoers',
-  'krb5.keytab',
-  'machine-id',
-  'security/opasswd',
-].map((name) => `/etc/${name}`)
+export const SECRET_FILES = words(`
+  shadow shadow- gshadow gshadow- sudoers krb5.keytab machine-id security/opasswd
+`).map((name) => `/etc/${name}`)
 
-export const SECRET_FOLDERS: readonly string[] = [
-  'ssh',
-  'ssl/private',
-  'sudoers.d',
-  'wireguard',
-  'NetworkManager',
-  'docker',
-  'kubernetes',
-  'rancher',
-  'letsencrypt',
-].map((name) => `/etc/${name}`)
+export const SECRET_FOLDERS = words(`
+  ssh ssl/private sudoers.d wireguard NetworkManager docker kubernetes rancher letsencrypt
+`).map((name) => `/etc/${name}`)
 
 export const DEVICES = ['null', 'zero', 'full', 'random', 'urandom', 'tty'].map(
   (name) => `/dev/${name}`,
@@ -64,15 +40,9 @@ export const MEMORY_FOLDER_BYTES = 1024 * 1024 * 1024
 /** The size of each other folder in memory. Without control groups, it counts nowhere. */
 const SHARED_MEMORY_BYTES = 256 * 1024 * 1024
 
-const KERNEL_FILES = [
-  'kcore',
-  'keys',
-  'timer_list',
-  'latency_stats',
-  'sysrq-trigger',
-  'kallsyms',
-  'mtrr',
-].map((name) => `/proc/${name}`)
+const KERNEL_FILES = words(`
+  kcore keys timer_list latency_stats sysrq-trigger kallsyms mtrr
+`).map((name) => `/proc/${name}`)
 const KERNEL_FOLDERS = ['acpi', 'scsi', 'driver', 'fs', 'pressure'].map((name) => `/proc/${name}`)
 
 const statusOf = (path: string) => lstatSync(path, { throwIfNoEntry: false })
@@ -92,54 +62,22 @@ const nothingOf = (files: readonly string[]): string[] =>
 
 /** The part of bwrap's arguments that is the same for all commands: what they see of the system. */
 export const systemArguments = (): string[] => [
-  '--unshare-pid',
-  '--unshare-ipc',
-  '--unshare-uts',
-  '--unshare-cgroup-try',
-  '--hostname',
-  'sandbox',
-  '--die-with-parent',
-  '--new-session',
-  '--cap-drop',
-  'ALL',
+  ...words('--unshare-pid --unshare-ipc --unshare-uts --unshare-cgroup-try --hostname sandbox'),
+  ...words('--die-with-parent --new-session --cap-drop ALL'),
   ...shown(),
   ...nothingOf(SECRET_FILES),
   ...SECRET_FOLDERS.filter(isFolder).flatMap((path) => ['--perms', '0000', '--tmpfs', path]),
-  '--dev',
-  '/dev',
-  '--perms',
-  '1777',
-  '--size',
-  String(SHARED_MEMORY_BYTES),
-  '--tmpfs',
-  '/dev/shm',
+  ...words(`--dev /dev --perms 1777 --size ${SHARED_MEMORY_BYTES} --tmpfs /dev/shm`),
   // bwrap leaves /proc/sys writable for root, and with it core_pattern, which the kernel runs as root.
-  '--proc',
-  '/proc',
-  '--ro-bind',
-  '/proc/sys',
-  '/proc/sys',
+  ...words('--proc /proc --ro-bind /proc/sys /proc/sys'),
   ...nothingOf(KERNEL_FILES),
   // A folder in memory belongs to the user who runs bwrap, who may be that of the command.
   ...KERNEL_FOLDERS.filter(isFolder).flatMap((path) => {
     return ['--perms', '0555', '--tmpfs', path, '--remount-ro', path]
   }),
-  '--ro-bind-try',
-  '/sys/devices/system/cpu',
-  '/sys/devices/system/cpu',
-  '--dir',
-  '/run',
-  '--dir',
-  '/var',
-  '--symlink',
-  '../run',
-  '/var/run',
-  '--perms',
-  '1777',
-  '--size',
-  String(SHARED_MEMORY_BYTES),
-  '--tmpfs',
-  '/var/tmp',
+  ...words('--ro-bind-try /sys/devices/system/cpu /sys/devices/system/cpu'),
+  ...words('--dir /run --dir /var --symlink ../run /var/run'),
+  ...words(`--perms 1777 --size ${SHARED_MEMORY_BYTES} --tmpfs /var/tmp`),
 ]
 
 /** Whether a path leads to a file that this process may execute. */

@@ -2,55 +2,23 @@ import { existsSync, realpathSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path'
 import { isWithin } from '../lib/paths.ts'
+import { words } from '../lib/text.ts'
 import { linkOf } from './project-folder.ts'
 import { isExecutable, SYSTEM } from './system.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
 
 /** Tool chains in a home folder, each with everything that its programs need. The rest of a home stays hidden. */
-const IN_HOME = [
-  '.nvm',
-  '.volta',
-  '.bun',
-  '.deno',
-  '.fnm',
-  '.local/share/fnm',
-  '.local/share/mise',
-  '.pyenv',
-  '.local/share/uv',
-  '.local/share/pipx',
-  '.local/pipx',
-  '.rye',
-  'miniconda3',
-  'anaconda3',
-  '.rustup',
-  '.cargo/bin',
-  '.cargo/registry',
-  '.cargo/git',
-  'go/bin',
-  'go/pkg',
-  '.goenv',
-  'sdk',
-  '.asdf',
-  '.rbenv',
-  '.rvm',
-  '.sdkman',
-  '.ghcup',
-  '.local/bin',
-]
+const IN_HOME = words(`
+  .nvm .volta .bun .deno .fnm .local/share/fnm .local/share/mise .pyenv .local/share/uv
+  .local/share/pipx .local/pipx .rye miniconda3 anaconda3 .rustup .cargo/bin .cargo/registry
+  .cargo/git go/bin go/pkg .goenv sdk .asdf .rbenv .rvm .sdkman .ghcup .local/bin
+`)
 /** Variables that name a folder of a tool chain. */
-export const FOLDERS = [
-  'VIRTUAL_ENV',
-  'CONDA_PREFIX',
-  'PYENV_ROOT',
-  'NVM_DIR',
-  'VOLTA_HOME',
-  'BUN_INSTALL',
-  'RUSTUP_HOME',
-  'GOROOT',
-  'GOMODCACHE',
-  'JAVA_HOME',
-]
+export const FOLDERS = words(`
+  VIRTUAL_ENV CONDA_PREFIX PYENV_ROOT NVM_DIR VOLTA_HOME BUN_INSTALL RUSTUP_HOME GOROOT GOMODCACHE
+  JAVA_HOME
+`)
 /** Variables that name a file with certificates. */
 const FILES = ['SSL_CERT_FILE', 'NODE_EXTRA_CA_CERTS']
 /**
@@ -85,26 +53,9 @@ export function toolChains(
 
 /** What programs need of the folder that has their `bin` in it. */
 const PARTS = [
-  'bin',
-  'sbin',
-  'shims',
-  'lib',
-  'lib32',
-  'lib64',
-  'libexec',
-  'share',
-  'include',
-  'etc',
+  ...words('bin sbin shims lib lib32 lib64 libexec share include etc'),
   // A virtual environment, a JDK, Maven, Gradle, Homebrew.
-  'pyvenv.cfg',
-  'conf',
-  'jmods',
-  'legal',
-  'release',
-  'boot',
-  'init.d',
-  'Cellar',
-  'opt',
+  ...words('pyvenv.cfg conf jmods legal release boot init.d Cellar opt'),
 ]
 
 /** What only a folder that somebody works in has. */

@@ -14,102 +14,26 @@ const MAX_CHARS = 4_000
 /** The most words for which a program such as `timeout` may run each of the rest. */
 const MAX_RUN_WORDS = 40
 
+const wordSet = (text: string): ReadonlySet<string> => new Set(text.trim().split(/\s+/))
+
 /** Programs that run their arguments. */
-const RUNS_ITS_ARGUMENTS: ReadonlySet<string> = new Set([
-  'env',
-  'sudo',
-  'doas',
-  'nohup',
-  'nice',
-  'ionice',
-  'timeout',
-  'exec',
-  'command',
-  'builtin',
-  'stdbuf',
-  'setsid',
-  'chroot',
-  'unshare',
-  'nsenter',
-  'strace',
-  'ltrace',
-  'xargs',
-  'find',
-  'busybox',
-  'systemd-run',
-  'chrt',
-  'taskset',
-  'jobs',
-])
+const RUNS_ITS_ARGUMENTS = wordSet(`
+  env sudo doas nohup nice ionice timeout exec command builtin stdbuf setsid chroot unshare
+  nsenter strace ltrace xargs find busybox systemd-run chrt taskset jobs
+`)
 /** Programs that run a text as commands, perhaps, or change what later commands mean. */
-const RUNS_TEXT: ReadonlySet<string> = new Set([
-  'sh',
-  'bash',
-  'dash',
-  'zsh',
-  'ksh',
-  'fish',
-  'rbash',
-  'eval',
-  'source',
-  '.',
-  'su',
-  'ssh',
-  'alias',
-  'shopt',
-  'trap',
-  'enable',
-  'hash',
-  'complete',
-  'bind',
-  'mapfile',
-  'readarray',
-  'compgen',
-  'watch',
-  'parallel',
-  'flock',
-  'script',
-  'entr',
-])
+const RUNS_TEXT = wordSet(`
+  sh bash dash zsh ksh fish rbash eval source . su ssh alias shopt trap enable hash complete bind
+  mapfile readarray compgen watch parallel flock script entr
+`)
 /** Commands of bash that calculate: `a[$(x)]` runs x, even within quotes. */
-const CALCULATES: ReadonlySet<string> = new Set([
-  'let',
-  'test',
-  '[',
-  'printf',
-  'read',
-  'unset',
-  'wait',
-  'declare',
-  'typeset',
-  'local',
-  'export',
-  'readonly',
-])
-const KEYWORDS: ReadonlySet<string> = new Set([
-  'if',
-  'then',
-  'else',
-  'elif',
-  'fi',
-  'for',
-  'while',
-  'until',
-  'do',
-  'done',
-  'case',
-  'esac',
-  'select',
-  'function',
-  'time',
-  'coproc',
-  '{',
-  '}',
-  '!',
-  '[[',
-  ']]',
-  'in',
-])
+const CALCULATES = wordSet(`
+  let test [ printf read unset wait declare typeset local export readonly
+`)
+const KEYWORDS = wordSet(`
+  if then else elif fi for while until do done case esac select function time coproc { } ! [[ ]]
+  in
+`)
 
 const ASSIGNMENT = /^[A-Za-z_]\w*(\[[^\]]*\])?\+?=/
 

@@ -1,3 +1,4 @@
+import { wordSet } from '../../lib/text.ts'
 import { isObject, type Json } from '../adapter.ts'
 import type { ToolSpec } from '../model.ts'
 
@@ -16,26 +17,10 @@ export const functionTool = ({ name, description, ...tool }: ToolSpec) => ({
 type JsonSchema = { readonly [name: string]: Json }
 
 /** The keywords that Google documents for the JSON Schema of a tool. It may answer 400 to any other. */
-const GOOGLE: ReadonlySet<string> = new Set([
-  '$ref',
-  '$id',
-  '$anchor',
-  '$defs',
-  'type',
-  'title',
-  'description',
-  'enum',
-  'required',
-  'properties',
-  'additionalProperties',
-  'items',
-  'prefixItems',
-  'anyOf',
-  'minItems',
-  'maxItems',
-  'minimum',
-  'maximum',
-])
+const GOOGLE = wordSet(`
+  $ref $id $anchor $defs type title description enum required properties additionalProperties
+  items prefixItems anyOf minItems maxItems minimum maximum
+`)
 
 /** The same schema in Google's subset of JSON Schema. What it cannot say is checked when the tool is called. */
 export function geminiSchema(schema: JsonSchema): JsonSchema {

@@ -2,6 +2,7 @@ import { BlockList, isIP } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { present } from '../../domain/present.ts'
 import type { PayloadOf } from '../../domain/records.ts'
+import { words } from '../../lib/text.ts'
 
 /** A connection that a command asked the proxy for, when it has ended or was refused, or one in the whole network. */
 export type Connection = Omit<PayloadOf<'network_connection'>, 'call_id'>
@@ -108,23 +109,11 @@ export class FlowReader {
 }
 
 /** IPv4 networks that are not part of the public Internet (RFC 6890 and its updates). */
-const NOT_PUBLIC = [
-  '0.0.0.0/8',
-  '10.0.0.0/8',
-  '100.64.0.0/10',
-  '127.0.0.0/8',
-  '169.254.0.0/16',
-  '172.16.0.0/12',
-  '192.0.0.0/24',
-  '192.0.2.0/24',
-  '192.88.99.0/24',
-  '192.168.0.0/16',
-  '198.18.0.0/15',
-  '198.51.100.0/24',
-  '203.0.113.0/24',
-  '224.0.0.0/4',
-  '240.0.0.0/4',
-]
+const NOT_PUBLIC = words(`
+  0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24
+  192.0.2.0/24 192.88.99.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24
+  224.0.0.0/4 240.0.0.0/4
+`)
 /** All public IPv6 addresses are in this network. */
 const PUBLIC_6 = ['2000::', 3] as const
 /** Parts of that network that are for documentation, or lead to an IPv4 address that is not checked. */

@@ -4,6 +4,7 @@ import { isIPv6 } from 'node:net'
 import { promisify } from 'node:util'
 import { messageOf, throwIfShort } from '../../lib/message-of.ts'
 import { within } from '../../lib/promises.ts'
+import { words } from '../../lib/text.ts'
 import { SandboxError } from '../project-folder.ts'
 import { isRoot, type Programs, programIn, type Sandbox } from '../sandbox.ts'
 import { HOLD, type Holder, spawned, WITHIN_MS } from '../system.ts'
@@ -85,20 +86,8 @@ export async function openWholeNetwork(
 /** pasta, with a shell that it starts when its namespace has the network. It ends with that shell. */
 function startPasta(pasta: string) {
   const args = [
-    '--foreground',
-    '--debug',
-    '--config-net',
-    '--no-map-gw',
-    '--dns-forward',
-    RESOLVER,
-    '-t',
-    'none',
-    '-u',
-    'none',
-    '-T',
-    'none',
-    '-U',
-    'none',
+    ...words(`--foreground --debug --config-net --no-map-gw --dns-forward ${RESOLVER}`),
+    ...words('-t none -u none -T none -U none'),
     ...(isRoot() ? ['--runas', '0'] : []),
     '--',
     '/bin/sh',

@@ -7,6 +7,7 @@ import generated from '@eventstore/db-client/generated/streams_pb.js'
 import type { CallOptions, ClientReadableStream, Metadata } from '@grpc/grpc-js'
 import { err, ok, type Result } from 'neverthrow'
 import { BrokenInvariant } from '../../domain/errors.ts'
+import { wordSet } from '../../lib/text.ts'
 import type { StoreFailure } from '../event-store.ts'
 import { clientMessageOf, inTime, refused } from './calls.ts'
 import { type Address, unusable } from './connection-string.ts'
@@ -81,20 +82,10 @@ function replaceMethods(client: EventStoreDBClient, log: (message: string) => vo
 const METHODS = ['callArguments', 'getGRPCClient', 'handleError', 'supports']
 
 /** The options that have an effect in the client, and are passed to it. */
-const KNOWN = new Set([
-  'connectionname',
-  'defaultdeadline',
-  'discoveryinterval',
-  'gossiptimeout',
-  'keepaliveinterval',
-  'keepalivetimeout',
-  'maxdiscoverattempts',
-  'nodepreference',
-  'tls',
-  'tlscafile',
-  'usercertfile',
-  'userkeyfile',
-])
+const KNOWN = wordSet(`
+  connectionname defaultdeadline discoveryinterval gossiptimeout keepaliveinterval
+  keepalivetimeout maxdiscoverattempts nodepreference tls tlscafile usercertfile userkeyfile
+`)
 
 /**
  * The connection string without the options that have no effect here. Each of them is logged. The client would print

@@ -5,6 +5,7 @@ import { objectId, pathBytes, shownPath } from '../../lib/git-objects.ts'
 import { jsonOr } from '../../lib/json.ts'
 import { throwIfShort } from '../../lib/message-of.ts'
 import { sha256 } from '../../lib/sha256.ts'
+import { wordSet } from '../../lib/text.ts'
 import type { Questions, Served } from '../protocol.ts'
 import { Refusal } from './paths.ts'
 import { hasSettings, NO_SETTINGS, reachedScripts, settingsId } from './settings-ids.ts'
@@ -161,27 +162,10 @@ function settingsOf(bytes: string, { mode, id }: Seen, texts: readonly string[])
 }
 
 /** A file or folder with one of these words in its name is there to check others. */
-const CHECKS: ReadonlySet<string> = new Set([
-  'test',
-  'tests',
-  'check',
-  'checks',
-  'checker',
-  'spec',
-  'specs',
-  'verify',
-  'verifier',
-  'lint',
-  'validate',
-  'validator',
-  'ci',
-  'expected',
-  'golden',
-  'grade',
-  'grader',
-  'judge',
-  'assert',
-])
+const CHECKS = wordSet(`
+  test tests check checks checker spec specs verify verifier lint validate validator ci expected
+  golden grade grader judge assert
+`)
 
 /** Whether its name, or that of a folder above it, says that it checks something. */
 function saysThatItChecks(path: string): boolean {

@@ -1,5 +1,6 @@
 import { jsonOr } from '../../lib/json.ts'
 import { sha256 } from '../../lib/sha256.ts'
+import { wordSet } from '../../lib/text.ts'
 
 /**
  * Files in which settings of a check are beside what any agent changes: the hash of the rest of their content, so that a new
@@ -53,38 +54,11 @@ function withoutSections(text: string, left: RegExp, kept = /(?!)/): string {
 }
 
 /** What describes a package, what it needs, and what it is for others. */
-const OF_PACKAGE: ReadonlySet<string> = new Set([
-  'name',
-  'version',
-  'description',
-  'author',
-  'contributors',
-  'maintainers',
-  'license',
-  'type',
-  'repository',
-  'homepage',
-  'bugs',
-  'keywords',
-  'funding',
-  'private',
-  'engines',
-  'os',
-  'cpu',
-  'publishConfig',
-  'files',
-  'bin',
-  'main',
-  'module',
-  'browser',
-  'exports',
-  'types',
-  'typings',
-  'typesVersions',
-  'sideEffects',
-  'man',
-  'directories',
-])
+const OF_PACKAGE = wordSet(`
+  name version description author contributors maintainers license type repository homepage bugs
+  keywords funding private engines os cpu publishConfig files bin main module browser exports
+  types typings typesVersions sideEffects man directories
+`)
 const NEEDED = /dependenc/i
 
 function restOfPackage(content: string, texts: readonly string[]): string {
