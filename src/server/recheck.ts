@@ -17,10 +17,15 @@ import { readAcceptance } from '../log/acceptance.ts'
 import { load } from '../log/run-log.ts'
 import type { StreamReader } from '../log/stream-pages.ts'
 import { redactionIndexOf } from '../redaction/redaction-index.ts'
-import { commandPath } from '../runner/command.ts'
-import { commandRunner, DEFAULT_LIMITS, processStarter } from '../runner/run-command.ts'
+import { commandPath, type RunCommand } from '../runner/command.ts'
+import {
+  commandRunner,
+  DEFAULT_LIMITS,
+  processStarter,
+  type StartProcess,
+} from '../runner/run-command.ts'
 import { Runner } from '../runner/runner.ts'
-import { chooseIsolation } from '../sandbox/isolation.ts'
+import { chooseIsolation, type Isolation } from '../sandbox/isolation.ts'
 import { leftOutOf } from '../snapshots/changes.ts'
 import {
   MAX_FILE_BYTES,
@@ -73,7 +78,40 @@ export async function recheckRun(
   runId: string,
   evidence: Evidence,
 ): Promise<Result<Rechecked, string>> {
-  const { reader, artifacts, folder } = evidence
+  const recorded = await readRecorded(runId, evidence)
+  if (recorded.isErr()) return err(recorded.error)
+  const runner = new Runner({ error: () => {} })
+  const isolation = await isolationIn(evidence.folder, runner)
+  try {
+    const recheck = new Recheck(recorded.value, evidence, {
+      startProcess: processStarter(DEFAULT_LIMITS, runner, isolation),
+      runCommand: commandRunner(DEFAULT_LIMITS, runner, isolation),
+    })
+    const checked = await recheck.checkAll()
+    const { verdict } = recorded.value
+    return checked.map((checks) => {
+      return { run_id: runId, verdict, ...checks, isolation: isolation.detail }
+    })
+  } finally {
+    await isolation.leave()
+    runner.close()
+  }
+}
+
+/** An ended run whose verdict was made in a clean copy. */
+type Recorded = {
+  readonly state: RunState
+  readonly verdict: RunVerdict
+  /** The programs that its checks found. */
+  readonly used: Versions
+  readonly snapshots: readonly SnapshotAt[]
+  readonly files: RunFiles
+}
+
+async function readRecorded(
+  runId: string,
+  { reader, artifacts }: Evidence,
+): Promise<Result<Recorded, string>> {
   let used: Versions = {}
   const loaded = await load(reader, runId, {
     visit: ({ record }) => {
@@ -88,8 +126,7 @@ export async function recheckRun(
       'The run has no verdict: a version made it that made no snapshots, or nobody was to look.',
     )
   }
-  const { original_checks: original, accept } = verdict
-  if (original === null && accept === null) {
+  if (verdict.original_checks === null && verdict.accept === null) {
     return err('Its goal was not checked in a clean copy, so there is nothing to compare with.')
   }
   if (verdict.tampering.length === MOST_NAMED) {
@@ -100,79 +137,99 @@ export async function recheckRun(
   if (found.isErr() || index.isErr()) return err('Its records cannot be read.')
   const packsOf = (sha256: string) => index.value.packsOf(sha256)
   const files = await RunFiles.open(found.value, artifacts, packsOf)
-  const runner = new Runner({ error: () => {} })
+  return ok({ state, verdict, used, snapshots: found.value, files })
+}
+
+async function isolationIn(folder: string, runner: Runner): Promise<Isolation> {
   const dataDir = join(folder, 'server')
   await mkdir(dataDir)
   const env = { ...process.env, PATH: commandPath(process.env.PATH) }
-  const isolation = await chooseIsolation('auto', {
-    runner,
-    env,
-    dataDir,
-    toolPaths: [],
-  })
-  try {
-    const startProcess = processStarter(DEFAULT_LIMITS, runner, isolation)
-    const runCommand = commandRunner(DEFAULT_LIMITS, runner, isolation)
-    const compared: Compared[] = []
-    const lacking = new Set<string>()
-    const { signal } = new AbortController()
-    let installed: Versions = {}
-    const judge = async (at: string, more: Hidden | null, isFirst: boolean): Promise<Judged> => {
-      const cwd = join(folder, at)
-      for (const path of await restore(files, state, { verdict, cwd, more })) lacking.add(path)
-      await using workspace = new Workspace({ cwd }, startProcess)
-      const protection = protectionOf(state, { files: workspace, artifacts, signal })
-      const added = isFirst ? await addedTests(workspace, protection, signal) : []
-      for (const path of added) await rm(join(cwd, path), { force: true })
-      const { config } = state
-      const asked = more === null ? config : { ...config, ...asShellGoal(more.command) }
-      const goalVerdict = await findGoal(asked.goal).check({
-        config: { ...asked, cwd },
-        files: workspace,
-        signal,
-        runCommand: (command) => runCommand({ ...command, env: checkEnvironment(command.env) }),
-      })
-      installed = await versionsAt({ cwd, runCommand, signal })
-      const judged = isFirst ? await protection.withoutLost(goalVerdict) : goalVerdict
-      return { judged, hasAddedTests: added.length > 0 }
-    }
-    const check = async (name: Compared['check'], more: Hidden | null): Promise<void> => {
-      const recorded = verdict[name]
-      if (recorded === null) return
-      const first = await judge(name, more, name === 'original_checks')
-      const isDone = !first.hasAddedTests || first.judged.verdict !== 'achieved'
-      const { judged } = isDone ? first : await judge(`${name}_and_added`, more, false)
-      compared.push({ check: name, recorded, here: judged.verdict, reason: judged.reason })
-    }
-    await check('original_checks', null)
-    if (accept !== null) {
-      const hidden = await hiddenCheck(state.config, artifacts)
-      if (hidden.isErr()) return err(hidden.error)
-      await check('accept', hidden.value)
-    }
-    // What succeeds without them does not need them. What fails may fail because of them.
-    if (compared.some(({ here }) => here !== 'achieved')) {
-      for (const path of await leftOutThere(found.value, verdict, artifacts)) lacking.add(path)
-    }
-    const names = [...new Set([...Object.keys(used), ...Object.keys(installed)])].sort()
-    return ok({
-      run_id: runId,
-      verdict,
-      compared,
-      programs: names.map((name) => {
-        return { name, recorded: used[name] ?? null, here: installed[name] ?? null }
-      }),
-      lacking: [...lacking].slice(0, MOST_LACKING),
-      isolation: isolation.detail,
-    })
-  } finally {
-    await isolation.leave()
-    runner.close()
-  }
+  return chooseIsolation('auto', { runner, env, dataDir, toolPaths: [] })
 }
+
+type Processes = { readonly startProcess: StartProcess; readonly runCommand: RunCommand }
 
 /** A check here, and whether tests that the agent added were left out of it. */
 type Judged = { readonly judged: GoalVerdict; readonly hasAddedTests: boolean }
+
+/** Makes the checks of one run again, each in a folder of its own. */
+class Recheck {
+  readonly #recorded: Recorded
+  readonly #evidence: Evidence
+  readonly #processes: Processes
+  readonly #lacking = new Set<string>()
+  readonly #signal = new AbortController().signal
+  /** The programs that the last check found. */
+  #installed: Versions = {}
+
+  constructor(recorded: Recorded, evidence: Evidence, processes: Processes) {
+    this.#recorded = recorded
+    this.#evidence = evidence
+    this.#processes = processes
+  }
+
+  async checkAll(): Promise<Result<Pick<Rechecked, 'compared' | 'programs' | 'lacking'>, string>> {
+    const { artifacts } = this.#evidence
+    const { state, verdict, snapshots } = this.#recorded
+    const compared = await this.#compare('original_checks', null)
+    if (verdict.accept !== null) {
+      const hidden = await hiddenCheck(state.config, artifacts)
+      if (hidden.isErr()) return err(hidden.error)
+      compared.push(...(await this.#compare('accept', hidden.value)))
+    }
+    // What succeeds without them does not need them. What fails may fail because of them.
+    if (compared.some(({ here }) => here !== 'achieved')) {
+      const left = await leftOutThere(snapshots, verdict, artifacts)
+      for (const path of left) this.#lacking.add(path)
+    }
+    const lacking = [...this.#lacking].slice(0, MOST_LACKING)
+    return ok({ compared, programs: this.#programs(), lacking })
+  }
+
+  /** @returns nothing if the run has no such check */
+  async #compare(check: Compared['check'], more: Hidden | null): Promise<Compared[]> {
+    const recorded = this.#recorded.verdict[check]
+    if (recorded === null) return []
+    const first = await this.#judge(check, more, check === 'original_checks')
+    const isDone = !first.hasAddedTests || first.judged.verdict !== 'achieved'
+    const { judged } = isDone ? first : await this.#judge(`${check}_and_added`, more, false)
+    return [{ check, recorded, here: judged.verdict, reason: judged.reason }]
+  }
+
+  /** @param at the name of a new folder @param isFirst whether tests that the agent added are left out */
+  async #judge(at: string, more: Hidden | null, isFirst: boolean): Promise<Judged> {
+    const { startProcess, runCommand } = this.#processes
+    const { state, verdict, files } = this.#recorded
+    const signal = this.#signal
+    const cwd = join(this.#evidence.folder, at)
+    for (const path of await restore(files, state, { verdict, cwd, more })) this.#lacking.add(path)
+    await using workspace = new Workspace({ cwd }, startProcess)
+    const { artifacts } = this.#evidence
+    const protection = protectionOf(state, { files: workspace, artifacts, signal })
+    const added = isFirst ? await addedTests(workspace, protection, signal) : []
+    for (const path of added) await rm(join(cwd, path), { force: true })
+    const { config } = state
+    const asked = more === null ? config : { ...config, ...asShellGoal(more.command) }
+    const goalVerdict = await findGoal(asked.goal).check({
+      config: { ...asked, cwd },
+      files: workspace,
+      signal,
+      runCommand: (command) => runCommand({ ...command, env: checkEnvironment(command.env) }),
+    })
+    this.#installed = await versionsAt({ cwd, runCommand, signal })
+    const judged = isFirst ? await protection.withoutLost(goalVerdict) : goalVerdict
+    return { judged, hasAddedTests: added.length > 0 }
+  }
+
+  #programs(): ProgramVersions[] {
+    const { used } = this.#recorded
+    const here = this.#installed
+    const names = new Set([...Object.keys(used), ...Object.keys(here)])
+    return [...names].sort().map((name) => {
+      return { name, recorded: used[name] ?? null, here: here[name] ?? null }
+    })
+  }
+}
 
 const protectionOf = (
   state: RunState,

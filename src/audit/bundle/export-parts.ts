@@ -73,29 +73,17 @@ export class Unfinished extends Error {
  * The parts of an export, each made when it is requested.
  * @throws Unfinished
  */
-export async function* exportParts(
-  { store, artifacts, keys, now, files: ends = false, log = null, stamped = null }: ExportDeps,
-  proof: RunProof,
-): AsyncGenerator<BundlePart> {
+export async function* exportParts(deps: ExportDeps, proof: RunProof): AsyncGenerator<BundlePart> {
+  const { store, artifacts, keys, files: ends = false } = deps
   const parts: ListedPart[] = []
-  const listed = (path: string, content: Buffer): BundlePart => {
+  const listed = ({ path, content }: Part): BundlePart => {
     parts.push({ path, bytes: content.length, sha256: sha256(content) })
     return partOf(path, content)
   }
   const ledger = await redactionsAfter(store, proof, null)
-  yield listed(README, Buffer.from(readme(proof.run_id)))
-  yield listed(KEYS, jsonFile(await keysFor(store, keys.published, ledger.signers)))
-  yield listed(PROOF, jsonFile(proof))
-  if (log !== null) yield listed(LOG_PROOF, jsonFile(log))
-  if (stamped !== null) {
-    yield listed(STAMP.proof, jsonFile(stamped.proof))
-    yield listed(STAMP.token, Buffer.from(stamped.stamp.token, 'base64'))
-    yield listed(STAMP.authority, Buffer.from(stamped.stamp.chain))
-  }
+  for (const part of await statements(deps, proof, ledger.signers)) yield listed(part)
   const named: Named = { artifacts: new Set(), packs: new Set(), snapshots: [], hidden: null }
-  for await (const { path, content } of recordFiles(store, proof, named)) {
-    yield listed(path, content)
-  }
+  for await (const part of recordFiles(store, proof, named)) yield listed(part)
   /** It may be there, so it must not be listed as missing. */
   const read = (name: string) =>
     artifacts.read(name).catch((cause: unknown) => {
@@ -113,15 +101,7 @@ export async function* exportParts(
       return found && buffer(found.stream)
     },
   })
-  const names = new Set([...named.artifacts, ...packs])
-  /** Another run may name the same artifact, or have the same object. */
-  const isAbout = ({ isOwn, redaction }: LedgerLine): boolean => {
-    const { artifact, objects: removed = [], replaced_by, absent } = redaction.record.payload
-    const isOfOthers = names.has(artifact ?? '') || removed.some((id) => objects.absent.has(id))
-    const is = isOwn || (isOfOthers && !absent)
-    if (is && replaced_by !== undefined) names.add(replaced_by)
-    return is
-  }
+  const isAbout = aboutRun(new Set([...named.artifacts, ...packs]), objects.absent)
   /** A text that was redacted since the export began may be in it. */
   const stopIfRedacted = async (): Promise<void> => {
     const later = await redactionsAfter(store, proof, ledger.last)
@@ -132,28 +112,16 @@ export async function* exportParts(
   await stopIfRedacted()
   const known = ledger.lines.filter(isAbout)
   if (known.length > 0) {
-    yield listed(REDACTIONS_FILE, Buffer.from(known.map(({ line }) => line).join('')))
+    const content = Buffer.from(known.map(({ line }) => line).join(''))
+    yield listed({ path: REDACTIONS_FILE, content })
   }
   const missing = [...packs].filter((name) => !packsOf(name).some((one) => objects.packs.has(one)))
   for (const name of named.artifacts) {
     const found = await read(name)
-    if (found === null) {
-      missing.push(name)
-      continue
-    }
-    const { bytes, stream } = found
-    // Listed by what it contains: a file that was changed must not stop the export, but be found by a verifier.
-    const body = new HashedBody(stream)
-    const path = `${ARTIFACTS}${name}`
-    try {
-      yield { path, bytes, body }
-    } finally {
-      // A reader may leave before the end.
-      await body.close()
-    }
-    parts.push({ path, bytes, sha256: body.sha256 })
+    if (found === null) missing.push(name)
+    else yield* artifactPart(name, found, parts)
   }
-  for await (const { path, content } of objects.parts()) yield listed(path, content)
+  for await (const part of objects.parts()) yield listed(part)
   // One that is missing, or of which an object is, may have been redacted just now.
   if (missing.length > 0 || snapshots.length > 0) await stopIfRedacted()
   const redacted = new Set(known.map(({ redaction }) => redaction.record.payload.artifact))
@@ -161,13 +129,68 @@ export async function* exportParts(
     type: 'retrai.export.v2',
     run_id: proof.run_id,
     records: proof.length,
-    exported_at: now.toISOString(),
+    exported_at: deps.now.toISOString(),
     parts,
     missing_artifacts: missing.filter((name) => !redacted.has(name)),
     ...(snapshots.length > 0 && { files: { first_and_last: ends, withheld: objects.withheld() } }),
     ...(known.length > 0 && (await unsignedRedactions(store, keys))),
   } as const
   yield partOf(MANIFEST, jsonFile(seal<Manifest>(unsigned, keys.signer)))
+}
+
+type Part = { readonly path: string; readonly content: Buffer }
+
+/** What an export says beside the records, and how it proves that. @param signers of redactions */
+async function statements(
+  { store, keys, log = null, stamped = null }: ExportDeps,
+  proof: RunProof,
+  signers: ReadonlySet<string>,
+): Promise<Part[]> {
+  const parts = [
+    { path: README, content: Buffer.from(readme(proof.run_id)) },
+    { path: KEYS, content: jsonFile(await keysFor(store, keys.published, signers)) },
+    { path: PROOF, content: jsonFile(proof) },
+  ]
+  if (log !== null) parts.push({ path: LOG_PROOF, content: jsonFile(log) })
+  if (stamped === null) return parts
+  return [
+    ...parts,
+    { path: STAMP.proof, content: jsonFile(stamped.proof) },
+    { path: STAMP.token, content: Buffer.from(stamped.stamp.token, 'base64') },
+    { path: STAMP.authority, content: Buffer.from(stamped.stamp.chain) },
+  ]
+}
+
+/**
+ * Whether a redaction concerns a run: another run may name the same artifact, or have the same object.
+ * @param names of the run's artifacts and packs; gets those that replace one of them
+ * @param absent objects that are in no pack of the run
+ */
+const aboutRun =
+  (names: Set<string>, absent: ReadonlySet<string>) =>
+  ({ isOwn, redaction }: LedgerLine): boolean => {
+    const { artifact, objects = [], replaced_by, absent: isAbsent } = redaction.record.payload
+    const isOfOthers = names.has(artifact ?? '') || objects.some((id) => absent.has(id))
+    const is = isOwn || (isOfOthers && !isAbsent)
+    if (is && replaced_by !== undefined) names.add(replaced_by)
+    return is
+  }
+
+/** @param parts gets what the part contained: a file that was changed must not stop the export, but be found by a verifier */
+async function* artifactPart(
+  name: string,
+  { bytes, stream }: NonNullable<Awaited<ReturnType<ArtifactSource['read']>>>,
+  parts: ListedPart[],
+): AsyncGenerator<BundlePart> {
+  const path = `${ARTIFACTS}${name}`
+  const body = new HashedBody(stream)
+  try {
+    yield { path, bytes, body }
+  } finally {
+    // A reader may leave before the end.
+    await body.close()
+  }
+  parts.push({ path, bytes, sha256: body.sha256 })
 }
 
 const partOf = (path: string, content: Buffer): BundlePart => {
@@ -196,7 +219,7 @@ async function* recordFiles(
   store: StreamReader,
   { run_id, length }: RunProof,
   named: Named,
-): AsyncGenerator<{ readonly path: string; readonly content: Buffer }> {
+): AsyncGenerator<Part> {
   let first = 0
   let read = 0
   let text = ''
