@@ -18,7 +18,10 @@ const STORIES: Readonly<Record<string, readonly [path: string, steps: readonly S
   'the list, its shortcuts and its form': [
     '/',
     [
-      (page) => page.getByText('in ray-tracer').waitFor(),
+      async (page) => {
+        await page.getByText('in ray-tracer').waitFor()
+        await page.getByRole('region', { name: 'Notices of the desktop' }).waitFor()
+      },
       async (page) => {
         await page.getByRole('button', { name: 'Keyboard shortcuts' }).click()
         await page.getByRole('dialog', { name: 'Keyboard shortcuts' }).waitFor()
@@ -115,6 +118,16 @@ describeInBrowser('accessibility', () => {
         await page.getByRole('dialog').waitFor({ state: 'detached' })
         await expect.poll(() => focused(page), { message: name }).toBe(before)
       }
+    })
+
+    test('what is wider than its place is reached for as long as it is', async () => {
+      const page = await open(`${server.url}/runs/${waiting}`)
+      const reached = page.getByTestId('timeline').locator('pre[tabindex="0"]')
+      await page.setViewportSize({ width: 360, height: 3600 })
+      const wide = reached.getByText('NameError').first()
+      await wide.waitFor()
+      await page.setViewportSize({ width: 1600, height: 3600 })
+      await wide.waitFor({ state: 'detached' })
     })
 
     test('a form that is refused shows its first problem, and each reason once', async () => {

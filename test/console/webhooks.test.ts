@@ -7,22 +7,11 @@ import { sampleRuns } from './support/sample-runs.ts'
 
 const { samples, waiting } = sampleRuns(Date.now() / 1000)
 
-/** In the place of the notices of the desktop, which a browser without a screen does not have. */
-const FAKE = `window.asked = 0
-window.shown = []
-window.Notification = class {
-  static permission = 'default'
-  static async requestPermission() {
-    window.asked += 1
-    this.permission = 'granted'
-  }
-  constructor(title, { body, tag }) { window.shown.push({ title, body, tag }) }
-}`
-
 describeInBrowser('the page of webhooks', () => {
   const open = useBrowser()
-  const { model, allowReplies } = gatedModel()
-  const server = useConsoleServer(model, samples, { RETRAI_WEBHOOK_HOSTS: '127.0.0.1' })
+  const server = useConsoleServer(gatedModel().model, samples, {
+    RETRAI_WEBHOOK_HOSTS: '127.0.0.1',
+  })
 
   test('makes one, shows its secret once, and shows how far it is and why', async () => {
     const receiver = await startReceiver(() => 410)
@@ -56,30 +45,11 @@ describeInBrowser('the page of webhooks', () => {
     await page.getByText('A webhook sends word').waitFor()
   })
 
-  test('every title counts the decisions that are due, and a person is asked once for notices', async () => {
+  test('every title counts the decisions that are due', async () => {
     const page = await open('about:blank')
-    await page.addInitScript(FAKE)
     for (const path of ['/', `/runs/${waiting}`, '/webhooks', '/nowhere']) {
       await page.goto(server.url + path)
       await expect.poll(() => page.title()).toMatch(/^\([1-9]\d*\) .*retrAI$/)
     }
-    const question = 'Show a notice of the desktop when a run waits for you?'
-    expect(await page.getByText(question).count()).toBe(0)
-    await page.evaluate('localStorage.clear()')
-    await page.goto(server.url)
-    await page.getByText(question).waitFor()
-    expect(await faults(page)).toEqual([])
-    await page.getByRole('button', { name: 'Yes' }).click()
-    await expect.poll(() => page.evaluate('asked')).toBe(1)
-    expect(await page.evaluate('shown')).toEqual([])
-    await page.evaluate('document.hasFocus = () => false')
-    const runId = await server.start('noticed', { hitl_enabled: true })
-    allowReplies(1)
-    await expect
-      .poll(() => page.evaluate('shown'))
-      .toContainEqual(expect.objectContaining({ title: 'A run waits for you', tag: runId }))
-    await page.reload()
-    await page.getByText('in ray-tracer').waitFor()
-    expect(await page.getByText(question).count()).toBe(0)
   })
 })

@@ -10,6 +10,21 @@ export const describeInBrowser = describe.skipIf(isMissing('chromium'))
 /** Some tests cause network errors; every other complaint of the browser is a failure. */
 const NETWORK = /net::ERR_|WebSocket connection to|status of (404|409|422)/
 
+/**
+ * In the place of the notices of the desktop: each browser without a screen answers something else. As before a person
+ * has answered, a page may still ask for them.
+ */
+const NOTICES = `window.asked = 0
+window.shown = []
+window.Notification = class {
+  static permission = 'default'
+  static async requestPermission() {
+    window.asked += 1
+    this.permission = 'granted'
+  }
+  constructor(title, { body, tag }) { window.shown.push({ title, body, tag }) }
+}`
+
 /** All files of a worker use one browser, because its start takes seconds. It ends with the worker. */
 let browser: Browser | undefined
 
@@ -37,6 +52,7 @@ export function useBrowser(expected = NETWORK) {
       reducedMotion: 'reduce',
       ...options,
     })
+    await context.addInitScript(NOTICES)
     const page = await context.newPage()
     page.setDefaultTimeout(90_000)
     page.on('pageerror', (error) => complaints.push(String(error)))

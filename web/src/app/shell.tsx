@@ -9,7 +9,7 @@ import { useShortcuts } from '../ui/use-shortcuts.ts'
 import classes from './shell.module.css'
 import { TopBar } from './top-bar.tsx'
 import { useColorScheme } from './use-color-scheme.ts'
-import { useDesktopNotices } from './use-desktop-notices.tsx'
+import { useDesktopNotices } from './use-desktop-notices.ts'
 
 const Shortcuts = lazy(() => import('./shortcuts.tsx'))
 const StartForm = lazy(() => import('../start/start-form.tsx'))

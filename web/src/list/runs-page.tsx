@@ -5,6 +5,7 @@ import { diskQuery, integrityQuery, isolationQuery } from '../api/queries.ts'
 import { counted } from '../ui/format.ts'
 import { useTitle } from '../ui/use-title.ts'
 import { FilterBar } from './filter-bar.tsx'
+import { NoticesQuestion } from './notices-question.tsx'
 import { listFor } from './run-list-store.ts'
 import { RunTable } from './run-table.tsx'
 import classes from './runs-page.module.css'
@@ -50,9 +51,10 @@ export function RunsPage() {
       ) : (
         <RunTable key={JSON.stringify(store.query)} store={store} list={list} onOrder={change} />
       )}
-      <p className={classes.foot} role="status">
-        {list !== null && footText(list.runs.length, list.next !== null)}
-      </p>
+      <div className={classes.foot}>
+        <span role="status">{list !== null && footText(list.runs.length, list.next !== null)}</span>
+        <NoticesQuestion />
+      </div>
     </div>
   )
 }
