@@ -30,6 +30,19 @@ describeInBrowser('a server with a token', () => {
     expect(await page.evaluate('localStorage.getItem("retrai.token")')).toBeNull()
   })
 
+  test('stays typed while the server cannot be reached', async () => {
+    const page = await open(server.url)
+    const input = page.getByRole('textbox', { name: 'Token' })
+    await page.getByRole('heading', { name: 'This server needs a token' }).waitFor()
+    await page.route('**/api/me', (route) => route.abort())
+    await signIn(page)
+    await page.getByText('The server cannot be reached').waitFor()
+    expect(await input.inputValue()).toBe(TOKEN)
+    await page.unroute('**/api/me')
+    await page.keyboard.press('Enter')
+    await page.getByText('in ray-tracer').waitFor()
+  })
+
   test('shows each role what it may do, and is dropped once it is revoked', async () => {
     const { tokens } = server.client(TOKEN)
     for (const role of ROLES) {

@@ -45,23 +45,19 @@ export function App() {
   )
 }
 
-/** Asks for a token if the server needs one, and shows the page when the server accepts it. */
+/** Asks for a token if the server needs one, until it accepts one. An answer that is lost in between ends nothing. */
 function TokenGate({ children }: { readonly children: ReactNode }) {
-  const [tried, setTried] = useState(false)
-  const probe = useQuery(meQuery)
-  const { error } = probe
-  const refused =
+  const [asks, setAsks] = useState(false)
+  // While a person types, nothing is asked.
+  const { error, isSuccess, isFetching, refetch } = useQuery({ ...meQuery, enabled: !asks })
+  const isRefused =
     error instanceof ApiProblem && error.error.type === 'refused' && error.error.status === 401
-  // While a token is tried, its answer is not known.
-  const asks = refused || (tried && probe.isPending)
+  if (asks ? isSuccess : isRefused) setAsks(!asks)
   if (!asks) return children
-  const onTry = () => {
-    setTried(true)
-    void probe.refetch()
-  }
+  const problem = isRefused ? 'The server does not accept this token.' : error?.message
   return (
     <Suspense>
-      <TokenForm refused={refused} isTrying={probe.isFetching} onTry={onTry} />
+      <TokenForm problem={problem} isTrying={isFetching} onTry={() => void refetch()} />
     </Suspense>
   )
 }

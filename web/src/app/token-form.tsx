@@ -4,18 +4,19 @@ import { hasToken, keepToken } from '../api/client.ts'
 import { bound } from '../ui/field.ts'
 
 type Props = {
-  readonly refused: boolean
+  /** Why the last token that was tried is not in use. */
+  readonly problem: string | undefined
   readonly isTrying: boolean
   readonly onTry: () => void
 }
 
 /** The secret of a token, which the tab keeps. */
-export default function TokenForm({ refused, isTrying, onTry }: Props) {
+export default function TokenForm({ problem, isTrying, onTry }: Props) {
   const [token, setToken] = useState('')
   const input = useRef<HTMLInputElement>(null)
   useEffect(() => {
-    if (refused) input.current?.focus()
-  }, [refused])
+    if (!isTrying) input.current?.focus()
+  }, [isTrying])
   const submit = (event: FormEvent): void => {
     event.preventDefault()
     keepToken(token.trim())
@@ -36,7 +37,7 @@ export default function TokenForm({ refused, isTrying, onTry }: Props) {
             ref={input}
             label="Token"
             {...bound(token, setToken)}
-            error={!hasToken() || isTrying ? null : 'The server does not accept this token.'}
+            error={hasToken() && !isTrying && problem}
           />
           <Button type="submit" loading={isTrying} disabled={token.trim() === ''}>
             Continue
