@@ -18,7 +18,8 @@ export const Code = memo(function Code(props: Props) {
   const { text, language = null, look = 'code', copies, wraps = false } = props
   return (
     <Block text={text} copies={copies} wraps={wraps}>
-      <pre ref={scrolledByKeyboard} className="code" data-look={look}>
+      {/* Measured again with each text: its longest line may be longer. */}
+      <pre ref={(element) => scrolledByKeyboard(element)} className="code" data-look={look}>
         <code>{highlight(text, language)}</code>
       </pre>
     </Block>

@@ -20,7 +20,7 @@ export function useOneStop(list: RefObject<HTMLElement | null>, first: number) {
   const place = (isLeaving = false): HTMLElement | undefined => {
     const all = controlsIn(list.current)
     const entry = all.find((control) => Number(rowOf(control)?.dataset.index) >= first)
-    const stop = last.current?.isConnected ? last.current : (entry ?? all[0])
+    const stop = all.find((control) => control === last.current) ?? entry ?? all[0]
     for (const control of all) {
       const isReached = control === stop || !(isLeaving || control.matches(PRESSED))
       const tabIndex = isReached ? 0 : -1

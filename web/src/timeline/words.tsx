@@ -8,7 +8,7 @@ import { scrolledByKeyboard } from '../ui/scroll-region.tsx'
 import classes from './rows.module.css'
 
 const PLUGINS = [remarkGfm]
-const COMPONENTS = { a: OutsideLink, img: NoImage, pre: Preformatted }
+const COMPONENTS = { a: OutsideLink, img: NoImage, pre: Preformatted, table: Table }
 
 /** Text of a model: as Markdown, or as plain text if Markdown would block the page. */
 export function Words({ text }: { readonly text: string }) {
@@ -39,6 +39,10 @@ function Preformatted({ children }: TextProps) {
       <pre ref={ref}>{children}</pre>
     </Block>
   )
+}
+
+function Table({ children }: TextProps) {
+  return <table ref={scrolledByKeyboard}>{children}</table>
 }
 
 type ImageProps = { readonly alt?: string | undefined; readonly src?: string | undefined }

@@ -16,7 +16,15 @@ export function ScrollRegion({ className, label, children }: Props) {
   )
 }
 
-/** Lets the keyboard scroll what is wider than its place: not all browsers do so by themselves. For `ref`. */
-export const scrolledByKeyboard = (element: HTMLElement | null): void => {
-  if (element !== null && element.scrollWidth > element.clientWidth) element.tabIndex = 0
+/** Makes what is wider than its place a stop of the Tab key, for as long as it is: not all browsers do. For `ref`. */
+export function scrolledByKeyboard(element: HTMLElement | null) {
+  if (element === null) return
+  const observer = new ResizeObserver(() => {
+    const isWider = element.scrollWidth > element.clientWidth
+    if (isWider === element.hasAttribute('tabindex')) return
+    if (isWider) element.tabIndex = 0
+    else element.removeAttribute('tabindex')
+  })
+  observer.observe(element)
+  return () => observer.disconnect()
 }
