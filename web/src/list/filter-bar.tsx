@@ -106,13 +106,19 @@ const valuesOf = (runs: readonly RunSummary[], name: TextName): readonly string[
 /** What few filter by. A filter applies when its field is left, or with Enter. */
 function MoreFilters({ filter, onChange, runs }: Props) {
   return (
-    <Popover width={300} position="bottom-end" trapFocus withinPortal>
+    <Popover
+      width={300}
+      position="bottom-end"
+      trapFocus
+      withinPortal
+      middlewares={{ size: { padding: 8 } }}
+    >
       <Popover.Target>
         <Button variant="default" leftSection={<IconAdjustmentsHorizontal size={16} aria-hidden />}>
           Filters
         </Button>
       </Popover.Target>
-      <Popover.Dropdown>
+      <Popover.Dropdown className={classes.more}>
         <Stack gap="xs">
           {FIELDS.map(([name, label, type]) => (
             <TextInput
