@@ -10,6 +10,7 @@ import type { RunView } from '../run/run-view.ts'
 import { Asked } from '../timeline/tool-body.tsx'
 import { textArg } from '../timeline/tool-gist.ts'
 import { visible } from '../ui/foreign-text.ts'
+import { asSentence } from '../ui/format.ts'
 import classes from './questions.module.css'
 import { type Choice, WaitingPanel } from './waiting-panel.tsx'
 
@@ -63,13 +64,13 @@ function WaitingCall({ open }: { readonly open: Waiting }) {
   if (call === undefined) return null
   const path = textArg(call.args, 'path')
   const command = textArg(call.args, 'command')
-  const why = content.reason === undefined ? '' : `: ${visible(content.reason)}`
+  const why = content.reason === undefined ? '' : `: ${content.reason}`
   const asks = `Rule ${rule.index + 1} of the ${rule.of} asks${why}`
   const isEdit = call.tool === 'file_patch' || call.tool === 'file_write'
   return (
     <>
       <p className={classes.before}>
-        {asks.replace(/(?<![.!?])$/, '.')}
+        {asSentence(asks)}
         {doubt !== null &&
           ` The rule applies because the call cannot be judged with certainty: ${visible(doubt)}.`}
         {content.by === 'other_than_starter' &&

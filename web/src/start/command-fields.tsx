@@ -10,6 +10,8 @@ import type { CommandDraft } from './draft.ts'
 export function CommandFields(form: FormOf<CommandDraft>) {
   const { value, onChange, problem } = form
   const offer = useQuery(isolationOfferQuery).data
+  const chosen = value.isolation ?? offer?.level
+  const at = offer?.levels.find(({ level }) => level === chosen)
   return (
     <>
       <Select
@@ -34,8 +36,8 @@ export function CommandFields(form: FormOf<CommandDraft>) {
       )}
       <TextInput
         label="Network of the commands"
-        description={networkHint(offer, value.isolation)}
-        placeholder="None"
+        description={offer && at && networkHint(offer, at)}
+        placeholder={at?.hosts_problem == null ? 'None' : ''}
         {...textField('network', form)}
         spellCheck={false}
       />
@@ -44,10 +46,7 @@ export function CommandFields(form: FormOf<CommandDraft>) {
 }
 
 /** What the field of the network may hold at a level, or why it must be empty. */
-function networkHint(offer: IsolationOffer | undefined, chosen: Level | null): string | undefined {
-  const level = chosen ?? offer?.level
-  const at = offer?.levels.find((one) => one.level === level)
-  if (offer === undefined || at === undefined) return undefined
+function networkHint(offer: IsolationOffer, at: IsolationOffer['levels'][number]): string {
   if (at.hosts_problem !== null) return at.hosts_problem
   const hosts = offer.hosts === null ? '' : ` The server allows: ${offer.hosts.join(', ')}.`
   const full = at.full_problem === null ? ', or full' : ''

@@ -88,3 +88,6 @@ export function formatBytes(bytes: number): string {
 export const baseName = (path: string): string =>
   visible(path.split('/').findLast((part) => part !== '') ?? path)
 export const shortId = (runId: string): string => runId.slice(0, 8)
+
+/** A text of somebody else, with a mark at its end. */
+export const asSentence = (text: string): string => visible(text).replace(/(?<![.!?])$/, '.')

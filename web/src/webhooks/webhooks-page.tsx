@@ -1,13 +1,12 @@
 import { Alert, Button, Group, Text, Title } from '@mantine/core'
-import { notifications } from '@mantine/notifications'
 import { queryOptions, useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { useState } from 'react'
-import type { WebhookView } from '../../../src/client/index.ts'
+import type { TestedWebhook, WebhookView } from '../../../src/client/index.ts'
 import { client } from '../api/client.ts'
 import { answerOf, messageOf } from '../api/problem.ts'
 import { visible } from '../ui/foreign-text.ts'
 import { FormDialog } from '../ui/form-dialog.tsx'
-import { counted } from '../ui/format.ts'
+import { asSentence, counted, formatTime } from '../ui/format.ts'
 import { useTitle } from '../ui/use-title.ts'
 import { NewWebhook } from './new-webhook.tsx'
 import classes from './webhooks-page.module.css'
@@ -57,20 +56,12 @@ function Hook({ webhook }: { readonly webhook: WebhookView }) {
   const queries = useQueryClient()
   const [deleting, setDeleting] = useState(false)
   const refresh = () => queries.invalidateQueries({ queryKey: webhooksQuery.queryKey })
-  const test = useMutation({
-    mutationFn: () => answerOf(client().webhooks.test(id)),
-    onSuccess: ({ error, status, duration_ms }) =>
-      notifications.show({
-        title: error === null ? 'The test was received' : 'The test was not received',
-        message: visible(error ?? `It answered ${status} after ${duration_ms} ms.`),
-      }),
-    onError: (cause) => notifications.show({ message: messageOf(cause) }),
-  })
+  const test = useMutation({ mutationFn: () => answerOf(client().webhooks.test(id)) })
   const resume = useMutation({
     mutationFn: () => answerOf(client().webhooks.resume(id)),
     onSuccess: refresh,
-    onError: (cause) => notifications.show({ message: messageOf(cause) }),
   })
+  const problem = test.error ?? resume.error
   const only = Object.entries(run).map(([name, value]) => `${name} ${visible(String(value))}`)
   return (
     <section className={classes.hook} aria-label={visible(url)}>
@@ -84,8 +75,16 @@ function Hook({ webhook }: { readonly webhook: WebhookView }) {
       </p>
       {last_error !== null && (
         <p className={classes.why}>
-          {visible(last_error)}
-          {next_try !== null && ` Tried again at ${new Date(next_try).toLocaleTimeString()}.`}
+          {asSentence(last_error)}
+          {next_try !== null && ` Next try: ${formatTime(Date.parse(next_try))}.`}
+        </p>
+      )}
+      <div role="status">
+        {test.data !== undefined && <p className={classes.why}>{wordsOf(test.data)}</p>}
+      </div>
+      {problem !== null && (
+        <p className={classes.why} role="alert">
+          {messageOf(problem)}
         </p>
       )}
       <Group gap="xs">
@@ -105,6 +104,11 @@ function Hook({ webhook }: { readonly webhook: WebhookView }) {
     </section>
   )
 }
+
+const wordsOf = ({ error, status, duration_ms }: TestedWebhook): string =>
+  error === null
+    ? `The test was received. It answered ${status} after ${duration_ms} ms.`
+    : `The test was not received. ${asSentence(error)}`
 
 type DeletionProps = { readonly webhook: WebhookView; readonly onClose: () => void }
 
