@@ -10,7 +10,13 @@ import { SERVER_PAGES } from '../server/pages.ts'
 export function ServerMenu() {
   const { data: me } = useQuery(meQuery)
   return (
-    <Menu position="bottom-end" shadow="md" keepMounted={false}>
+    <Menu
+      position="bottom-end"
+      shadow="md"
+      keepMounted={false}
+      // Opened, the first item has the focus. The library's place for it is no item of a menu.
+      withInitialFocusPlaceholder={false}
+    >
       <Menu.Target>
         <ActionIcon variant="subtle" size="lg" aria-label="Menu">
           <IconDots size={19} stroke={1.6} />

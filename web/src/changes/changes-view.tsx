@@ -115,7 +115,7 @@ function LeftOut({ all }: { readonly all: readonly LeftOutChange[] }) {
   if (all.length === 0) return null
   return (
     <>
-      <h3 className={classes.title}>Left out of snapshots</h3>
+      <h2 className={classes.title}>Left out of snapshots</h2>
       <Entries of={changed} />
       {rest.length > 0 && (
         <details>

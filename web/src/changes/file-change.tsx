@@ -34,7 +34,7 @@ export function FileChangeView({ runId, between, path, changes }: Props) {
   return (
     <section className={classes.file} aria-label={visible(path)}>
       <div className={classes.fileHead}>
-        <h3 className={classes.path}>{visible(path)}</h3>
+        <h2 className={classes.path}>{visible(path)}</h2>
         {changes.map((change) => (
           <Marks key={change.status} file={change} />
         ))}

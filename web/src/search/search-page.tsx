@@ -81,7 +81,7 @@ function summaryOf(
 function RunResults({ runId, found }: { readonly runId: string; readonly found: SearchResult[] }) {
   const title = visible(found[0]?.title ?? '')
   return (
-    <section aria-label={title}>
+    <section>
       <h2 className={classes.run}>
         <Link href={`/runs/${runId}`}>{title}</Link> <span>{shortId(runId)}</span>
       </h2>

@@ -2,6 +2,8 @@ import { notifications } from '@mantine/notifications'
 import { type ReactNode, useEffect, useState } from 'react'
 
 const COPIED_MS = 1500
+/** Then, what is below a text can be reached again. */
+const BY_HAND_MS = 60_000
 
 type Props = {
   readonly value: string | (() => string)
@@ -29,7 +31,7 @@ export async function copyText(text: string): Promise<boolean> {
     () => false,
   )
   if (copied || copySelected(text)) return true
-  notifications.show({ title: 'To copy by hand', message: text, autoClose: false })
+  notifications.show({ title: 'To copy by hand', message: text, autoClose: BY_HAND_MS })
   return false
 }
 
