@@ -111,6 +111,26 @@ describeInBrowser('the layout', () => {
     expect(await bottom()).toBeLessThan(PHONE.height)
   })
 
+  test('on a phone no button is on a text, and in a low window all filters can be reached', async () => {
+    const phone = { viewport: { width: 360, height: 3600 }, isMobile: true, hasTouch: true }
+    const page = await open(`${server.url}/runs/${waiting}`, phone)
+    const command = page.getByTestId('timeline').locator('pre').getByText('python3 -m pytest').first()
+    await command.waitFor()
+    const atItsEnd = async () => {
+      const { y, height } = await boxOf(command)
+      return page.evaluate(`document.elementFromPoint(280, ${y + height / 2}).textContent`)
+    }
+    await expect.poll(atItsEnd).toContain('python3 -m pytest')
+
+    const low = await open(server.url, { viewport: { width: 1024, height: 600 } })
+    await low.getByRole('button', { name: 'Filters' }).click()
+    const bottom = async () => {
+      const { y, height } = await boxOf(low.getByRole('dialog'))
+      return y + height
+    }
+    await expect.poll(bottom).toBeLessThan(600)
+  })
+
   test('on a phone Enter in the reason decides nothing, and its text is large enough not to be zoomed into', async () => {
     const touch = { viewport: PHONE, hasTouch: true, isMobile: true }
     const page = await open(`${server.url}/runs/${wordy}`, touch)
