@@ -120,7 +120,7 @@ describeInBrowser('accessibility', () => {
       }
     })
 
-    test('what is wider than its place is reached for as long as it is', async () => {
+    test('what is wider than its place is reached while it is', async () => {
       const page = await open(`${server.url}/runs/${waiting}`)
       const reached = page.getByTestId('timeline').locator('pre[tabindex="0"]')
       await page.setViewportSize({ width: 360, height: 3600 })

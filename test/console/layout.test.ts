@@ -114,7 +114,11 @@ describeInBrowser('the layout', () => {
   test('on a phone no button is on a text, and in a low window all filters can be reached', async () => {
     const phone = { viewport: { width: 360, height: 3600 }, isMobile: true, hasTouch: true }
     const page = await open(`${server.url}/runs/${waiting}`, phone)
-    const command = page.getByTestId('timeline').locator('pre').getByText('python3 -m pytest').first()
+    const command = page
+      .getByTestId('timeline')
+      .locator('pre')
+      .getByText('python3 -m pytest')
+      .first()
     await command.waitFor()
     const atItsEnd = async () => {
       const { y, height } = await boxOf(command)

@@ -16,7 +16,7 @@ export function ScrollRegion({ className, label, children }: Props) {
   )
 }
 
-/** Makes what is wider than its place a stop of the Tab key, for as long as it is: not all browsers do. For `ref`. */
+/** Makes what is wider than its place a stop of the Tab key, while it is: not all browsers do. For `ref`. */
 export function scrolledByKeyboard(element: HTMLElement | null) {
   if (element === null) return
   const observer = new ResizeObserver(() => {
