@@ -120,7 +120,11 @@ function configureOutput(command: Command, line: string): void {
   command.configureHelp({ subcommandTerm: (each) => each.name() }).configureOutput({
     writeOut: (text) => io().stdout.write(text),
     writeErr: (text) => io().stderr.write(text),
-    outputError: (text, write) => {
+    outputError: (given, write) => {
+      // Commander looks for what is missing before it looks for what is too much, which may say why.
+      const odd = command.args.find((arg) => arg.startsWith('-'))
+      const isHidden = odd !== undefined && given.includes('required option')
+      const text = isHidden ? `error: unknown option '${odd}'` : given
       const what = text
         .replace(/^error: /, '')
         .trimEnd()

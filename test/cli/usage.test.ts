@@ -19,10 +19,7 @@ test.each([
   [['key', 'list', '--what'], "unknown option '--what'", '"retrai key list --help"'],
   [['run', 'pytest', '--hitl'], '"--set FIELD=VALUE" gives any field', '"retrai run --help"'],
   [['export', RUN, '--data-dir', 'd'], 'Start a server on that', '"retrai export --help"'],
-  [
-    ['token', 'create', 'ada', '--role', 'admin', '--data-dir', 'd'],
-    'Start a server, with RETRAI_TOKEN',
-  ],
+  [['token', 'create', 'ada', '--data-dir', 'd'], 'Start a server, with RETRAI_TOKEN'],
   [['watch'], "argument 'run'. Name a run", '"retrai watch --help"'],
   [['run', 'pytest', '--also', 'a'], "option '--also'. Repeat --check."],
   [['copy'], "required option '--from", '"retrai copy --help"'],
