@@ -1,5 +1,6 @@
 /** The types of the domain that are a part of the wire contract: clients and the console have them from here. */
 export { AccessEntry, type AccessKind } from '../domain/access.ts'
+export { nameOfRule } from '../domain/approvals/rules.ts'
 export { isLimit, LIMITS, type Limit } from '../domain/pause.ts'
 export {
   ALL_KINDS,

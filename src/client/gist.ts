@@ -1,3 +1,4 @@
+import { nameOfRule } from '../api/records.ts'
 import { changesOfCheck } from '../domain/file-changes.ts'
 import { LIMITS } from '../domain/pause.ts'
 import { oneLine, shorten } from '../domain/plain-text.ts'
@@ -63,7 +64,7 @@ const GISTS: { readonly [K in Kind]?: (payload: PayloadOf<K>) => string } = {
   human_check_required: ({ summary }) => oneLine(summary),
   human_check_response: ({ decision, reason }) => `${decision}${because(reason)}`,
   approval_required: ({ tool, rule, content }) =>
-    `${oneLine(tool)} waits, by rule ${rule.index + 1} of the ${rule.of}${because(content.reason)}`,
+    `${oneLine(tool)} waits. ${nameOfRule(rule)} asks${because(content.reason)}`,
   approval_response: ({ decision, reason, lifts_rule }) => {
     const rest = lifts_rule === true ? ', and the rule no longer asks' : ''
     return `${decision}${rest}${because(reason)}`

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { RunDetails } from '../api/runs.ts'
+import { nameOfRule } from '../domain/approvals/rules.ts'
 import { modelInUse } from '../domain/model-choice.ts'
 import { present } from '../domain/present.ts'
 import type { GoalPart } from '../domain/run-config.ts'
@@ -137,7 +138,7 @@ function waitingFor({ phase }: RunState): RunDetails['progress']['waiting_for'] 
   const { pending, callSha256: call_sha256, rule, content, doubt } = phase
   const [call] = pending
   if (call === undefined) return null
-  const summary = `The agent wants to call ${call.tool}, and rule ${rule.index + 1} of the ${rule.of} asks first.`
+  const summary = `The agent wants to call ${call.tool}. ${nameOfRule(rule)} asks first.`
   const approval = { call, call_sha256, rule, content, doubt }
   return { kind: 'approval_required', seq, summary, approval }
 }

@@ -65,8 +65,9 @@ export const RuleName = z
   .readonly()
 export type RuleName = z.infer<typeof RuleName>
 
-/** The rule for people: "Rule 1 of the server". */
-export const nameOfRule = ({ of, index }: RuleName): string => `Rule ${index + 1} of the ${of}`
+/** The rule for people: "Rule 1 of the server". Those of a tool are nobody's list. */
+export const nameOfRule = ({ of, index }: RuleName): string =>
+  of === 'tool' ? 'The tool itself' : `Rule ${index + 1} of the ${of}`
 
 /** Rules that nobody can change. */
 const OF_TOOLS: ApprovalRules = [

@@ -1,7 +1,7 @@
 import { Checkbox } from '@mantine/core'
 import { IconCheck, IconX } from '@tabler/icons-react'
 import { useState } from 'react'
-import type { CallDecision } from '../../../src/api/records.ts'
+import { type CallDecision, nameOfRule } from '../../../src/api/records.ts'
 import type { RunState } from '../../../src/domain/state.ts'
 import { client } from '../api/client.ts'
 import { answerOf } from '../api/problem.ts'
@@ -65,7 +65,7 @@ function WaitingCall({ open }: { readonly open: Waiting }) {
   const path = textArg(call.args, 'path')
   const command = textArg(call.args, 'command')
   const why = content.reason === undefined ? '' : `: ${content.reason}`
-  const asks = `Rule ${rule.index + 1} of the ${rule.of} asks${why}`
+  const asks = `${nameOfRule(rule)} asks${why}`
   const isEdit = call.tool === 'file_patch' || call.tool === 'file_write'
   return (
     <>

@@ -15,7 +15,7 @@ import {
   IconSettings,
   IconWorld,
 } from '@tabler/icons-react'
-import type { RunConfig } from '../../../src/api/records.ts'
+import { nameOfRule, type RunConfig } from '../../../src/api/records.ts'
 import { doubtOf } from '../../../src/domain/verdict.ts'
 import { Code } from '../code/code.tsx'
 import type { Note, RowOf } from '../run/rows.ts'
@@ -101,7 +101,7 @@ const NOTES: Notes = {
   },
   approval_required: ({ payload: { tool, rule, content } }) => {
     const why = content.reason === undefined ? '' : `: ${content.reason}`
-    const what = `${tool} waits for a person, by rule ${rule.index + 1} of the ${rule.of}${why}`
+    const what = `${tool} waits for a person. ${nameOfRule(rule)} asks${why}`
     return plain(IconHandStop, what, 'human')
   },
   approval_response: (record) => {
