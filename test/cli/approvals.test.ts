@@ -12,6 +12,7 @@ let model: ScriptedModel
 let server: SiteServer
 let env: NodeJS.ProcessEnv
 
+const RETRAI_TOKEN = 'a'.repeat(64)
 const SERVER_RULES = [{ command: 'rm *', action: 'deny', reason: 'Nothing is removed here' }]
 const RULES = [{ command: 'touch *', action: 'ask', reason: 'It makes files' }]
 
@@ -30,8 +31,9 @@ beforeAll(async () => {
       : { text: 'It is done.' },
   )
   const rules = await site.write('ceiling.json', JSON.stringify(SERVER_RULES))
-  server = await site.serve('data', { model, env: { RETRAI_APPROVALS: rules } })
-  env = { ...cleanEnv(), RETRAI_SERVER: server.url }
+  const token = { RETRAI_TOKEN }
+  server = await site.serve('data', { model, env: { ...token, RETRAI_APPROVALS: rules } })
+  env = { ...cleanEnv(), ...token, RETRAI_SERVER: server.url }
 })
 afterAll(() => site.close())
 
@@ -40,7 +42,7 @@ test('a person denies one call and allows another, each by its hash', async () =
   const rules = await site.write('rules.json', JSON.stringify(RULES))
   const options = ['--cwd', project, '--model', 'scripted', '--set', `approvals=@${rules}`]
   const runId = (await printed(['run', 'shell-goal', ...options, '--detach'], env)).trim()
-  const { runs } = createClient({ baseUrl: server.url })
+  const { runs } = createClient({ baseUrl: server.url, token: RETRAI_TOKEN })
   const waitingFor = async (before = -1) => {
     const { progress } = await until(
       async () => (await runs.get(runId))._unsafeUnwrap(),
@@ -71,6 +73,14 @@ test('a person denies one call and allows another, each by its hash', async () =
   const said = JSON.stringify(asked)
   expect(said).toContain('Rule 1 of the server denied this call: Nothing is removed here')
   expect(said).toContain('A person denied this call: odd name')
+
+  const told =
+    /approval_required .* asks: It makes files\n.* token: deny: odd name\n[\s\S]* token: allow\n/
+  expect(await printed(['replay', runId], env)).toMatch(told)
+  const exported = site.path('run.tar.gz')
+  await printed(['export', runId, exported], env)
+  expect(await printed(['replay', exported], env)).toMatch(told)
+  expect(await printed(['replay', exported, '--kinds', 'all', '--json'], env)).not.toContain('meta')
 })
 
 /** Python makes the terminal. */

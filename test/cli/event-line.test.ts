@@ -86,6 +86,29 @@ test('if no kinds are chosen, the words of the agent are shown, of a reply witho
   expect([asked(false), asked(true)]).toEqual([true, false])
 })
 
+test('if no kinds are chosen, what people decide is shown, with who decided', () => {
+  const rule = { of: 'tool', index: 0 } as const
+  const content = { tool: 'request_network', action: 'ask' } as const
+  const asks = { call_id: 'a', tool: 'request_network', call_sha256: '0'.repeat(64), rule, content }
+  const question = event('approval_required', asks)
+  const answer = event('approval_response', {
+    decision: 'deny',
+    reason: 'Not\nnow',
+    answers: 3,
+    call_sha256: '0'.repeat(64),
+  })
+  const resumed = event('run_resumed', { reason: null, answers: 3 })
+  const check = event('human_check_response', { decision: 'approve', reason: null, answers: 3 })
+  const meta = { schema: 1, command_id: 'c', prev_hash: '', hash: '', principal: 'ada' }
+  const all = [question, answer, resumed, check]
+  expect(all.map(shownKinds(undefined, false).shows)).not.toContain(false)
+  expect([question, answer, resumed].map((one) => gist({ ...one, meta }))).toEqual([
+    'request_network waits. The tool itself asks',
+    'ada: deny: Not now',
+    'ada: the run continues',
+  ])
+})
+
 /** The records of runs that earlier versions wrote. */
 const golden = readdirSync(LOGS)
   .filter((name) => name.endsWith('.ndjson'))

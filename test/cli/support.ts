@@ -22,7 +22,7 @@ export const cleanEnv = (): NodeJS.ProcessEnv => ({
   ...Object.fromEntries(
     Object.entries(process.env).filter(
       ([name]) =>
-        !/^(RETRAI_|(EVENTSTORE_URL|OLLAMA_HOST|CI|NO_COLOR|FORCE_COLOR)$)|_API_KEY$|_BASE_URL$/.test(
+        !/^(RETRAI_|(EVENTSTORE_URL|OLLAMA_HOST|CI|NO_COLOR|FORCE_COLOR|npm_command)$)|_API_KEY$|_BASE_URL$/.test(
           name,
         ),
     ),

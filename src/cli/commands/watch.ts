@@ -17,7 +17,7 @@ import { EndStatus } from '../../domain/records.ts'
 import { doubtOf } from '../../domain/verdict.ts'
 import { counted } from '../../lib/text.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
-import { eventLine, shownKinds, waitText } from '../terminal/event-line.ts'
+import { ALWAYS_SHOWN, eventLine, shownKinds, waitText } from '../terminal/event-line.ts'
 import { io, type Output } from '../terminal/io.ts'
 import {
   JSON_EVENTS,
@@ -129,19 +129,6 @@ function lossReporter(live: LiveLine | null): (state: WatchState) => void {
   }
 }
 
-/** What people see in addition to the kinds that they chose. */
-const ALWAYS_SHOWN = [
-  'run_queued',
-  'agent_stuck',
-  'run_summary',
-  'approval_required',
-  'approval_response',
-  'run_paused',
-  'run_resumed',
-  'changes_applied',
-  'files_rolled_back',
-  'copy_discarded',
-] as const
 const FOR_PEOPLE: ReadonlySet<Kind> = new Set(ALWAYS_SHOWN)
 const NEEDED = [...ALWAYS_SHOWN, 'human_check_required', 'human_check_response', 'run_end'] as const
 

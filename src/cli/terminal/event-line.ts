@@ -1,16 +1,50 @@
 import { gist, wordsOf } from '../../client/gist.ts'
 import type { AgentEvent, RunDetails } from '../../client/index.ts'
-import { shorten } from '../../domain/plain-text.ts'
+import { oneLine, shorten } from '../../domain/plain-text.ts'
 import { DOCUMENTED_KINDS, type Kind } from '../../domain/records.ts'
 import { type Line, outcome } from './print.ts'
 
-/** If people choose no kinds, they see the ten common ones and these: what is said, which runs are started, and why a run waits. */
-const SAID = ['assistant_message', 'user_message', 'subagent_started', 'llm_retry'] as const
+/** What people see in every watch: how a run comes to wait, what was decided, and how it ends. */
+export const ALWAYS_SHOWN = [
+  'run_queued',
+  'agent_stuck',
+  'run_summary',
+  'approval_required',
+  'approval_response',
+  'run_paused',
+  'run_resumed',
+  'changes_applied',
+  'files_rolled_back',
+  'copy_discarded',
+] as const
+
+/** If people choose no kinds, they see the ten common ones, those above and these: what is said, and which runs are started. */
+const SAID = [
+  'assistant_message',
+  'user_message',
+  'run_config_changed',
+  'subagent_started',
+  'llm_retry',
+] as const
+
+/** What a person may have said or decided: then the line names the person. */
+const OF_PEOPLE: ReadonlySet<string> = new Set([
+  'run_created',
+  'user_message',
+  'run_config_changed',
+  'human_check_response',
+  'approval_response',
+  'run_resumed',
+  'run_end',
+  'changes_applied',
+  'files_rolled_back',
+  'copy_discarded',
+])
 
 /** The kinds to ask for, and which of their events are shown. */
 export function shownKinds(chosen: readonly Kind[] | undefined, json: boolean) {
   const kinds: readonly Kind[] =
-    chosen ?? (json ? DOCUMENTED_KINDS : [...DOCUMENTED_KINDS, ...SAID])
+    chosen ?? (json ? DOCUMENTED_KINDS : [...DOCUMENTED_KINDS, ...SAID, ...ALWAYS_SHOWN])
   const shown: ReadonlySet<string> = new Set(kinds)
   // A reply that only calls tools is shown by its calls.
   const isSilent = (event: AgentEvent) =>
@@ -54,11 +88,13 @@ function statusOf({ kind, payload }: AgentEvent): string | null {
 export const waitText = ({ what, since }: NonNullable<RunDetails['waiting_for']>): string =>
   `its model, since ${since}: ${shorten(what, 200)}`
 
-/** One line for people: seq, iteration, kind, and what happened. */
+/** One line for people: seq, iteration, kind, who did it if that was a person, and what happened. */
 export function eventLine(event: AgentEvent): Line {
   const seq = String(event.seq).padStart(4)
   const kind = event.kind.padEnd(18)
-  const text = gist(event.kind, event.payload)
+  const what = gist(event.kind, event.payload)
+  const person = OF_PEOPLE.has(event.kind) ? event.meta?.principal : undefined
+  const text = person === undefined ? what : `${oneLine(person)}: ${what}`
   const status = statusOf(event)
   const plain = BOLD.has(event.kind) ? ({ text, style: 'bold' } as const) : text
   return [
