@@ -20,7 +20,7 @@ Settings (docs/reference.md describes each; flags win over variables):
   ${allSettings().flat().join('\n  ')}
 
 Exit codes:
-  0    a signal stopped it
+  0    a signal stopped it; while it still starts, the signal itself ends it
   1    it could not start, or could not stop in time
   ${EXIT.startAgain}   the event store came back with another log: start it again`
 
@@ -77,11 +77,12 @@ async function serve(
     // A terminal that is closed sends SIGHUP.
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, resolve)
   })
-  // The signal may come while the server still waits for its store.
+  // Until it listens, nobody was promised anything, and it may wait for its store: the signal itself ends it.
+  let stop = async (signal: NodeJS.Signals): Promise<unknown> => process.kill(process.pid, signal)
   void signalled.then((signal) => {
     const advice = 'Unfinished runs continue when you start the server again.'
     report(`${signal} received, stopping`, '', `${signal}: stopping. ${advice}`)
-    return thread.stop(EXIT.done)
+    return stop(signal)
   })
   const started = await thread.started
   if (started.isErr()) {
@@ -89,6 +90,7 @@ async function serve(
     // The thread may not end by itself.
     process.exit()
   }
+  stop = () => thread.stop(EXIT.done)
   const { url, about } = started.value
   const late = setTimeout(() => {
     const logged = `retrai listens at ${url}, and is not ready yet: see /health/ready`
