@@ -22,8 +22,6 @@ import type {
   RunRequest,
 } from '../../domain/run-config.ts'
 import { messageOf } from '../../lib/message-of.ts'
-import { maskPayload } from '../../masking/mask.ts'
-import { processMask } from '../../masking/process-mask.ts'
 import { type McpRules, planServers } from '../../mcp/servers.ts'
 import type { Wanted } from '../../runner/command.ts'
 import { folderAt } from '../../sandbox/project-folder.ts'
@@ -39,6 +37,7 @@ import {
   type NetworkRules,
   networkProblem,
   type Problem,
+  secretProblems,
   tooHigh,
 } from './problems.ts'
 
@@ -168,27 +167,6 @@ const withRegistries = ({ goals, config }: ChosenGoal) => ({
 })
 
 const findFolder = fromThrowable(folderAt)
-
-/** What a run works from. */
-const WORKED_FROM = [
-  'cwd',
-  'model_name',
-  'mcp_servers',
-  'shell_goal',
-  'all_of',
-  'approvals',
-  'protect',
-] as const
-
-/** A run works from its masked first record, so it must not need a secret in it. The messages quote the masked form. */
-function secretProblems(config: RunConfig): Problem[] {
-  const masked = maskPayload(config, processMask.text)
-  return WORKED_FROM.filter((field) => masked[field] !== config[field]).map((field) => {
-    const name = field === 'shell_goal' ? 'The check' : field
-    const message = `${name} contains a secret, which the log does not store: ${JSON.stringify(masked[field])}. Put it where the project can read it, such as in a file or a script.`
-    return { field: field === 'shell_goal' ? 'goal' : field, message }
-  })
-}
 
 function toolProblems(
   { tools: { exclude } = { exclude: [] } }: Pick<RunConfig, 'tools'>,

@@ -8,6 +8,8 @@ import { asksForGoal, Network, withoutPresets } from '../../domain/network.ts'
 import type { ConfigChanges, RunConfig } from '../../domain/run-config.ts'
 import { codeOf } from '../../lib/message-of.ts'
 import { isWithin, realPathOf } from '../../lib/paths.ts'
+import { maskPayload } from '../../masking/mask.ts'
+import { processMask } from '../../masking/process-mask.ts'
 import type { ModelCatalogue, ModelInfo } from '../../models/catalogue.ts'
 
 /** A problem with one field of a request, for its author. */
@@ -61,12 +63,34 @@ export async function changeProblems(
   config: RunConfig,
   { models, ceilings }: { readonly models: ModelRules; readonly ceilings: Ceilings },
 ): Promise<readonly Problem[]> {
-  const high = tooHigh(changes, ceilings)
+  const high = [...tooHigh(changes, ceilings), ...secretProblems(changes)]
   const ofModels = OF_MODELS.some((field) => field in changes)
   // The rest can be changed even if the key of the model was removed meanwhile.
   if (!ofModels && changes.max_cost_usd == null) return high
   const found = await modelProblems({ ...config, ...changes }, models)
   return [...high, ...found.filter(({ field }) => ofModels || field === 'max_cost_usd')]
+}
+
+/** What a run works from. */
+const WORKED_FROM = [
+  'cwd',
+  'model_name',
+  'fallback_models',
+  'mcp_servers',
+  'shell_goal',
+  'all_of',
+  'approvals',
+  'protect',
+] as const
+
+/** A run works from its masked records, so it must not need a secret in them. The messages quote the masked form. */
+export function secretProblems(config: Partial<RunConfig>): Problem[] {
+  const masked = maskPayload(config, processMask.text)
+  return WORKED_FROM.filter((field) => masked[field] !== config[field]).map((field) => {
+    const name = field === 'shell_goal' ? 'The check' : field
+    const message = `${name} contains a secret, which the log does not store: ${JSON.stringify(masked[field])}. Put it where the project can read it, such as in a file or a script.`
+    return { field: field === 'shell_goal' ? 'goal' : field, message }
+  })
 }
 
 function twice(names: readonly string[]): Problem[] {

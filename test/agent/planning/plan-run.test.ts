@@ -238,7 +238,14 @@ test('a run that needs a secret is refused, because its first record would hold 
   await mkdir(join(cwd, token))
   const folder = await problemsOf({ cwd: join(cwd, token) })
   expect(folder.map(({ field }) => field)).toEqual(['cwd'])
-  expect(JSON.stringify([problem, folder])).not.toContain(token)
+  const { config } = await planned({ goal: 'shell-goal', check: { command: 'make check' } })
+  const changes = { model_name: `claude-${token}`, fallback_models: [`claude-${token}`] }
+  const deps = { models: createCatalogue({ ANTHROPIC_API_KEY: 'a' }), ceilings: NO_CEILINGS }
+  const changed = await changeProblems(changes, config, deps)
+  expect(new Set(changed.map(({ field }) => field))).toEqual(new Set(Object.keys(changes)))
+  const secrets = changed.filter(({ message }) => message.includes('contains a secret'))
+  expect(secrets.map(({ field }) => field)).toEqual(Object.keys(changes))
+  expect(JSON.stringify([problem, folder, secrets])).not.toContain(token)
 })
 
 test('a change is checked together with the configuration that the run has', async () => {
