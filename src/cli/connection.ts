@@ -96,7 +96,9 @@ async function* runIdOf({ client }: Connection, given: string): Calls<string> {
   const found = runs.filter(({ run_id }) => run_id.startsWith(given.toLowerCase()))
   const [only] = found
   if (only === undefined) {
-    return yield* err(`No run has an id that begins with ${given}. "retrai runs" lists the runs.`)
+    const none = `No run has an id that begins with ${given}. "retrai runs" lists the runs.`
+    const isNone = (why: RequestError) => why.type === 'refused' && why.code === 'run_not_found'
+    return (yield* client.runs.get(given).mapErr((why) => (isNone(why) ? none : why))).run_id
   }
   if (found.length === 1) return only.run_id
   const names = found.slice(0, NAMED).map(({ run_id, title }) => `${run_id} (${title ?? ''})`)

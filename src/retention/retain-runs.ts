@@ -48,6 +48,11 @@ export const createRetention = (deps: Deps) => {
   const { holds, removals } = retention.index
   return {
     removalOf: (runId: string) => removals.get(runId),
+    /** The removal of the only run whose id begins like this; undefined if there are none or several. */
+    removalBeginning: (digits: string) => {
+      const [found, ...others] = removals.values().filter(({ run_id }) => run_id.startsWith(digits))
+      return others.length === 0 ? found : undefined
+    },
     /** The hold on a run, or on one whose agent has led to it; undefined without one. */
     holdOf: (runId: string): Hold | undefined => {
       let id: string | undefined = runId

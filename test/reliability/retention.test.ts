@@ -205,6 +205,13 @@ describe.for(['a data folder', 'an EventStoreDB'])('in %s', (kind) => {
       })
     }
     expect((await server.get(`/api/runs/${subagent}`)).status).toBe(410)
+    for (const [digits, why] of [
+      [gone.slice(0, 8), 'The run was removed at '],
+      ['0000', 'No run has an id that begins with 0000'],
+    ] as const) {
+      const shown = await server.retrai('show', digits)
+      expect(shown).toMatchObject({ code: 3, stderr: expect.stringContaining(why) })
+    }
     expect(await idsOf(server)).toEqual(expect.not.arrayContaining([gone, subagent]))
     expect((await server.post('/api/runs', request, key)).status).toBe(410)
     for (const from of [{ continues: { run_id: gone } }, { fork: { run_id: gone, at: 0 } }]) {

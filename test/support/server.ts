@@ -216,6 +216,7 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Test
     carrier: { rollback: noCopy, apply: noCopy, discard: noCopy },
     retention: {
       removalOf: () => undefined,
+      removalBeginning: () => undefined,
       holdOf: () => undefined,
       hold: () => okAsync(undefined),
       release: () => okAsync(undefined),

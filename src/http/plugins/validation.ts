@@ -108,12 +108,17 @@ export function readRunIds(app: FastifyInstance, retention: AppDeps['retention']
 }
 
 const OfRun = z.object({ run_id: RunId })
+/** People write the beginning of an id; that of a removed run is in no list. */
+const Beginning = z.object({ run_id: z.string().regex(/^[\da-f-]{4,35}$/i).toLowerCase() })
 
 const readRunId =
   (retention: AppDeps['retention']) =>
   (request: FastifyRequest, reply: FastifyReply, done: () => void): void => {
     const { data } = OfRun.safeParse(request.params)
-    const removal = data && retention.removalOf(data.run_id)
+    const begun = Beginning.safeParse(request.params).data
+    const removal = data
+      ? retention.removalOf(data.run_id)
+      : begun && retention.removalBeginning(begun.run_id)
     if (data === undefined || removal !== undefined) {
       const problem = removal ? removedProblem(removal) : ({ code: 'run_not_found' } as const)
       void sendProblem(request, reply, problem)
