@@ -113,6 +113,11 @@ describe('a server with witnesses', () => {
     expect(tile.length).toBe(32)
     const shown = await printed(['witness', 'show', '--data-dir', file('witness')])
     expect(shown).toContain(`${state.origin} size ${state.size} root `)
+    expect(await retrai(['witness', 'show', '--data-dir', file('other')])).toEqual({
+      code: 0,
+      stdout: '',
+      stderr: 'The witness has signed nothing yet.\n',
+    })
     expect((await server.get('/api/log/tile/0/009')).status).toBe(404)
     expect((await server.get(`/api/log/checkpoint?size=${state.size + 99}`)).status).toBe(404)
     const listed = await server.get('/api/checkpoints?limit=1')

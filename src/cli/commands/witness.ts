@@ -76,7 +76,9 @@ async function* show(folder: Folder): Steps {
     return yield* err(`There is no folder ${dataDir}.`)
   }
   const { dir, key } = yield* openWitness(folder)
-  for (const hash of originsIn(await readdir(dir))) {
+  const hashes = originsIn(await readdir(dir))
+  if (hashes.length === 0) say('The witness has signed nothing yet.')
+  for (const hash of hashes) {
     const seen = yield* await ResultAsync.fromPromise(readSeen(dir, hash), messageOf)
     if (seen === null) continue
     const { origin, size, root } = seen.head

@@ -195,7 +195,7 @@ function describe(file: string, error: unknown): string {
     default:
       return (
         `the event store ${file} failed (${reason}, code ${extendedCode(error)}): it needs an ` +
-        'existing folder, write access to the file and the folder, and a disk that works'
+        'existing folder, write access to the file and the folder, file descriptors, and a disk that works'
       )
   }
 }
