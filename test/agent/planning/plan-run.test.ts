@@ -238,7 +238,8 @@ test('a run that needs a secret is refused, because its first record would hold 
   await mkdir(join(cwd, token))
   const folder = await problemsOf({ cwd: join(cwd, token) })
   expect(folder.map(({ field }) => field)).toEqual(['cwd'])
-  const { config } = await planned({ goal: 'shell-goal', check: { command: 'make check' } })
+  await writeFile(join(cwd, '.retrai.yml'), 'check_command: make check\n')
+  const { config } = await planned({ goal: 'shell-goal' })
   const changes = { model_name: `claude-${token}`, fallback_models: [`claude-${token}`] }
   const deps = { models: createCatalogue({ ANTHROPIC_API_KEY: 'a' }), ceilings: NO_CEILINGS }
   const changed = await changeProblems(changes, config, deps)
