@@ -95,6 +95,7 @@ test('if no kinds are chosen, what people decide is shown, with who decided', ()
     decision: 'deny',
     reason: 'Not\nnow',
     answers: 3,
+    call_id: 'a',
     call_sha256: '0'.repeat(64),
   })
   const resumed = event('run_resumed', { reason: null, answers: 3 })

@@ -44,9 +44,6 @@ export const replayCommand = (): Command =>
     .option(...JSON_EVENTS)
     .action(connected(replay))
 
-/** The records after a seq; `meta` names who caused each. */
-type HistoryPart = { readonly after: number; readonly meta: boolean }
-
 /** The records of a run in their order; an error is the last one. */
 type Events = AsyncGenerator<Result<AgentEvent, string | RequestError>>
 
@@ -56,17 +53,21 @@ async function* replay(
   { from, kinds, json = false }: ShownEvents,
 ): Calls {
   const { shows } = shownKinds(kinds, json)
-  const part = { after: from - 1, meta: !json }
   const events = existsSync(run)
-    ? inFile(yield* await wholeFile(run), part)
-    : onServer(connection, run, part)
+    ? inFile(yield* await wholeFile(run), from - 1)
+    : onServer(connection, run, { after: from - 1, meta: !json })
   for await (const read of events) {
     const event = yield* read
-    if (shows(event)) await (json ? printJson(event) : print(eventLine(event)))
+    if (!shows(event)) continue
+    await (json ? printJson({ ...event, meta: undefined }) : print(eventLine(event)))
   }
 }
 
-async function* onServer({ client }: Connection, run: string, part: HistoryPart): Events {
+async function* onServer(
+  { client }: Connection,
+  run: string,
+  part: { readonly after: number; readonly meta: boolean },
+): Events {
   if (/[/.]/.test(run)) return yield err(`There is no file ${run}.`)
   try {
     for await (const event of client.history.events(run, { ...part, kinds: 'all' })) yield ok(event)
@@ -89,7 +90,7 @@ async function wholeFile(path: string): Promise<Result<BundleFile, string>> {
   }
 }
 
-async function* inFile(open: BundleFile, { after, meta: isWithMeta }: HistoryPart): Events {
+async function* inFile(open: BundleFile, after: number): Events {
   for await (const { path, body } of open()) {
     if (firstSeqOf(path) === null) {
       for await (const _ of body);
@@ -103,7 +104,7 @@ async function* inFile(open: BundleFile, { after, meta: isWithMeta }: HistoryPar
         if (line.seq <= after) continue
         const place = { stream: 'export', revision: line.seq }
         yield decodeParsed(RunRecord, place, line.data, line.metadata)
-          .map(({ record, meta }) => ({ ...record, seq: line.seq, ...(isWithMeta && { meta }) }))
+          .map(({ record, meta }) => ({ ...record, seq: line.seq, meta }))
           .mapErr(({ message }) => `Record ${line.seq} cannot be read: ${message}`)
       }
     }

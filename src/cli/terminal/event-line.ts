@@ -4,18 +4,22 @@ import { oneLine, shorten } from '../../domain/plain-text.ts'
 import { DOCUMENTED_KINDS, type Kind } from '../../domain/records.ts'
 import { type Line, outcome } from './print.ts'
 
-/** What people see in every watch: how a run comes to wait, what was decided, and how it ends. */
+const DECIDED = [
+  'approval_response',
+  'run_resumed',
+  'changes_applied',
+  'files_rolled_back',
+  'copy_discarded',
+] as const
+
+/** What people see in every watch: why a run waits, what they decided, and how it comes to its end. */
 export const ALWAYS_SHOWN = [
   'run_queued',
   'agent_stuck',
   'run_summary',
   'approval_required',
-  'approval_response',
   'run_paused',
-  'run_resumed',
-  'changes_applied',
-  'files_rolled_back',
-  'copy_discarded',
+  ...DECIDED,
 ] as const
 
 /** If people choose no kinds, they see the ten common ones, those above and these: what is said, and which runs are started. */
@@ -29,16 +33,12 @@ const SAID = [
 
 /** What a person may have said or decided: then the line names the person. */
 const OF_PEOPLE: ReadonlySet<string> = new Set([
+  ...DECIDED,
   'run_created',
   'user_message',
   'run_config_changed',
   'human_check_response',
-  'approval_response',
-  'run_resumed',
   'run_end',
-  'changes_applied',
-  'files_rolled_back',
-  'copy_discarded',
 ])
 
 /** The kinds to ask for, and which of their events are shown. */
