@@ -122,9 +122,8 @@ function configureOutput(command: Command, line: string): void {
     writeErr: (text) => io().stderr.write(text),
     outputError: (given, write) => {
       // Commander looks for what is missing before it looks for what is too much, which may say why.
-      const odd = command.args.find((arg) => arg.startsWith('-'))
-      const isHidden = odd !== undefined && given.includes('required option')
-      const text = isHidden ? `error: unknown option '${odd}'` : given
+      const odd = given.includes('required option') && command.args.find((arg) => arg[0] === '-')
+      const text = odd ? `error: unknown option '${odd}'` : given
       const what = text
         .replace(/^error: /, '')
         .trimEnd()

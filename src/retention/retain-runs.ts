@@ -48,10 +48,10 @@ export const createRetention = (deps: Deps) => {
   const { holds, removals } = retention.index
   return {
     removalOf: (runId: string) => removals.get(runId),
-    /** The removal of the only run whose id begins like this; undefined if there are none or several. */
+    /** That of the only run whose id begins with these digits, at least four. */
     removalBeginning: (digits: string) => {
-      const [found, ...others] = removals.values().filter(({ run_id }) => run_id.startsWith(digits))
-      return others.length === 0 ? found : undefined
+      const begun = [...removals.values()].filter(({ run_id }) => run_id.startsWith(digits))
+      return digits.length >= 4 && begun.length === 1 ? begun[0] : undefined
     },
     /** The hold on a run, or on one whose agent has led to it; undefined without one. */
     holdOf: (runId: string): Hold | undefined => {

@@ -55,7 +55,7 @@ async function* replay(
   const { shows } = shownKinds(kinds, json)
   const events = existsSync(run)
     ? inFile(yield* await wholeFile(run), from - 1)
-    : onServer(connection, run, { after: from - 1, meta: !json })
+    : onServer(connection, run, from - 1, !json)
   for await (const read of events) {
     const event = yield* read
     if (!shows(event)) continue
@@ -66,11 +66,13 @@ async function* replay(
 async function* onServer(
   { client }: Connection,
   run: string,
-  part: { readonly after: number; readonly meta: boolean },
+  after: number,
+  meta: boolean,
 ): Events {
   if (/[/.]/.test(run)) return yield err(`There is no file ${run}.`)
   try {
-    for await (const event of client.history.events(run, { ...part, kinds: 'all' })) yield ok(event)
+    for await (const event of client.history.events(run, { after, meta, kinds: 'all' }))
+      yield ok(event)
   } catch (cause) {
     if (!(cause instanceof HistoryError)) throw cause
     yield err(cause.error)

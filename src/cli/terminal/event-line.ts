@@ -22,29 +22,23 @@ export const ALWAYS_SHOWN = [
   ...DECIDED,
 ] as const
 
-/** If people choose no kinds, they see the ten common ones, those above and these: what is said, and which runs are started. */
-const SAID = [
-  'assistant_message',
-  'user_message',
-  'run_config_changed',
-  'subagent_started',
-  'llm_retry',
-] as const
-
 /** What a person may have said or decided: then the line names the person. */
-const OF_PEOPLE: ReadonlySet<string> = new Set([
-  ...DECIDED,
-  'run_created',
+const OF_PEOPLE: ReadonlySet<Kind> = new Set([
   'user_message',
   'run_config_changed',
   'human_check_response',
   'run_end',
+  ...DECIDED,
 ])
+
+/** If people choose no kinds, they see the ten common ones, those above and these: what is said, and which runs are started. */
+const SAID = ['assistant_message', 'subagent_started', 'llm_retry'] as const
 
 /** The kinds to ask for, and which of their events are shown. */
 export function shownKinds(chosen: readonly Kind[] | undefined, json: boolean) {
   const kinds: readonly Kind[] =
-    chosen ?? (json ? DOCUMENTED_KINDS : [...DOCUMENTED_KINDS, ...SAID, ...ALWAYS_SHOWN])
+    chosen ??
+    (json ? DOCUMENTED_KINDS : [...DOCUMENTED_KINDS, ...SAID, ...OF_PEOPLE, ...ALWAYS_SHOWN])
   const shown: ReadonlySet<string> = new Set(kinds)
   // A reply that only calls tools is shown by its calls.
   const isSilent = (event: AgentEvent) =>

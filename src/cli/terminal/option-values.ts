@@ -130,7 +130,7 @@ export const duration = matching(
 /** The option with "all", or kinds separated by commas. */
 export const KINDS = [
   '--kinds <list>',
-  '"all", or kinds separated by commas (default the ten common ones; without --json also what is said, and failed requests to models)',
+  '"all", or kinds separated by commas (default the ten common ones; without --json also what is said and decided, and failed requests to models)',
   (text: string): readonly Kind[] =>
     text === 'all' ? ALL_KINDS : someOf(ALL_KINDS, 'Choose "all", or some of')(text),
 ] as const

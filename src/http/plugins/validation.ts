@@ -107,24 +107,21 @@ export function readRunIds(app: FastifyInstance, retention: AppDeps['retention']
   })
 }
 
-const OfRun = z.object({ run_id: RunId })
-/** People write the beginning of an id; that of a removed run is in no list. */
-const Beginning = z.object({ run_id: z.string().regex(/^[\da-f-]{4,35}$/i).toLowerCase() })
+const OfRun = z.object({ run_id: z.string().toLowerCase() })
 
 const readRunId =
   (retention: AppDeps['retention']) =>
   (request: FastifyRequest, reply: FastifyReply, done: () => void): void => {
-    const { data } = OfRun.safeParse(request.params)
-    const begun = Beginning.safeParse(request.params).data
-    const removal = data
-      ? retention.removalOf(data.run_id)
-      : begun && retention.removalBeginning(begun.run_id)
-    if (data === undefined || removal !== undefined) {
+    const { run_id } = OfRun.parse(request.params)
+    const isWhole = RunId.safeParse(run_id).success
+    // People write the beginning of an id; that of a removed run is in no list.
+    const removal = isWhole ? retention.removalOf(run_id) : retention.removalBeginning(run_id)
+    if (!isWhole || removal !== undefined) {
       const problem = removal ? removedProblem(removal) : ({ code: 'run_not_found' } as const)
       void sendProblem(request, reply, problem)
       return
     }
-    request.runId = data.run_id
+    request.runId = run_id
     done()
   }
 
