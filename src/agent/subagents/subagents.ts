@@ -102,11 +102,8 @@ export class Subagents {
     const planned = await this.#plan(request.value)
     if (planned.isErr()) return err(planned.error)
     const { config } = planned.value
-    const start = { call_id, run_id: this.#deps.newId(), config }
-    const recorded = await this.#session.record({
-      type: 'record',
-      made: { subagent_started: start },
-    })
+    const made = { subagent_started: { call_id, run_id: this.#deps.newId(), config } }
+    const recorded = await this.#session.record({ type: 'record', made })
     return recorded.mapErr(({ type }) => `It was not started: ${type}.`)
   }
 
@@ -118,8 +115,7 @@ export class Subagents {
     const { now, newId } = this.#deps
     const { store, state } = this.#session
     const known = await load(store, runId).mapErr(ofLog)
-    if (known.isErr()) return err(known.error)
-    if (known.value !== null) return ok()
+    if (known.isErr() || known.value !== null) return known.map(() => undefined)
     const read = await readRecords(store, state.runId, seq, 1).mapErr(ofLog)
     if (read.isErr()) return err(read.error)
     const [started] = read.value
@@ -214,32 +210,31 @@ const ABORTED: ToolOutput = {
   outcome: 'aborted',
 }
 
-/** Aborts the run of a sub-agent whose parent has ended, unless it has ended too. Outlasts outages of the store. */
-export async function abortWithParent(
-  runId: string,
-  parentId: string,
-  deps: LogAccessUntil,
-): Promise<void> {
+/** What the matter is with a run without which another one makes no sense, as a part of a sentence. */
+const GONE = {
+  parent: 'whose agent started this one, has ended',
+  origin: 'from which this one begins, was removed',
+} as const
+type Gone = keyof typeof GONE
+
+/** Aborts a run because of its parent or origin, unless it has ended too. Outlasts outages of the store. */
+export async function abortWith(as: Gone, other: string, runId: string, deps: LogAccessUntil) {
   const { now, newId, log } = deps
-  const reason = `The run ${parentId}, whose agent started this one, has ended`
   const options = { author: { commandId: newId() }, now }
-  const abort = { type: 'abort', reason } as const
+  const abort = { type: 'abort', reason: `The run ${other}, ${GONE[as]}` } as const
   const aborted = await handleCommand(outlasting(runId, deps), runId, abort, options)
-  const fields = { run_id: runId, parent: parentId }
-  if (aborted.isOk()) log.info(fields, 'run aborted with its parent')
+  const fields = { run_id: runId, [as]: other }
+  if (aborted.isOk()) log.info(fields, `run aborted with its ${as}`)
   else if (aborted.error.type !== 'run_ended' && !deps.signal.aborted) {
-    log.error({ ...fields, error: aborted.error }, 'a run cannot be aborted with its parent')
+    log.error({ ...fields, error: aborted.error }, `a run cannot be aborted with its ${as}`)
   }
 }
 
-/** Aborts the run of a sub-agent if its parent has ended, and returns whether it has. */
-export async function endWithParent(
-  runId: string,
-  parentId: string,
-  deps: LogAccessUntil,
-): Promise<boolean> {
-  const last = await eventAt(outlasting(runId, deps), streamOf(parentId), 'end')
-  const ended = last.isOk() && last.value?.type === ('run_end' satisfies Kind)
-  if (ended) await abortWithParent(runId, parentId, deps)
-  return ended
+/** The same if the parent has ended, or nothing is left of the origin. @returns whether that is so */
+export async function endWith(as: Gone, other: string, runId: string, deps: LogAccessUntil) {
+  const last = await eventAt(outlasting(runId, deps), streamOf(other), 'end')
+  const type: Kind | undefined = as === 'parent' ? 'run_end' : undefined
+  const isGone = last.isOk() && last.value?.type === type
+  if (isGone) await abortWith(as, other, runId, deps)
+  return isGone
 }

@@ -5,12 +5,13 @@ import { type ModelChoice, modelsLeft } from '../../domain/model-choice.ts'
 import type { RunState } from '../../domain/state.ts'
 import { crashesAfter } from '../../domain/subagent-state.ts'
 import { Backoff, pauseMs, sleep } from '../../lib/backoff.ts'
+import { runIdOf } from '../../log/run-log.ts'
 import type { ModelInfo } from '../../models/catalogue.ts'
 import { type OfProject, projectOf, projectProblem } from '../../sandbox/project-folder.ts'
 import { folderProblem } from '../planning/problems.ts'
 import type { Effects } from '../run/effects.ts'
 import { type LogAccess, RunSession, type SessionError } from '../run/session.ts'
-import { endWithParent } from '../subagents/subagents.ts'
+import { endWith } from '../subagents/subagents.ts'
 
 export type ClaimDeps = LogAccess & {
   readonly effects: Effects
@@ -107,12 +108,17 @@ export class Claim {
 
   async #begin(): Promise<RunSession | Wait> {
     const opened = await this.#open()
-    if (opened.isErr()) return this.report(opened.error)
+    const deps = { ...this.#deps, signal: this.#signal }
+    if (opened.isErr()) {
+      const { error } = opened
+      const lost = error.type === 'damaged_record' ? runIdOf(error.stream) : this.#runId
+      if (lost !== this.#runId) await endWith('origin', lost, this.#runId, deps)
+      return this.report(error)
+    }
     const session = opened.value
     const { parent, phase } = session.state
     if (parent !== undefined && phase.type !== 'ended') {
-      const deps = { ...this.#deps, signal: this.#signal }
-      if (await endWithParent(this.#runId, parent.run_id, deps)) return OVER
+      if (await endWith('parent', parent.run_id, this.#runId, deps)) return OVER
     }
     if (!this.#mayTake(session.state)) return OVER
     const locked = await this.#waitForFolder(session)

@@ -6,7 +6,7 @@ import { decode } from '../../log/codec.ts'
 import { handleCommand } from '../../log/handle-command.ts'
 import { RUN_STREAM_PREFIX, runIdOf } from '../../log/run-log.ts'
 import type { Position, RecordedEvent } from '../../store/event-store.ts'
-import { abortWithParent, endWithParent } from '../subagents/subagents.ts'
+import { abortWith, endWith } from '../subagents/subagents.ts'
 import type { From } from './claim.ts'
 import { type HeldRun, isAnswer } from './leases.ts'
 import { Presence } from './presence.ts'
@@ -70,7 +70,7 @@ export class Supervisor {
       else {
         held.push(run)
         // If its parent ended while no server ran, it may wait for a decision that nobody needs any more.
-        if (parent !== null) void endWithParent(runId, parent, this.#untilStop)
+        if (parent !== null) void endWith('parent', parent, runId, this.#untilStop)
       }
     }
     this.#presence?.start(held)
@@ -203,9 +203,8 @@ export class Supervisor {
       // A run that waits for a person has no worker, but its commands may have left something.
       if (worker === undefined) void this.#deps.effects.forgetRun(runId)
       else worker.noticeEnd(end)
-      for (const subagent of end?.subagents ?? []) {
-        void abortWithParent(subagent, runId, this.#untilStop)
-      }
+      for (const subagent of end?.subagents ?? [])
+        void abortWith('parent', runId, subagent, this.#untilStop)
     }
   }
 

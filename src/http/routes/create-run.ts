@@ -119,23 +119,22 @@ const start = (
     const from = wanted.from && (yield* wanted.from)
     const { config, ...planned } = yield* plan(wanted, from, deps)
     const run = { ...planned, config: { ...config, ...(yield* keepAcceptance(body, deps)) } }
+    // It may have been removed while the run was planned.
+    const removal = from && deps.retention.removalOf(from.state.runId)
+    if (removal !== undefined) return err(removedProblem(removal))
     const { reason, instructions } = body
     const { pool = null } = deps
-    const handled = handleCommand(
-      deps.store,
+    const command = {
+      type: 'create',
       runId,
-      {
-        type: 'create',
-        runId,
-        reason,
-        pool,
-        instructions,
-        ...(from === undefined ? run : commandFrom(from, run, body)),
-        ...present({ idempotency: name }),
-      },
-      { author: authorOf(request), now: deps.clock },
-    )
-    yield* shown(deps, handled)
+      reason,
+      pool,
+      instructions,
+      ...(from === undefined ? run : commandFrom(from, run, body)),
+      ...present({ idempotency: name }),
+    } as const
+    const how = { author: authorOf(request), now: deps.clock }
+    yield* shown(deps, handleCommand(deps.store, runId, command, how))
     return ok({ status: 201, run: { run_id: runId, status: 'running' } } as const)
   }).orElse((refusal) =>
     'type' in refusal && refusal.type === 'already_created'

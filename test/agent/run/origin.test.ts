@@ -8,7 +8,7 @@ import { tokensOfTools } from '../../../src/domain/mcp-tools.ts'
 import { present } from '../../../src/domain/present.ts'
 import type { RunConfig } from '../../../src/domain/run-config.ts'
 import { beginningOf, namesArtifact } from '../../../src/log/lineage.ts'
-import { load } from '../../../src/log/run-log.ts'
+import { load, streamOf } from '../../../src/log/run-log.ts'
 import { only, payloadsOf, reachGoal, Workshop } from '../support.ts'
 
 const TURNS = { max_turns_per_iteration: 20 }
@@ -84,6 +84,19 @@ test('a run can be begun from at each of its records, with what its model was se
     expect(after).toContain('The goal was checked: not reached yet')
   }
   await Promise.all(records.keys().map(forkAt))
+})
+
+test('a run that was created while its origin was removed ends, and says why', async () => {
+  await using shop = await Workshop.open(script)
+  const agent = shop.startAgent()
+  const { runId, records } = await ended(shop)
+  await agent.stop()
+  const next = await goOn(shop, runId)
+  await shop.store.removeStream(streamOf(runId), records.length - 1)
+  shop.startAgent({ unfinished: [next] })
+  const { status, reason } = only(await shop.until(next, 'run_end'), 'run_end').payload
+  expect(status).toBe('aborted')
+  expect(reason).toBe(`The run ${runId}, from which this one begins, was removed`)
 })
 
 const CHAIN = 6

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { errAsync, okAsync } from 'neverthrow'
 import { describe, expect } from 'vitest'
 import type { PayloadOf } from '../../../src/domain/records.ts'
+import type { AppDeps } from '../../../src/http/deps.ts'
 import { EMPTY_TREE } from '../../../src/lib/git-objects.ts'
 import { ask, problem, recordsOf } from '../../support/requests.ts'
 import { CLAIM, type Report, type TestServer } from '../../support/server.ts'
@@ -12,30 +13,30 @@ const gone = new Set<string>()
 /** How many copies were planned. A model of this name has one, so that it counts as made. */
 let copies = 0
 
-const test = testWith({
-  planRun: ({ goal = 'shell-goal', check, ...request }) => {
-    const { all_of: _, goal_options: __, isolation: ___, ...more } = request
-    const { mcp_servers: _____, run_id: ______, ...config } = more
-    if (gone.has(config.cwd)) {
-      return errAsync([{ field: 'cwd', message: `${config.cwd} does not exist.` }])
-    }
-    if (config.model_name === 'none') {
-      return errAsync([{ field: 'model_name', message: 'There is no such model.' }])
-    }
-    const shell_goal = check
-      ? { check_command: check.command, success_condition: check.conditions }
-      : null
-    const folder = (path: string) => ({ path, device: '1', inode: '1' })
-    const isCopied = config.workspace === 'copy' && config.model_name === 'copied'
-    copies += Number(isCopied)
-    const cwd = isCopied ? `/copies/${copies}` : config.cwd
-    return okAsync({
-      config: { ...config, cwd, goal, shell_goal },
-      system_prompt: `The project is the folder ${cwd}. At most ${config.max_iterations}.`,
-      ...(isCopied ? { copy_of: folder(config.cwd), project: folder(cwd) } : {}),
-    })
-  },
-})
+const planRun: AppDeps['planRun'] = ({ goal = 'shell-goal', check, ...request }) => {
+  const { all_of: _, goal_options: __, isolation: ___, ...more } = request
+  const { mcp_servers: _____, run_id: ______, ...config } = more
+  if (gone.has(config.cwd)) {
+    return errAsync([{ field: 'cwd', message: `${config.cwd} does not exist.` }])
+  }
+  if (config.model_name === 'none') {
+    return errAsync([{ field: 'model_name', message: 'There is no such model.' }])
+  }
+  const shell_goal = check
+    ? { check_command: check.command, success_condition: check.conditions }
+    : null
+  const folder = (path: string) => ({ path, device: '1', inode: '1' })
+  const isCopied = config.workspace === 'copy' && config.model_name === 'copied'
+  copies += Number(isCopied)
+  const cwd = isCopied ? `/copies/${copies}` : config.cwd
+  return okAsync({
+    config: { ...config, cwd, goal, shell_goal },
+    system_prompt: `The project is the folder ${cwd}. At most ${config.max_iterations}.`,
+    ...(isCopied ? { copy_of: folder(config.cwd), project: folder(cwd) } : {}),
+  })
+}
+
+const test = testWith({ planRun })
 let server: TestServer
 test.beforeAll(({ server: started }) => {
   server = started
@@ -150,6 +151,31 @@ describe('a run that continues another one', () => {
     expect(refused).toMatchObject({ status: 422, answer: { errors: [{ field: 'model_name' }] } })
     const moved = await create({ continues: { run_id: runId }, cwd: '/q' })
     expect(moved).toMatchObject({ status: 422, answer: { errors: [{ field: 'cwd' }] } })
+  })
+
+  test('is refused if the other is removed while it is planned', async ({ startServer }) => {
+    const at = { length: 1, head: '0'.repeat(64), entry: 0, removed_at: '2026-01-01T00:00:00.000Z' }
+    const by = { rule: 'old', action: 'remove', principal: null } as const
+    let other = ''
+    let removed = ''
+    const own = await startServer({
+      planRun: (asked) => {
+        removed = other
+        return planRun(asked)
+      },
+      retention: {
+        removalOf: (run_id) => (run_id === removed ? { run_id, ...at, ...by } : undefined),
+        holdOf: () => undefined,
+        hold: () => okAsync(undefined),
+        release: () => okAsync(undefined),
+        retain: () => okAsync([]),
+      },
+    })
+    other = await own.createRun({ cwd: '/p' }, CLAIM)
+    await ask(own, `POST /api/runs/${other}/abort`)
+    const { status, body } = await ask(own, 'POST /api/runs', { continues: { run_id: other } })
+    expect([status, body]).toMatchObject([410, problem('run_removed')])
+    expect(await ask(own, 'GET /api/runs')).toMatchObject({ body: [{ run_id: other }] })
   })
 
   test('is refused if the folder, or the files of the last snapshot, are gone', async () => {
