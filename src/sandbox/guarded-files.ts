@@ -89,11 +89,12 @@ const statusOf = (path: string) => {
 function namesIn(folder: string): string[] {
   const names: string[] = []
   try {
-    using entries = opendirSync(folder)
+    const entries = opendirSync(folder)
     for (let entry = entries.readSync(); entry !== null; entry = entries.readSync()) {
-      names.push(entry.name)
-      if (names.length >= MAX_NAMES) break
+      if (names.push(entry.name) >= MAX_NAMES) break
     }
+    // Before Node 24.1, it cannot be disposed of.
+    entries.closeSync()
   } catch (cause) {
     throwIfShort(cause)
   }

@@ -1,8 +1,10 @@
+import { Dir } from 'node:fs'
 import { mkdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { beforeEach, expect, test } from 'vitest'
 import { sha256 } from '../../src/lib/sha256.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
+import { watchGuarded } from '../../src/sandbox/guarded-files.ts'
 import { temporaryFolder } from '../runner/support.ts'
 
 let project = ''
@@ -87,4 +89,16 @@ echo evil >.git/modules/lib/config; echo evil >.git/modules/lib/hooks/post-index
     '.git/modules/lib/config',
     '.git/modules/lib/hooks/post-index-change',
   ])
+})
+
+test('Node 24.0, which cannot dispose of a folder, sees a new hook, too', async () => {
+  const dispose = Object.getOwnPropertyDescriptor(Dir.prototype, Symbol.dispose)
+  Reflect.deleteProperty(Dir.prototype, Symbol.dispose)
+  try {
+    const changes = watchGuarded(project)
+    await writeFile(join(project, '.git/hooks/pre-commit'), 'evil')
+    expect(await changes()).toEqual([{ path: '.git/hooks/pre-commit', sha256: sha256('evil') }])
+  } finally {
+    if (dispose !== undefined) Object.defineProperty(Dir.prototype, Symbol.dispose, dispose)
+  }
 })
