@@ -36,10 +36,7 @@ test.skipIf(isMissing('pytest'))('the demo shows a run in Python with --python',
   expect(text).toContain('"goal": "pytest"')
 })
 
-test.each([
-  ['any more', 'Started run'],
-  ['at all', null],
-])('a demo whose output nobody reads %s leaves no server', async (_, last) => {
+test('a demo whose output nobody reads any more leaves no server', async () => {
   const demo = spawn(process.execPath, [DEMO], {
     env: cleanEnv(),
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -50,8 +47,7 @@ test.each([
   let printed = ''
   demo.stdout.on('data', (chunk) => {
     printed += chunk
-    if (last !== null && printed.includes(last)) demo.stdout.destroy()
+    if (printed.includes('Started run')) demo.stdout.destroy()
   })
-  if (last === null) demo.stdout.destroy()
   await within(ended, () => 'the demo and its server to end')
 })

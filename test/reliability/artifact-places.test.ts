@@ -1,5 +1,5 @@
 import { mkdir, rm } from 'node:fs/promises'
-import { describe, expect } from 'vitest'
+import { expect } from 'vitest'
 import * as z from 'zod'
 import { artifactStream } from '../../src/log/run-log.ts'
 import { cleanEnv, retrai, retraiProcess } from '../cli/support.ts'
@@ -8,20 +8,12 @@ import { answered, bash, printed, type Site, type SiteServer, until } from '../s
 import { test } from '../support/test.ts'
 import { fails, prints } from './support.ts'
 
-type Place = {
-  readonly env: Readonly<Record<string, string>>
-  /** Removes all artifacts from it. */
-  empty(): Promise<unknown>
-}
+type Place = { readonly env: Readonly<Record<string, string>> }
 
 async function folder(site: Site): Promise<Place> {
   const path = site.path('shared')
   await mkdir(path)
-  const empty = async () => {
-    await rm(path, { recursive: true })
-    await mkdir(path)
-  }
-  return { env: { RETRAI_ARTIFACTS: path }, empty }
+  return { env: { RETRAI_ARTIFACTS: path } }
 }
 
 async function bucket(site: Site): Promise<Place & { readonly service: S3StandIn }> {
@@ -33,13 +25,12 @@ async function bucket(site: Site): Promise<Place & { readonly service: S3StandIn
       AWS_ACCESS_KEY_ID: ACCESS_KEY,
       AWS_SECRET_ACCESS_KEY: SECRET_KEY,
     },
-    empty: async () => service.objects.clear(),
     service,
   }
 }
 
 /** The data folder of the server, or the log of its EventStoreDB. */
-const NOWHERE_ELSE: Place = { env: {}, empty: async () => {} }
+const NOWHERE_ELSE: Place = { env: {} }
 
 const SECRET = 'orchid-in-the-long-output'
 const SCRIPT = [bash(`seq 1 9000; echo ${SECRET}; seq 1 9000`), bash('touch done')]
@@ -89,25 +80,20 @@ const lacks = (sha256: string) => ({
   ),
 })
 
-describe.each([
-  ['a folder', folder],
-  ['a bucket', bucket],
-])('artifacts in %s', (_, open) => {
-  test('are found by every server and by a verification that knows the place, and missing for one that does not', async ({
-    site,
-  }) => {
-    const place = await open(site)
-    const { artifact, options } = await used(site, place, await site.standIn())
-    const other = await site.serve('other', options)
-    await other.untilStatus(artifact.runId, 'achieved')
-    expect((await artifact.from(other)).text).toContain(SECRET)
-    const verify = ['verify', '--store', options.store?.connectionString ?? '']
-    expect(await retrai(verify, withPlace(place))).toMatchObject(HOLDS)
-    expect(await retrai(verify)).toMatchObject(lacks(artifact.sha256))
-    await place.empty()
-    expect(await retrai(verify, withPlace(place))).toMatchObject(lacks(artifact.sha256))
-    expect((await artifact.from(other)).status).toBe(404)
-  })
+test('artifacts in a bucket are found by every server and by a verification that knows the place, and missing for one that does not', async ({
+  site,
+}) => {
+  const place = await bucket(site)
+  const { artifact, options } = await used(site, place, await site.standIn())
+  const other = await site.serve('other', options)
+  await other.untilStatus(artifact.runId, 'achieved')
+  expect((await artifact.from(other)).text).toContain(SECRET)
+  const verify = ['verify', '--store', options.store?.connectionString ?? '']
+  expect(await retrai(verify, withPlace(place))).toMatchObject(HOLDS)
+  expect(await retrai(verify)).toMatchObject(lacks(artifact.sha256))
+  place.service.objects.clear()
+  expect(await retrai(verify, withPlace(place))).toMatchObject(lacks(artifact.sha256))
+  expect((await artifact.from(other)).status).toBe(404)
 })
 
 test('artifacts in a bucket stay there when the log is copied to an EventStoreDB, unless its servers keep artifacts in it', async ({
@@ -133,7 +119,7 @@ test('artifacts in a bucket stay there when the log is copied to an EventStoreDB
 
   // A copy names those that are lost, and copies the rest.
   expect(await verifyFolder(site, withPlace(place))).toMatchObject(HOLDS)
-  await place.empty()
+  place.service.objects.clear()
   expect(await copyTo(site, site.path('copy'), withPlace(place))).toMatchObject({
     code: 0,
     stdout: expect.stringMatching(`Not in the source either: artifacts .*${artifact.sha256}`),
@@ -151,8 +137,9 @@ test('copy takes artifacts from the data folder into a shared one, or into the l
     expect(copied).toMatchObject(prints(/; [1-9]\d* artifacts\n/))
     const verify = ['verify', '--store', store.connectionString]
     expect(await retrai(verify, withPlace(place))).toMatchObject(HOLDS)
-    if (place !== NOWHERE_ELSE) continue
-    const fresh = await site.serve('fresh', { store })
+    // That a server finds them in the log, the test of servers beside each other shows.
+    if (place === NOWHERE_ELSE) continue
+    const fresh = await site.serve('fresh', { store, env: place.env })
     await fresh.untilReady()
     expect((await artifact.from(fresh)).text).toContain(SECRET)
   }

@@ -100,10 +100,13 @@ const USERS: readonly (readonly [user: string, uid: number | null])[] = [
   ...(isRoot ? ([['an ordinary user', USER]] as const) : []),
 ]
 
-const WAYS = USERS.flatMap(([user, uid]) => [
-  { user, uid, how: 'through tools', way: 'tool' as const },
-  { user, uid, how: 'as the check of a goal', way: 'check' as const },
-])
+/** A check is isolated as the commands of the same user are, so one user shows that. */
+const WAYS = [
+  ...USERS.map(([user, uid]) => ({ user, uid, how: 'through tools', way: 'tool' as const })),
+  ...USERS.slice(0, 1).map(([user, uid]) => {
+    return { user, uid, how: 'as the check of a goal', way: 'check' as const }
+  }),
+]
 
 describe.skipIf(isMissing('bwrap')).each(WAYS)('in a container of $user, $how', ({ uid, way }) => {
   let outcomes: readonly Outcome[] = []
