@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { pathBytes } from '../../src/lib/git-objects.ts'
 import { differenceOf } from '../../src/runner/command.ts'
-import { isRoot, LEVELS, USER } from '../support/levels.ts'
+import { isRoot, LEVELS, ONCE, USER } from '../support/levels.ts'
 import { isMissing } from '../support/missing.ts'
 import { bashIn, place, run } from './copy-support.ts'
 
@@ -43,7 +43,7 @@ async function listed(folder: string): Promise<string[]> {
     .sort()
 }
 
-test.for(LEVELS)(
+test.for(ONCE)(
   'at %s, a copy has all that the project has, and commands work in it as in the project',
   async ([, level, owner]) => {
     const at = await place(level, owner)
@@ -90,7 +90,7 @@ const file = (path: string, text: string | null) => ({
   content: content(text),
 })
 
-test.for(LEVELS.filter(([name]) => !name.startsWith('landlock')))(
+test.for(ONCE.filter(([, level]) => level !== 'landlock'))(
   'at %s, files are put into a copy through no link, also those that git and the server obey',
   async ([, level, owner]) => {
     const at = await place(level, owner)

@@ -2,7 +2,7 @@ import { statSync } from 'node:fs'
 import { chmod } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect } from 'vitest'
-import { isRoot, LEVELS } from '../support/levels.ts'
+import { isRoot, ONCE } from '../support/levels.ts'
 import { isMissing } from '../support/missing.ts'
 import { bash, writeFiles } from '../support/site.ts'
 import { test } from '../support/test.ts'
@@ -15,11 +15,6 @@ const FILES = {
   'node_modules/x/index.js': 'lib\n',
   '.gitignore': 'node_modules\n',
 }
-
-/** Each level once. If the tests run as root, the project is another user's. */
-const ONCE = LEVELS.filter(([, level, owner], at) => {
-  return owner !== null || level === 'none' || LEVELS[at + 1]?.[1] !== level
-})
 
 test.for(ONCE)(
   'at %s, a run in a copy has sub-agents and a final check, and its changes are applied',
