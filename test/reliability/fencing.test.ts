@@ -28,6 +28,7 @@ async function playedModel(site: Site) {
       if (turn === 0) return bash('echo 0 >> effects')
       return { ...bash('echo 1 >> effects; touch done'), delayMs: asked.length === 2 ? 2000 : 0 }
     }
+    if (text.includes('approving')) return bash(turn === 0 ? 'true' : 'touch done')
     return turn < 30 ? bash(`echo ${turn} >> effects; sleep 0.05`) : bash('touch done')
   })
   return { model, asked, release }
@@ -39,7 +40,7 @@ const outcomesOf = (records: readonly LoggedRecord[]) =>
 /** The processes of the command in the project that commands. */
 const pidsOf = async (site: Site) => (await linesOf(site.path('commanding', 'pids'))).map(Number)
 
-test('a server that stalls and wakes up after a takeover stops its work at once', async ({
+test('another server continues the runs of one that stalls, and takes the answers to them; when that wakes up, it stops its work at once', async ({
   site,
 }) => {
   const standIn = await site.standIn()
@@ -52,6 +53,8 @@ test('a server that stalls and wakes up after a takeover stops its work at once'
     runIds.push(await stalled.start(name, { max_iterations: 40 }))
   }
   const [commanding = '', , stepping = ''] = runIds
+  const waiting = await stalled.start('approving', { hitl_enabled: true })
+  await stalled.untilStatus(waiting, 'awaiting_human')
   const pids = () => pidsOf(site)
   await until(pids, (found) => found.length === 2)
   await until(() => asked.length, isAtLeast(2))
@@ -64,6 +67,10 @@ test('a server that stalls and wakes up after a takeover stops its work at once'
   // The successor still works on this run when the stalled server wakes up.
   expect((await successor.get(`/api/runs/${commanding}`)).body.status).toBe('running')
   for (const pid of await pids()) expect(isAlive(pid)).toBe(true)
+  // A run that waits for a person needs no server until the answer comes.
+  expect((await successor.get(`/api/runs/${waiting}`)).body.status).toBe('awaiting_human')
+  await successor.post(`/api/runs/${waiting}/resume`, { decision: 'approve' })
+  await successor.untilStatus(waiting, 'achieved')
 
   stalled.process.kill('SIGCONT')
   const woken = performance.now()
@@ -145,27 +152,6 @@ test('servers beside each other work on each run once, and each needs a data fol
     expect(claimsOf(await audit(store, other))).toBe(1)
     expect(await linesOf(site.path(`asking-${n}`, 'effects'))).toEqual(['0', '1'])
   }
-})
-
-test('the runs of a killed server continue on another, which also takes the answers to them', async ({
-  site,
-}) => {
-  const standIn = await site.standIn()
-  const { model } = await playedModel(site)
-  const options = { model, store: standIn, env: { RETRAI_LEASE_SECONDS: '2' } }
-  const first = await site.serve('first', options)
-  const working = await first.start('stepping', { max_iterations: 40 })
-  const waiting = await first.start('asking', { hitl_enabled: true })
-  await first.untilStatus(waiting, 'awaiting_human')
-  await untilRecords(standIn, working, 12)
-  const second = await site.serve('second', options)
-  await second.untilReady()
-  await first.kill()
-  await second.untilStatus(working, 'achieved')
-  // A run that waits for a person needs no server until the answer comes.
-  expect((await second.get(`/api/runs/${waiting}`)).body.status).toBe('awaiting_human')
-  await second.post(`/api/runs/${waiting}/resume`, { decision: 'approve' })
-  await second.untilStatus(waiting, 'achieved')
 })
 
 test('a second server on one data folder refuses to start, and does not disturb the first', async ({
