@@ -108,8 +108,6 @@ test('who joins a run after its end gets what was done with its files then', asy
   expect(body).toMatchObject({ length: end + 2, last_kind: 'files_rolled_back' })
   const file = site.path('run.tar.gz')
   expect((await server.retrai('export', runId, file)).code).toBe(0)
-  const other = await site.serve('other')
-  await other.stop()
   expect((await server.retrai('import', file, '--data-dir', site.path('other'))).code).toBe(0)
   const imported = await site.serve('other')
   expect(await kindsOf(imported, runId)).toEqual([...before, 'files_rolled_back'])

@@ -57,7 +57,7 @@ test('a store that comes back empty is noticed, and the server ends, and begins 
   await server.untilStatus(await server.start('new'), 'achieved')
 })
 
-test('a store that comes back with an older backup ends two servers with observers and a run at work, which begin with that log when they are started again', async ({
+test('a store that comes back with an older backup ends a server with an observer and a run at work, which begins with that log when it is started again', async ({
   site,
 }) => {
   const store = await site.standIn()
@@ -66,26 +66,22 @@ test('a store that comes back with an older backup ends two servers with observe
     turns += 1
     return bash(`test -e go && touch done; echo ${turns}; sleep 0.1`)
   })
-  const both = () => Promise.all(['one', 'two'].map((name) => site.serve(name, { model, store })))
-  const before = await both()
-  const busy = (await before[0]?.start('busy', { max_iterations: 400 })) ?? ''
-  for (const server of before) await server.untilStatus(busy, 'running')
-  await before[0]?.watch(busy).have(20)
+  const before = await site.serve('data', { model, store })
+  const busy = await before.start('busy', { max_iterations: 400 })
+  const observer = before.watch(busy)
+  await observer.have(20)
   const backup = [...store.log.all]
-  const observers = before.map((server) => server.watch(busy))
-  await Promise.all(observers.map((observer) => observer.have(40)))
+  await observer.have(40)
 
   await replace(store, backup)
 
-  for (const observer of observers) expect((await observer.closed).code).toBe(1001)
-  for (const server of before) await ended(server)
+  expect((await observer.closed).code).toBe(1001)
+  await ended(before)
   await site.write('busy/go', '')
-  const again = await both()
-  for (const server of again) await server.untilReady()
-  for (const server of again) {
-    await server.untilStatus(busy, 'achieved')
-    await printed(['verify', '--server', server.url])
-  }
+  const again = await site.serve('data', { model, store })
+  await again.untilReady()
+  await again.untilStatus(busy, 'achieved')
+  await printed(['verify', '--server', again.url])
 })
 
 test('a store that comes back with the same log ends nothing', async ({ site }) => {
