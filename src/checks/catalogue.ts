@@ -1,5 +1,5 @@
+import { INSTRUCTIONS_GOAL } from '../domain/related-runs.ts'
 import type { GoalPart, RunConfig } from '../domain/run-config.ts'
-import { INSTRUCTIONS_GOAL } from '../domain/subagents.ts'
 import type { Workspace } from '../workspace/workspace.ts'
 import { checkWith } from './check-tool.ts'
 import {

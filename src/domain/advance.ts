@@ -5,10 +5,10 @@ import { onlyReads } from './mcp-tools.ts'
 import { hasUnread, isDone, isIntroductionDue } from './next-step.ts'
 import { present } from './present.ts'
 import type { EndStatus, RunRecord, Seen } from './records.ts'
+import { INSTRUCTIONS_GOAL } from './related-runs.ts'
 import { isReached, verdictOf } from './run-verdict.ts'
 import { isCopyDue, isReviewDue, modelWait, type RunState, recordOf, startedBy } from './state.ts'
 import { openSubagents } from './subagent-state.ts'
-import { INSTRUCTIONS_GOAL } from './subagents.ts'
 import { unended } from './texts.ts'
 
 /** The last record of a run, with its totals. @param seen what the person who aborted the run had seen */

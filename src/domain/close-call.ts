@@ -1,8 +1,8 @@
 import { evolve } from './evolve.ts'
 import { present } from './present.ts'
 import type { PayloadOf, RequestedCall, RunRecord } from './records.ts'
+import type { SubagentEnd } from './related-runs.ts'
 import { type CallAnswer, type RunState, recordOf, startedBy } from './state.ts'
-import type { SubagentEnd } from './subagents.ts'
 
 /** Why a call has no result of its own. */
 const HOW = {

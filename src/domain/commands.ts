@@ -15,8 +15,8 @@ import type {
   PayloadOf,
   Seen,
 } from './records.ts'
+import type { SubagentEnd } from './related-runs.ts'
 import type { ConfigChanges } from './run-config.ts'
-import type { SubagentEnd } from './subagents.ts'
 
 type Created = PayloadOf<'run_created'>
 type Absent = 'reason' | 'instructions' | 'pool'

@@ -3,9 +3,9 @@ import { BrokenInvariant } from './errors.ts'
 import { planOf } from './plan.ts'
 import { present } from './present.ts'
 import type { RecordOf } from './records.ts'
+import type { Subagent, SubagentEnd } from './related-runs.ts'
 import { ASKED_ANEW, type Phase, type RunState, type Usage } from './state.ts'
 import { UNSUSPICIOUS, watchReply, watchResult } from './stuck.ts'
-import type { Subagent, SubagentEnd } from './subagents.ts'
 
 /** Adds to what a run has used. */
 function use(usage: Usage, tokens: number, costUsd: number | null): Usage {

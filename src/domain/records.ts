@@ -5,11 +5,10 @@ import { Json, Sha256 } from './fields.ts'
 import { IsolationDifference, IsolationPolicy, KilledBy } from './isolation.ts'
 import { McpToolsListed } from './mcp-tools.ts'
 import { Network } from './network.ts'
-import { Origin, TakenOver } from './origin.ts'
 import { PausedBy } from './pause.ts'
+import { Origin, Parent, SubagentEnd, TakenOver } from './related-runs.ts'
 import { ConfigChanges, Effort, ProjectFolder, RunConfig } from './run-config.ts'
 import { LeftOutHashed, MOST_NAMED, Snapshot, Tampered } from './snapshots.ts'
-import { Parent, SubagentEnd } from './subagents.ts'
 import { FinalCheck, RunVerdict, Verdict } from './verdict.ts'
 
 const count = z.int().nonnegative()

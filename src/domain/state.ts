@@ -2,7 +2,6 @@ import type { ApprovalRule, RuleName, RunRules } from './approvals/rules.ts'
 import type { IsolationPolicy } from './isolation.ts'
 import type { McpState } from './mcp-tools.ts'
 import { NETWORK_TOOL, type Network } from './network.ts'
-import type { Origin, ProtectedStart } from './origin.ts'
 import type { PausedBy } from './pause.ts'
 import type { Plan } from './plan.ts'
 import type {
@@ -15,10 +14,10 @@ import type {
   RequestedCall,
   RunRecord,
 } from './records.ts'
+import type { Origin, Parent, ProtectedStart, Subagent } from './related-runs.ts'
 import type { Effort, ProjectFolder, RunConfig } from './run-config.ts'
 import type { Tampered } from './snapshots.ts'
 import type { Watch } from './stuck.ts'
-import type { Parent, Subagent } from './subagents.ts'
 import type { FinalState } from './verdict.ts'
 
 export const RUN_STATUSES = [

@@ -1,6 +1,11 @@
 import type { RequestedCall } from './records.ts'
+import {
+  SUBAGENT_TOOL,
+  SUBAGENTS_AT_ONCE,
+  type Subagent,
+  type SubagentEnd,
+} from './related-runs.ts'
 import { type OpenCall, type RunState, startedBy } from './state.ts'
-import { SUBAGENT_TOOL, SUBAGENTS_AT_ONCE, type Subagent, type SubagentEnd } from './subagents.ts'
 
 /** The run that the open call waits for; null if it has started none. */
 export function subagentOf(state: RunState): Subagent | null {

@@ -1,7 +1,7 @@
 import { err, ok, type Result } from 'neverthrow'
 import type { Conversation } from '../domain/conversation.ts'
 import { converse } from '../domain/converse.ts'
-import type { Origin } from '../domain/origin.ts'
+import type { Origin } from '../domain/related-runs.ts'
 import { decode } from './codec.ts'
 import { type LoadError, load, readRecords, streamOf } from './run-log.ts'
 import { type StreamReader, streamPages } from './stream-pages.ts'

@@ -92,15 +92,14 @@ function retainRuns(
     const units = await planRetention(rules, { ...deps, index, tagged: read.value, now: now() })
     const rows: RetainedRun[] = []
     for (const unit of units) {
-      const kept = unit.kept ?? (dry_run ? null : whyNotArchived(unit, archived))
+      const needed = unit.kept ?? (await whyNeeded(unit.runs, deps))
+      const kept = needed ?? (dry_run ? null : whyNotArchived(unit, archived))
       const isRemoved = kept === null && !dry_run
       const done = isRemoved ? await retention.remove(entriesOf(unit, archived), author) : ok()
       // Somebody was faster, and put a run on hold.
       const isHeld = done.isErr() && done.error.type === 'on_hold'
       if (done.isErr() && !isHeld) return err(done.error)
-      const outcome = isHeld
-        ? { kept: 'it is on hold', removed: false }
-        : { kept, removed: isRemoved }
+      const outcome = { kept: isHeld ? 'it is on hold' : kept, removed: isRemoved && !isHeld }
       rows.push(...unit.runs.map((run) => ({ ...rowOf(run, unit), ...outcome })))
     }
     if (!dry_run) await remover.settled(PATIENCE_MS)
@@ -140,8 +139,10 @@ function rowOf({ state, head }: LoadedRun, { rule }: Unit): Omit<RetainedRun, 'k
   }
 }
 
+type Read = Pick<Deps, 'readModel' | 'store'>
+
 /** `now` is in seconds since the epoch. */
-type PlanDeps = Pick<Deps, 'readModel' | 'store'> & {
+type PlanDeps = Read & {
   readonly tagged: Tagged
   readonly index: Pick<RetentionIndex, 'holds'>
   readonly now: number
@@ -232,24 +233,25 @@ async function whyKept(runs: readonly LoadedRun[], deps: PlanDeps): Promise<stri
       return `run ${runId} cannot be read to its end now`
     }
     if (!(await isCarried(state, deps))) return 'its copy is not applied'
-    const needs = await whoNeeds(runId, deps)
-    if (needs !== null) return `run ${needs}, which begins from it, is not over`
   }
   return null
 }
 
-/** A run that begins from this one, or from one that does, and has not ended, or has a copy that is not applied; null if there is none. */
-async function whoNeeds(runId: string, deps: PlanDeps): Promise<string | null> {
-  for await (const { state } of runsOf(deps.readModel, { origin: runId })) {
-    if (state.phase.type !== 'ended' || !(await isCarried(state, deps))) return state.runId
-    const later = await whoNeeds(state.runId, deps)
-    if (later !== null) return later
+/** Names a run that begins from one of these, or from one that does, and is not over; null if there is none. It may begin at any moment. */
+async function whyNeeded(runs: readonly LoadedRun[], deps: Read): Promise<string | null> {
+  for (const { state: origin } of runs) {
+    for await (const run of runsOf(deps.readModel, { origin: origin.runId })) {
+      const isOver = run.state.phase.type === 'ended' && (await isCarried(run.state, deps))
+      if (!isOver) return `run ${run.state.runId}, which begins from it, is not over`
+      const later = await whyNeeded([run], deps)
+      if (later !== null) return later
+    }
   }
   return null
 }
 
 /** Whether an ended run has no copy that waits to be applied: a run that continues it there carries its changes, too. */
-async function isCarried(state: RunState, deps: PlanDeps): Promise<boolean> {
+async function isCarried(state: RunState, deps: Read): Promise<boolean> {
   if (state.copy?.is !== 'made' || (await isApplied(state.runId, deps.store))) return true
   for await (const { state: next } of runsOf(deps.readModel, { origin: state.runId })) {
     const isThere = next.config.cwd === state.config.cwd

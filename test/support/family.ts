@@ -1,5 +1,5 @@
 import type { RunRecord } from '../../src/domain/records.ts'
-import type { Parent, SubagentEnd } from '../../src/domain/subagents.ts'
+import type { Parent, SubagentEnd } from '../../src/domain/related-runs.ts'
 import { GENESIS } from '../../src/log/chain.ts'
 import type { RecordedEvent } from '../../src/store/event-store.ts'
 import { by, check, claim, create, given, reply, result, type Step } from '../domain/support.ts'

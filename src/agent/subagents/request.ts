@@ -5,11 +5,11 @@ import { budgetLeft, shareOf } from '../../domain/budget.ts'
 import { NulFree, optional } from '../../domain/fields.ts'
 import { MAX_MCP_SERVERS, type McpRequest, McpServerName } from '../../domain/mcp-servers.ts'
 import { present } from '../../domain/present.ts'
+import { INSTRUCTIONS_GOAL } from '../../domain/related-runs.ts'
 import { requestAgain, requestedServer } from '../../domain/request-again.ts'
 import type { RunConfig, RunRequest } from '../../domain/run-config.ts'
 import { type RunState, startedBy } from '../../domain/state.ts'
 import { subagentCalls } from '../../domain/subagent-state.ts'
-import { INSTRUCTIONS_GOAL } from '../../domain/subagents.ts'
 import { realPathOf } from '../../lib/paths.ts'
 
 const most = z.int().positive()

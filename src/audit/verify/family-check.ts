@@ -1,5 +1,4 @@
-import type { Origin } from '../../domain/origin.ts'
-import type { Parent, SubagentEnd } from '../../domain/subagents.ts'
+import type { Origin, Parent, SubagentEnd } from '../../domain/related-runs.ts'
 import { mayBeSame } from '../../domain/texts.ts'
 import type { VerifiedRun } from './possible-run.ts'
 import type { PayloadOf } from './read-record.ts'

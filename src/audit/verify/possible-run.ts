@@ -1,5 +1,5 @@
 import type { IsolationPolicy } from '../../domain/isolation.ts'
-import type { Parent } from '../../domain/subagents.ts'
+import type { Parent } from '../../domain/related-runs.ts'
 import { mayBeSame, REDACTED } from '../../domain/texts.ts'
 import type { Logged, RecordMeta } from '../../log/chain.ts'
 import { hashOfCall } from '../../log/commitment.ts'

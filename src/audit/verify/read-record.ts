@@ -1,7 +1,6 @@
 import * as z from 'zod'
 import { IsolationDifference, IsolationPolicy } from '../../domain/isolation.ts'
-import { Origin } from '../../domain/origin.ts'
-import { Parent, SubagentEnd } from '../../domain/subagents.ts'
+import { Origin, Parent, SubagentEnd } from '../../domain/related-runs.ts'
 
 /**
  * What verification reads of the payloads of records, by kind. The hash covers all of a payload, so what is not read

@@ -9,9 +9,9 @@ import type { PlannedRun } from '../../domain/commands.ts'
 import { existing } from '../../domain/decide.ts'
 import { present } from '../../domain/present.ts'
 import type { Idempotency } from '../../domain/records.ts'
+import { INSTRUCTIONS_GOAL } from '../../domain/related-runs.ts'
 import type { ProjectFolder, RunRequest } from '../../domain/run-config.ts'
 import { statusOf } from '../../domain/state.ts'
-import { INSTRUCTIONS_GOAL } from '../../domain/subagents.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import { uuidOfHash } from '../../log/chain.ts'
 import { handleCommand } from '../../log/handle-command.ts'
@@ -114,7 +114,7 @@ const start = (
   wanted: Wanted,
   deps: AppDeps,
 ): ResultAsync<Answer, Refusal> =>
-  safeTry(async function* () {
+  safeTry<Answer, Refusal>(async function* () {
     const { runId, name, body } = wanted
     const from = wanted.from && (yield* wanted.from)
     const { config, ...planned } = yield* plan(wanted, from, deps)
@@ -122,14 +122,12 @@ const start = (
     // It may have been removed while the run was planned.
     const removal = from && deps.retention.removalOf(from.state.runId)
     if (removal !== undefined) return err(removedProblem(removal))
-    const { reason, instructions } = body
-    const { pool = null } = deps
     const command = {
       type: 'create',
       runId,
-      reason,
-      pool,
-      instructions,
+      reason: body.reason,
+      pool: deps.pool ?? null,
+      instructions: body.instructions,
       ...(from === undefined ? run : commandFrom(from, run, body)),
       ...present({ idempotency: name }),
     } as const

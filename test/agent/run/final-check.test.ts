@@ -101,6 +101,7 @@ test('if nobody is to look, nothing is compared or copied', async () => {
   const { records, end } = await play([bash(cheat), done], { on_tampering: 'off' })
   expect(records.map(({ kind }) => kind)).not.toContain('final_check')
   expect(end).not.toHaveProperty('verdict')
+  expect(JSON.stringify(records)).not.toMatch(/"protected":\{|tampering":\[|"tests":/)
 })
 
 /** A check that the agent does not see. */

@@ -5,10 +5,9 @@ import type { Script } from '../../../examples/scripted-model/script.ts'
 import type { Effects } from '../../../src/agent/run/effects.ts'
 import { fold } from '../../../src/domain/evolve.ts'
 import { allArtifactsOf } from '../../../src/domain/named-artifacts.ts'
-import type { RunConfig } from '../../../src/domain/run-config.ts'
 import { ProtectedFiles } from '../../../src/domain/snapshots.ts'
 import { isMissing } from '../../support/missing.ts'
-import { payloadsOf, played, Workshop } from '../support.ts'
+import { payloadsOf, played, type Workshop } from '../support.ts'
 
 const bash = (command: string) => ({ tool: 'bash_exec', args: { command } })
 /** One iteration for each command: after it, the model says that it is done, and the goal is checked. */
@@ -22,13 +21,8 @@ const CHECK = {
 } as const
 
 /** A run that may change these files. */
-const playedWith = (
-  script: Script,
-  check = 'test -f done',
-  config: Partial<RunConfig> = {},
-  effects: Partial<Effects> = {},
-) =>
-  played(script, { ...CHECK, ...config }, effects, {
+const playedWith = (script: Script, check = 'test -f done', effects: Partial<Effects> = {}) =>
+  played(script, CHECK, effects, {
     'check.sh': `${check}\n`,
     'tests/a.test.js': 'assert(1 === 2)\n',
     'tests/data.txt': 'old\n',
@@ -94,8 +88,9 @@ test('new tests, new dependencies and the product itself are not named', async (
 })
 
 test('a check that restores itself hides nothing', async () => {
-  const script = steps('mv check.sh real.sh; echo "mv real.sh check.sh" > check.sh')
-  const { records } = await playedWith(script, 'test -f done', { max_iterations: 1 })
+  const { records } = await playedWith(
+    steps('mv check.sh real.sh; echo "mv real.sh check.sh" > check.sh'),
+  )
   expect(payloadsOf(records, 'goal_check').at(-1)).toMatchObject({
     achieved: true,
     tampering: [{ path: 'check.sh', change: 'modified' }],
@@ -126,34 +121,12 @@ test('what the first check itself changes is not named, but what an agent adds t
   expect(payloadsOf(records, 'snapshot').filter((one) => 'protected' in one)).toHaveLength(2)
 })
 
-test('another process compares with the list of the first one', async () => {
-  await using shop = await Workshop.open([
-    { calls: [bash('echo > tests/data.txt')] },
-    { calls: [bash('touch done')], delayMs: 200 },
-    { text: 'Done.' },
-  ])
-  await shop.file('tests/data.txt', 'old\n')
-  await shop.file('check.sh', 'test -f done\n')
-  const records = await shop.restarted('tool_result', CHECK)
-  expect(payloadsOf(records, 'goal_check').at(-1)).toMatchObject({
-    achieved: true,
-    tampering: [{ path: 'tests/data.txt', change: 'modified' }],
-  })
-})
-
-const EMPTIES = steps('echo > tests/data.txt; touch done')
-
 test('a list that is gone is no reason to stop; the log of the server names it', async () => {
   const effects = { readArtifact: async () => null }
-  const { shop, end } = await playedWith(EMPTIES, 'test -f done', {}, effects)
+  const { shop, end } = await playedWith(steps('touch done'), 'test -f done', effects)
   expect(end.achieved).toBe(true)
   const logged = shop.logged.map(({ message }) => message)
   expect(logged).toContain('the protected files cannot be compared')
-})
-
-test('nothing is compared if the run does not want it, or if its goal checks no files', async () => {
-  const { records } = await playedWith(EMPTIES, 'test -f done', { on_tampering: 'off' })
-  expect(JSON.stringify(records)).not.toMatch(/"protected":\{|tampering":\[|"tests":/)
 })
 
 const TESTS = 'def test_one(): pass\ndef test_two(): assert open("x")\ndef test_three(): pass\n'

@@ -1,6 +1,7 @@
 import { mkdir, rename, rm, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { payloadsOf, Workshop } from '../support.ts'
 import { projectWith } from './support.ts'
 
 /** The shell of one run: each command starts where the last one ended. */
@@ -163,4 +164,22 @@ describe('a command that is hostile', () => {
     expect((await bash('cd ..*')).folder).toBe(name)
     expect(await next()).toBe(`/${name.split('\n')[0]}`)
   })
+})
+
+test('another process continues a run in the folder where its last command ended', async () => {
+  const calls = ['cd a/b', 'ls', 'pwd -P && cd ../.. && touch done'].map((command) => ({
+    calls: [{ tool: 'bash_exec', args: { command } }],
+  }))
+  await using shop = await Workshop.open([...calls, { text: 'Done.' }])
+  await shop.file('a/b/here', '')
+  const records = await shop.restarted('tool_result', { max_turns_per_iteration: 9 })
+  const where = '[the next command starts in "a/b"]'
+  expect(payloadsOf(records, 'tool_result')).toMatchObject([
+    { folder: 'a/b', output: where },
+    { folder: 'a/b', output: `here\n${where}` },
+    { folder: '.', output: expect.stringMatching(/\/project\/a\/b\n$/) },
+  ])
+  // The model reads where it is, and the goal is checked in the project.
+  expect(JSON.stringify(shop.requests[1])).toContain('the next command starts in')
+  expect(records.at(-1)?.payload).toMatchObject({ achieved: true })
 })

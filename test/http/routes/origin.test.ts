@@ -165,6 +165,7 @@ describe('a run that continues another one', () => {
       },
       retention: {
         removalOf: (run_id) => (run_id === removed ? { run_id, ...at, ...by } : undefined),
+        removalBeginning: () => undefined,
         holdOf: () => undefined,
         hold: () => okAsync(undefined),
         release: () => okAsync(undefined),

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { budgetLeft } from '../../src/domain/budget.ts'
-import type { SubagentEnd } from '../../src/domain/subagents.ts'
+import type { SubagentEnd } from '../../src/domain/related-runs.ts'
 import {
   abort,
   by,
