@@ -138,7 +138,8 @@ function waitingFor({ phase }: RunState): RunDetails['progress']['waiting_for'] 
   const { pending, callSha256: call_sha256, rule, content, doubt } = phase
   const [call] = pending
   if (call === undefined) return null
-  const summary = `The agent wants to call ${call.tool}. ${nameOfRule(rule)} asks first.`
+  const asking = nameOfRule(rule).replace(/^./, (first) => first.toLowerCase())
+  const summary = `The agent wants to call ${call.tool}, and ${asking} asks first.`
   const approval = { call, call_sha256, rule, content, doubt }
   return { kind: 'approval_required', seq, summary, approval }
 }

@@ -166,7 +166,7 @@ describe('a human check', () => {
     const approved = await cli('approve', runId, '--reason', 'go on')
     expect(approved).toEqual({ code: 0, stdout: `${runId} running\n`, stderr: '' })
     expect([await running.exit, await late.exit]).toEqual([0, 0])
-    expect(running.stdout).toContain('human_check_response approve: go on\n')
+    expect(running.stdout).toContain('human_check_response local: approve: go on\n')
     // A check that is answered is history.
     expect((await cli('watch', runId)).stderr).toBe('')
   })
@@ -224,7 +224,7 @@ describe('a limit that pauses', () => {
     expect(await watching.exit).toBe(0)
     const changed = await cli('watch', runId, '--kinds', 'run_config_changed')
     expect(changed.stdout).toContain('max_cost_usd is now no limit, max_tokens is now 90000')
-    expect(watching.stdout).toContain('run_resumed        the run continues: nearly\n')
+    expect(watching.stdout).toContain('run_resumed        local: the run continues: nearly\n')
   })
 
   atTerminal('is what a run at a terminal has, and Ctrl+C does not end the run', async () => {
