@@ -143,6 +143,7 @@ describe('a watch', () => {
   }) => {
     const server = await start()
     const runId = await finishedRun(server)
+    await expect.poll(() => server.readModel.get(runId)?.state.phase.type).toBe('ended')
     const last = server.readModel.get(runId)?.state.seq ?? 0
     using all = new FeedWatcher(server, 'kinds=all')
     await all.have(last + 1)
