@@ -237,7 +237,10 @@ async function whyKept(runs: readonly LoadedRun[], deps: PlanDeps): Promise<stri
   return null
 }
 
-/** Names a run that begins from one of these, or from one that does, and is not over; null if there is none. It may begin at any moment. */
+/**
+ * Why runs cannot be removed: another run, which is not over, begins from one of them, directly or not. Null if none does.
+ * Such a run may begin at any moment.
+ */
 async function whyNeeded(runs: readonly LoadedRun[], deps: Read): Promise<string | null> {
   for (const { state: origin } of runs) {
     for await (const run of runsOf(deps.readModel, { origin: origin.runId })) {

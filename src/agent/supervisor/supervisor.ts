@@ -203,8 +203,9 @@ export class Supervisor {
       // A run that waits for a person has no worker, but its commands may have left something.
       if (worker === undefined) void this.#deps.effects.forgetRun(runId)
       else worker.noticeEnd(end)
-      for (const subagent of end?.subagents ?? [])
+      for (const subagent of end?.subagents ?? []) {
         void abortWith('parent', runId, subagent, this.#untilStop)
+      }
     }
   }
 

@@ -82,7 +82,7 @@ function statusOf({ kind, payload }: AgentEvent): string | null {
 export const waitText = ({ what, since }: NonNullable<RunDetails['waiting_for']>): string =>
   `its model, since ${since}: ${shorten(what, 200)}`
 
-/** One line for people: seq, iteration, kind, who did it if that was a person, and what happened. */
+/** One line for people: seq, iteration, kind, and what happened; if a person did it, with the name of that person. */
 export function eventLine(event: AgentEvent): Line {
   const seq = String(event.seq).padStart(4)
   const kind = event.kind.padEnd(18)
